@@ -1,0 +1,359 @@
+"""Delimited text: any delimiter, quoting and encoding, with each malformed row refused alone.
+
+Here: layout (names, preamble, encoding), the hand-over to DuckDB for files of any size, and `read` for small ones.
+Numbers stay text: decimal commas, units and times are the contract's to map. Row boundaries are found in `rows`.
+"""
+
+from __future__ import annotations
+
+import csv
+import mmap
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from pipelines.formats.protocol import Options, Reading, Refused, UnreadableFile, reading
+from pipelines.formats.rows import BLOCK, Rows, find_rows
+from pipelines.formats.text import check_text, decode, encoding_of
+
+DELIMITERS = ",;\t|"
+_DUCKDB_ENCODING = {"utf-8": "utf-8", "ascii": "utf-8", "iso8859-1": "latin-1"}
+_ONE_BYTE = (
+    "utf-8",
+    "ascii",
+    "iso8859",
+    "cp125",
+    "mac-",
+)  # delimiters and line ends are the bytes they look like
+_LONGEST_LINE = 2 << 20
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A file ready for DuckDB: `sql` goes after FROM and gives source_row (BIGINT) and every column as VARCHAR."""
+
+    sql: str
+    columns: tuple[str, ...]
+    received: int
+    refused: tuple[Refused, ...]
+    header: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Layout:
+    names: tuple[str, ...]
+    delimiter: str
+    encoding: str
+    start: int  # byte of the first record
+    lines_before: int | None  # lines to skip to it, None when a name holds a line end
+    preamble: tuple[str, ...]
+
+
+def scan(path: Path, options: Options, scratch: Path | None = None) -> Scan:
+    """Check a file of any size and say how DuckDB reads it.
+
+    A file with malformed rows (or an encoding DuckDB cannot read) is copied without them into `scratch`, a folder
+    that must live until the SQL has run; without one such a file raises ValueError.
+    """
+    with _mapped(path, options) as (data, encoding, transcoded):
+        layout = _layout(path, data, encoding, options)
+        rows = _rows(path, data, layout, options)
+        refused = tuple(_refusal(bad, layout) for bad in rows.bad)
+        irregular = (
+            bool(rows.bad)
+            or transcoded
+            or layout.lines_before is None
+            or layout.encoding not in _DUCKDB_ENCODING
+            or (bool(rows.blank) and len(layout.names) == 1)
+            or any(c in str(path) for c in "*?[")
+        )
+        source, skip, duck_encoding = (
+            path,
+            layout.lines_before or 0,
+            _DUCKDB_ENCODING.get(layout.encoding, "utf-8"),
+        )
+        if irregular:
+            if scratch is None:
+                raise ValueError(
+                    f"{path.name} has rows to leave out: give scan a scratch folder for the copy"
+                )
+            source, skip, duck_encoding = _clean_copy(data, layout, rows, scratch), 0, "utf-8"
+    sql = _sql(source, layout, skip, duck_encoding, options, rows)
+    header = {"columns": list(layout.names), "delimiter": layout.delimiter, "encoding": layout.encoding}
+    if layout.preamble:
+        header["preamble"] = list(layout.preamble)
+    return Scan(sql, layout.names, rows.received, refused, header)
+
+
+def scan_sql(path: Path, options: Options, scratch: Path | None = None) -> str:
+    """What goes after FROM to read the file in DuckDB; see `scan` for the count and the refusals."""
+    return scan(path, options, scratch).sql
+
+
+def count_records(path: Path, options: Options) -> int:
+    """Records in the file, malformed ones included, counted on the bytes without DuckDB."""
+    with _mapped(path, options) as (data, encoding, _):
+        layout = _layout(path, data, encoding, options)
+        return _rows(path, data, layout, options).received
+
+
+class Delimited:
+    """Any delimited file, as text."""
+
+    name = "delimited"
+
+    def recognises(self, head: bytes, filename: str) -> bool:
+        """A name that says so, and a first line with a delimiter."""
+        if not filename.lower().endswith((".csv", ".tsv", ".txt", ".tab")):
+            return False
+        try:
+            text = decode(Path(filename), head[: head.rfind(b"\n") + 1] or head, Options(), "cp1252")
+        except UnreadableFile:
+            return False
+        return _delimiter(text.splitlines()[:20]) is not None
+
+    def read(self, path: Path, options: Options) -> Reading:
+        """Read every record as text."""
+        with tempfile.TemporaryDirectory() as folder:
+            found = scan(path, options, Path(folder))
+            try:
+                with duckdb.connect() as connection:
+                    records = connection.sql(f"SELECT * FROM {found.sql} ORDER BY source_row").pl()
+            except duckdb.Error as failed:
+                raise UnreadableFile(
+                    path,
+                    "",
+                    f"the parser stopped: {str(failed).splitlines()[0]}",
+                    "Check delimiter and quote.",
+                ) from failed
+        return reading(path, self.name, records, found.received, refused=found.refused, header=found.header)
+
+
+@contextmanager
+def _mapped(path: Path, options: Options) -> Iterator[tuple[memoryview, str, bool]]:
+    """The file's bytes in an ASCII-compatible encoding, without its byte order mark, in bounded memory."""
+    try:
+        handle = path.open("rb")
+    except OSError as failed:
+        raise UnreadableFile(path, "", f"cannot be opened: {failed.strerror}", "Check the path.") from failed
+    with handle:
+        size = os.fstat(handle.fileno()).st_size
+        if size == 0:
+            raise UnreadableFile(
+                path,
+                "0 bytes",
+                "the file is empty",
+                "The file is kept as sent; ask the site to send it again.",
+            )
+        with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            encoding, mark = encoding_of(path, mapped[:4], options)
+            if not encoding.startswith(_ONE_BYTE):
+                yield memoryview(decode(path, bytes(mapped), options).encode()), "utf-8", True
+                return
+            whole = memoryview(mapped)
+            view = whole[mark:]
+            try:
+                if len(view) == 0:
+                    raise UnreadableFile(
+                        path, f"{mark} bytes", "nothing but a byte order mark", "Send it again."
+                    )
+                yield view, encoding, False
+            finally:
+                view.release()
+                whole.release()
+
+
+def _layout(path: Path, data: memoryview, encoding: str, options: Options) -> _Layout:
+    """Names, delimiter and where the records begin."""
+    head = bytes(data[:BLOCK])
+    end = b"\n" if b"\n" in head else b"\r"
+    check_text(path, head[: head.rfind(end) + 1] or head, encoding, 0)
+    lines = head.split(end)
+    before = (options.header_row - 1) if options.header_row else 0
+    if before >= len(lines):
+        raise UnreadableFile(
+            path,
+            f"line {before + 1}",
+            "the file ends before its column names",
+            "Check header_row in the contract.",
+        )
+    at = sum(len(line) + 1 for line in lines[:before])
+    preamble = tuple(line.decode(encoding).rstrip("\r") for line in lines[:before])
+    taken = 0
+    names: list[str] = []
+    delimiter = options.delimiter
+    if delimiter is None:
+        sample = [line.decode(encoding, "replace").rstrip("\r") for line in lines[before : before + 20]]
+        delimiter = _delimiter(sample) or ","
+    if options.header_row:
+        text, taken = _header_record(path, lines[before:], end, encoding, options)
+        reader = csv.reader(
+            [text], delimiter=delimiter, quotechar=options.quote or None, quoting=_quoting(options)
+        )
+        try:
+            names = next(reader, [])
+        except csv.Error as wrong:
+            raise UnreadableFile(
+                path, f"line {before + 1}", f"column names: {wrong}", "Check quote."
+            ) from wrong
+        if not any(name.strip() for name in names):
+            raise UnreadableFile(
+                path,
+                f"line {before + 1}",
+                "no column names on this line",
+                "Check header_row in the contract.",
+            )
+    if options.columns is not None:
+        if names and len(names) != len(options.columns):
+            raise UnreadableFile(
+                path,
+                f"line {before + 1}",
+                f"{len(options.columns)} columns are declared, the file has {len(names)}",
+                "Make columns in the contract agree with the file.",
+            )
+        names = list(options.columns)
+    if not names:
+        raise UnreadableFile(path, "", "no column names", "State columns in the contract, or header_row.")
+    skipped = taken + options.skip_rows
+    at += sum(len(line) + 1 for line in lines[before : before + skipped])
+    plain = taken <= 1 and not any(not line.strip() for line in lines[: before + skipped])
+    return _Layout(
+        unique_names(names),
+        delimiter,
+        encoding,
+        min(at, len(data)),
+        before + skipped if plain else None,
+        preamble,
+    )
+
+
+def _quoting(options: Options) -> int:
+    return csv.QUOTE_MINIMAL if options.quote else csv.QUOTE_NONE
+
+
+def _header_record(
+    path: Path, lines: list[bytes], end: bytes, encoding: str, options: Options
+) -> tuple[str, int]:
+    """The line of names, joined with the next while a quote is open."""
+    quote = options.quote.encode()
+    record, taken = b"", 0
+    for line in lines[:50]:
+        record += line + end
+        taken += 1
+        if not quote or record.count(quote) % 2 == 0:
+            return record.decode(encoding).rstrip("\r\n"), taken
+    raise UnreadableFile(path, "column names", "a quote that never closes", "Check quote in the contract.")
+
+
+def _delimiter(lines: list[str]) -> str | None:
+    """The delimiter that splits the first line into most names and the following lines alike."""
+    lines = [line for line in lines if line.strip()]
+    if not lines:
+        return None
+    best, most = None, 0
+    for candidate in DELIMITERS:
+        counts = [len(row) for row in csv.reader(lines, delimiter=candidate)]
+        usual = Counter(counts).most_common(1)[0][0]
+        if counts[0] > 1 and usual > 1 and counts.count(usual) * 2 > len(counts) and usual > most:
+            best, most = candidate, usual
+    return best
+
+
+def unique_names(names: list[str]) -> tuple[str, ...]:
+    """Column names without blanks around them, each different (also to engines that ignore case)."""
+    taken = {"source_row"}
+    result = []
+    for position, name in enumerate(names, 1):
+        base = name.strip() or f"column_{position}"
+        candidate, again = base, 2
+        while candidate.casefold() in taken:
+            candidate = f"{base}_{again}"
+            again += 1
+        taken.add(candidate.casefold())
+        result.append(candidate)
+    return tuple(result)
+
+
+def _rows(path: Path, data: memoryview, layout: _Layout, options: Options) -> Rows:
+    at = layout.start
+    while at < len(data):
+        block = bytes(data[at : at + BLOCK])
+        if at + BLOCK < len(data):
+            block = block[: block.rfind(b"\n") + 1] or block  # never cut within a character
+        check_text(path, block, layout.encoding, at)
+        at += len(block)
+    if options.ends_with_newline and not _ends_with(data, b"\n"):
+        raise UnreadableFile(
+            path,
+            f"byte {len(data)}",
+            "the last line has no line end: the file is half-written",
+            "It is read when it has arrived whole.",
+        )
+    return find_rows(data, layout.start, layout.delimiter, options.quote, len(layout.names), path)
+
+
+def _ends_with(data: memoryview, end: bytes) -> bool:
+    return bytes(data[-len(end) :]) == end
+
+
+def _refusal(bad: Any, layout: _Layout) -> Refused:
+    if bad.reason == "ragged_row":
+        mend = (
+            f"The row has {bad.found} values for {len(layout.names)} column names: correct it in the source."
+        )
+    else:
+        mend = "A quote stands inside a value or never closes: correct the row, or declare quote: '' if none are used."
+    return Refused(bad.row, None, None, bad.reason, mend)
+
+
+def _clean_copy(data: memoryview, layout: _Layout, rows: Rows, scratch: Path) -> Path:
+    """The well-formed records alone, as UTF-8, for DuckDB."""
+    handle, name = tempfile.mkstemp(suffix=".csv", dir=scratch)
+    cuts = sorted([(bad.start, bad.end) for bad in rows.bad] + rows.blank)
+    with os.fdopen(handle, "wb") as out:
+        at = layout.start
+        for start, end in [*cuts, (len(data), len(data))]:
+            for part in range(at, start, BLOCK):
+                block = bytes(data[part : min(part + BLOCK, start)])
+                if layout.encoding not in ("utf-8", "ascii"):
+                    block = block.decode(layout.encoding).encode()
+                out.write(block)
+            at = end
+    return Path(name)
+
+
+def _literal(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _sql(source: Path, layout: _Layout, skip: int, encoding: str, options: Options, rows: Rows) -> str:
+    columns = ", ".join(f"{_literal(name)}: 'VARCHAR'" for name in layout.names)
+    names = ", ".join(_literal(name) for name in layout.names)
+    quote = _literal(options.quote)
+    longest = max(_LONGEST_LINE, 2 * rows.longest)
+    call = (
+        f"read_csv({_literal(str(source))}, auto_detect=false, header=false, skip={skip}, "
+        f"delim={_literal(layout.delimiter)}, quote={quote}, escape={quote}, encoding={_literal(encoding)}, "
+        f"columns={{{columns}}}, force_not_null=[{names}], max_line_size={longest}, compression='none'"
+        # mixed line ends are well-formed here, and only the tolerant parser takes them
+        + (", strict_mode=false)" if rows.crlf and rows.lf else ")")
+    )
+    if not rows.bad:
+        return f"(SELECT row_number() OVER () AS source_row, * FROM {call})"
+    # k-th good row -> its number in the file: k plus the bad rows before it
+    good = [bad.row - i for i, bad in enumerate(rows.bad)]
+    steps: dict[int, int] = {}
+    for i, first in enumerate(good, 1):
+        steps[first] = i
+    gaps = ", ".join(f"({first}, {skipped})" for first, skipped in [(0, 0), *sorted(steps.items())])
+    return (
+        f"(SELECT k + skipped AS source_row, good.* EXCLUDE (k) FROM (SELECT row_number() OVER () AS k, * FROM {call}) "
+        f"AS good ASOF JOIN (VALUES {gaps}) AS gaps (first, skipped) ON good.k >= gaps.first)"
+    )

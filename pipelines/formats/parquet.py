@@ -1,0 +1,106 @@
+"""Parquet files, such as a historian's nightly export, with the types the writer gave them.
+
+Here: opening, the footer's own record count, and the hand-over to DuckDB. Units and meaning are the contract's.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from pipelines.formats.delimited import Scan, unique_names
+from pipelines.formats.protocol import Options, Reading, UnreadableFile, reading
+
+_MAGIC = b"PAR1"
+_SEND_AGAIN = "The file is kept as sent; ask the site to send it again."
+
+
+def _footer(path: Path) -> Any:
+    """Metadata of the file; what is not a whole Parquet file is refused."""
+    import pyarrow as pa  # noqa: PLC0415  # costly
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    try:
+        with path.open("rb") as handle:
+            size = os.fstat(handle.fileno()).st_size
+            if size == 0:
+                raise UnreadableFile(path, "0 bytes", "the file is empty", _SEND_AGAIN)
+            if handle.read(4) != _MAGIC:
+                raise UnreadableFile(
+                    path, "byte 1", "not a Parquet file", "Check the format in the contract."
+                )
+            handle.seek(max(0, size - 8))
+            tail = handle.read(8)
+            if size < 12 or tail[4:] != _MAGIC or struct.unpack("<I", tail[:4])[0] > size - 12:
+                raise UnreadableFile(
+                    path, f"byte {size}", "the footer is missing: truncated or half-written", _SEND_AGAIN
+                )
+        return pq.read_metadata(path)
+    except OSError as failed:
+        raise UnreadableFile(path, "", f"cannot be opened: {failed}", _SEND_AGAIN) from failed
+    except pa.ArrowException as failed:
+        raise UnreadableFile(path, "footer", f"damaged: {failed}", _SEND_AGAIN) from failed
+
+
+def _literal(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _identifier(value: str) -> str:
+    return '"' + value.replace('"', '""') + '"'
+
+
+def count_records(path: Path, options: Options) -> int:
+    """Records in the file: the sum over row groups in the footer, read without DuckDB."""
+    del options  # a Parquet file says all about its own layout
+    footer = _footer(path)
+    return sum(footer.row_group(i).num_rows for i in range(footer.num_row_groups))
+
+
+def scan(path: Path, options: Options, scratch: Path | None = None) -> Scan:
+    """How DuckDB reads the file; `scratch` is not needed and taken so that all bulk formats are called alike."""
+    del scratch
+    footer = _footer(path)
+    received = count_records(path, options)
+    names = [
+        footer.schema.to_arrow_schema().field(i).name for i in range(len(footer.schema.to_arrow_schema()))
+    ]
+    ours = unique_names(names)
+    renamed = ", ".join(
+        f"{_identifier(old)} AS {_identifier(new)}" for old, new in zip(names, ours, strict=True)
+    )
+    if any(c in str(path) for c in "*?["):
+        raise UnreadableFile(path, "", "the name holds *, ? or [", "Keep the file under a plain name.")
+    sql = f"(SELECT file_row_number + 1 AS source_row, {renamed} FROM read_parquet({_literal(str(path))}, file_row_number=true))"
+    return Scan(sql, ours, received, (), {"columns": list(ours), "writer": footer.created_by})
+
+
+def scan_sql(path: Path, options: Options, scratch: Path | None = None) -> str:
+    """What goes after FROM to read the file in DuckDB."""
+    return scan(path, options, scratch).sql
+
+
+class Parquet:
+    """Any Parquet file."""
+
+    name = "parquet"
+
+    def recognises(self, head: bytes, filename: str) -> bool:
+        """The magic number."""
+        del filename
+        return head.startswith(_MAGIC)
+
+    def read(self, path: Path, options: Options) -> Reading:
+        """Read every row, typed as the file says."""
+        found = scan(path, options)
+        try:
+            with duckdb.connect() as connection:
+                records: pl.DataFrame = connection.sql(f"SELECT * FROM {found.sql} ORDER BY source_row").pl()
+        except duckdb.Error as failed:
+            raise UnreadableFile(path, "", f"damaged: {str(failed).splitlines()[0]}", _SEND_AGAIN) from failed
+        return reading(path, self.name, records, found.received, header=found.header)

@@ -1,0 +1,61 @@
+"""Every format, and reading one file by its name or by what it looks like.
+
+Here: the list, recognition and `read_file`. Knowledge of any one format belongs in its module.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipelines.formats.delimited import Delimited
+from pipelines.formats.parquet import Parquet
+from pipelines.formats.protocol import Format, Options, Reading, UnreadableFile
+
+HEAD = 65536
+# Most particular first: the first that recognises a file reads it.
+FORMATS: tuple[Format, ...] = (
+    Parquet(),
+    Delimited(),
+)
+NAMES: tuple[str, ...] = tuple(known.name for known in FORMATS)
+_DEFAULT = Options()
+
+
+def format_named(name: str) -> Format:
+    """The format of that name; KeyError lists the names there are."""
+    for known in FORMATS:
+        if known.name == name:
+            return known
+    raise KeyError(f"no format {name!r}; there are {', '.join(NAMES)}")
+
+
+def recognise(path: Path) -> Format | None:
+    """The format whose marks the file bears, or None."""
+    try:
+        with path.open("rb") as handle:
+            head = handle.read(HEAD)
+    except OSError as failed:
+        raise UnreadableFile(path, "", f"cannot be opened: {failed.strerror}", "Check the path.") from failed
+    if not head:
+        raise UnreadableFile(
+            path, "0 bytes", "the file is empty", "The file is kept as sent; ask the site to send it again."
+        )
+    return next((known for known in FORMATS if known.recognises(head, path.name)), None)
+
+
+def read_file(path: Path, format: str | None = None, options: Options = _DEFAULT) -> Reading:  # noqa: A002
+    """Read one file; without a format name the file is recognised by its content.
+
+    Raises UnreadableFile when the file cannot be read, KeyError for a format name that does not exist.
+    """
+    if format is not None:
+        return format_named(format).read(path, options)
+    known = recognise(path)
+    if known is None:
+        raise UnreadableFile(
+            path,
+            "first bytes",
+            f"no format recognises it (tried {', '.join(NAMES)})",
+            "Name one with --format.",
+        )
+    return known.read(path, options)

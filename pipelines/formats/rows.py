@@ -1,0 +1,198 @@
+"""Where the records of a delimited file begin and end, found on the bytes without a CSV parser.
+
+Here: record boundaries, the number of values in each, and which records are malformed, in one pass of numpy over
+blocks of the file (about the speed of reading it). This is the independent count behind `received`, and what lets
+the parser see only well-formed records. Turning records into values belongs in `delimited`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.formats.protocol import Reason, UnreadableFile
+
+BLOCK = 8 << 20
+_LONGEST_QUOTED_LINES = 200  # a quoted value that runs over more lines than this is an unclosed quote
+_MOST_BAD = 100_000  # more is not a file with bad rows but a file of another layout
+_CR, _LF = 13, 10
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A malformed record: its number from 1, its bytes [start, end) including the line end, and why."""
+
+    row: int
+    start: int
+    end: int
+    reason: Reason
+    found: int
+
+
+@dataclass
+class Rows:
+    """Boundaries of one file: counts over all records, spans of those that must not reach the parser."""
+
+    received: int = 0
+    bad: list[Bad] = field(default_factory=list)
+    blank: list[tuple[int, int]] = field(default_factory=list)
+    longest: int = 0
+    crlf: int = 0
+    lf: int = 0
+
+
+class _StrayQuote(Exception):
+    """A quote inside a value that is not quoted: parity says nothing any more, go line by line."""
+
+
+def find_rows(data: memoryview, start: int, delimiter: str, quote: str, values: int, path: Path) -> Rows:
+    """Find the records of `data` from byte `start` on; each must have `values` values."""
+    newline = _LF if _has(data, start, _LF) else _CR
+    marks = (ord(delimiter), ord(quote) if quote else -1, newline)
+    try:
+        return _fast(data, start, marks, values, path)
+    except _StrayQuote:
+        return _line_by_line(data, start, marks, values)
+
+
+def _has(data: memoryview, start: int, byte: int) -> bool:
+    return any(block.find(byte) >= 0 for block in _blocks(data, start))
+
+
+def _blocks(data: memoryview, start: int) -> Iterator[bytes]:
+    for at in range(start, len(data), BLOCK):
+        yield bytes(data[at : at + BLOCK])
+
+
+def _fast(data: memoryview, start: int, marks: tuple[int, int, int], values: int, path: Path) -> Rows:
+    rows = Rows()
+    size = BLOCK
+    at = start
+    while at < len(data):
+        last = at + size >= len(data)
+        block = np.frombuffer(data[at : at + size], dtype=np.uint8)
+        if last and block[-1] != marks[2]:
+            block = np.append(block, np.uint8(marks[2]))
+        used = _block(block, at, marks, values, rows)
+        if used == 0 and last:
+            raise _StrayQuote  # an odd number of quotes to the end of the file
+        if used == 0:
+            size *= 2  # one record longer than the block
+            continue
+        if last and used < len(block):
+            raise _StrayQuote
+        at += used
+        size = BLOCK
+        if len(rows.bad) > _MOST_BAD:
+            raise UnreadableFile(
+                path,
+                f"record {rows.bad[-1].row}",
+                f"more than {_MOST_BAD} records do not have the {values} values the column names ask for",
+                "Check the delimiter and the line of the column names in the contract, or ask for the file again.",
+            )
+    return rows
+
+
+def _block(
+    block: npt.NDArray[np.uint8], offset: int, marks: tuple[int, int, int], values: int, rows: Rows
+) -> int:
+    """Take the whole records at the start of a block; return how many bytes they are."""
+    delimiter, quote, newline = marks
+    is_mark = (block == newline) | (block == delimiter)
+    if quote >= 0:
+        is_quote = block == quote
+        if is_quote.any():
+            inside = np.bitwise_xor.accumulate(is_quote.view(np.uint8)).view(np.bool_)
+            is_mark &= ~inside
+            _check_quotes(block, np.flatnonzero(is_quote), marks)
+    at = np.flatnonzero(is_mark)
+    which = np.flatnonzero(block[at] == newline)
+    if len(which) == 0:
+        return 0
+    ends = at[which]
+    found = np.diff(which, prepend=-1)  # marks in the record, its line end included = its values
+    starts = np.empty_like(ends)
+    starts[0] = 0
+    starts[1:] = ends[:-1] + 1
+    lengths = ends - starts
+    if newline == _LF:
+        has_cr = (lengths > 0) & (block[np.maximum(ends - 1, 0)] == _CR)
+        rows.crlf += int(np.count_nonzero(has_cr))
+        rows.lf += int(len(ends) - np.count_nonzero(has_cr))
+        lengths -= has_cr
+    blank = lengths == 0
+    number = rows.received + np.cumsum(~blank)
+    for i in np.flatnonzero(blank):
+        rows.blank.append((offset + int(starts[i]), offset + int(ends[i]) + 1))
+    for i in np.flatnonzero((found != values) & ~blank):
+        rows.bad.append(
+            Bad(
+                int(number[i]),
+                offset + int(starts[i]),
+                offset + int(ends[i]) + 1,
+                "ragged_row",
+                int(found[i]),
+            )
+        )
+    rows.received = int(number[-1])
+    rows.longest = max(rows.longest, int(lengths.max()))
+    return int(ends[-1]) + 1
+
+
+def _check_quotes(
+    block: npt.NDArray[np.uint8], quotes: npt.NDArray[np.intp], marks: tuple[int, int, int]
+) -> None:
+    """Each quote must open at the start of a value or close at its end; two in a row are one in the value."""
+    delimiter, quote, newline = marks
+    opening, closing = quotes[0::2], quotes[1::2]
+    before = np.where(opening > 0, block[opening - 1], newline)
+    if not np.isin(before, (delimiter, quote, newline)).all():
+        raise _StrayQuote
+    last = len(block) - 1
+    after = np.where(closing < last, block[np.minimum(closing + 1, last)], newline)
+    if not np.isin(after, (delimiter, quote, newline, _CR)).all():
+        raise _StrayQuote
+
+
+def _line_by_line(data: memoryview, start: int, marks: tuple[int, int, int], values: int) -> Rows:
+    """The slow way, for files with a stray quote: only the lines that have it are refused."""
+    d, q = re.escape(bytes([marks[0]])), re.escape(bytes([marks[1]]))
+    quoted = b"%s(?:[^%s]|%s%s)*%s" % (q, q, q, q, q)
+    value = b"(?:%s|[^%s%s\r\n]*)" % (quoted, d, q)
+    well_formed = re.compile(b"%s(?:%s%s)*\r?\n?" % (value, d, value))
+    only_quoted = re.compile(quoted)
+    is_open = re.compile(b"(?:%s%s)*%s(?:[^%s]|%s%s)*" % (value, d, q, q, q, q))
+    lines = bytes(data[start:]).splitlines(keepends=True)
+    if marks[2] == _LF:
+        lines = re.findall(rb"[^\n]*\n|[^\n]+", bytes(data[start:]))
+    rows = Rows()
+    at, i = start, 0
+    while i < len(lines):
+        record, taken = lines[i], 1
+        while is_open.fullmatch(record) and taken < _LONGEST_QUOTED_LINES and i + taken < len(lines):
+            record += lines[i + taken]
+            taken += 1
+        good = well_formed.fullmatch(record) is not None
+        if not good:
+            record, taken = lines[i], 1
+        end = at + len(record)
+        bare = record.rstrip(b"\r\n")
+        if not bare:
+            rows.blank.append((at, end))
+        else:
+            rows.received += 1
+            rows.longest = max(rows.longest, len(record))
+            rows.crlf += record.endswith(b"\r\n")
+            rows.lf += record.endswith(b"\n") and not record.endswith(b"\r\n")
+            found = only_quoted.sub(b"", bare).count(bytes([marks[0]])) + 1
+            if not good:
+                rows.bad.append(Bad(rows.received, at, end, "stray_quote", 0))
+            elif found != values:
+                rows.bad.append(Bad(rows.received, at, end, "ragged_row", found))
+        at, i = end, i + taken
+    return rows
