@@ -1,0 +1,66 @@
+"""Every setting of cellfleet: its environment variable, default and description. Nothing else reads the environment
+(a site's secrets excepted, which its contract names and its connector reads)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _setting(variable: str, default: str, description: str) -> str:
+    return field(default=default, metadata={"variable": variable, "description": description})  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings as read once from the environment; see `docs/settings.md`, which is rendered from here."""
+
+    home: str = _setting("CELLFLEET_HOME", ".cellfleet", "Folder that holds all state; a copied home works elsewhere.")
+    sites: str = _setting(
+        "CELLFLEET_SITES",
+        str(ROOT / "pipelines" / "defs" / "sites"),
+        "Folder of the contracts (`<site>/defs.yaml`) and `fleet.yaml`; the demo's by default.",
+    )
+    sources: str = _setting(
+        "CELLFLEET_SOURCES", "", "Folder under which contracts' relative paths lie; `<home>/sources` by default."
+    )
+    catalog: str = _setting(
+        "CELLFLEET_CATALOG", "", "DuckLake catalog, e.g. `postgres:dbname=…`; a SQLite file in the home by default."
+    )
+    lake_data: str = _setting(
+        "CELLFLEET_LAKE_DATA", "", "Folder or `s3://` prefix of the lake's Parquet files; in the home by default."
+    )
+    snapshots_kept: str = _setting("CELLFLEET_SNAPSHOTS_KEPT", "10", "How many published snapshots are kept.")
+    dashboards_port: str = _setting("CELLFLEET_DASHBOARDS_PORT", "8050", "Port of the dashboards.")
+    dagster_port: str = _setting("CELLFLEET_DAGSTER_PORT", "3000", "Port of the Dagster UI.")
+    real_files: str = _setting(
+        "CELLFLEET_REAL_FILES", "", "Folder of real instrument files; where set, the demo runs a contract over them."
+    )
+    power: str = _setting("CELLFLEET_POWER", "0.8", "Power that `lots_needed` aims at.")
+    alpha: str = _setting("CELLFLEET_ALPHA", "0.05", "Level of each one-sided test; 0.05 gives the 90 % interval.")
+
+    @property
+    def home_path(self) -> Path:
+        return Path(self.home).resolve()
+
+    @property
+    def sites_path(self) -> Path:
+        return Path(self.sites).resolve()
+
+    @property
+    def sources_path(self) -> Path:
+        return Path(self.sources).resolve() if self.sources else self.home_path / "sources"
+
+    @property
+    def published_path(self) -> Path:
+        """Folder of the published snapshots; `fleet.duckdb` in it always names the newest."""
+        return self.home_path / "published"
+
+
+def settings() -> Settings:
+    """The settings in force, read anew at each call so that a test may change the environment."""
+    chosen = {f.name: os.environ.get(f.metadata["variable"]) for f in fields(Settings)}
+    return Settings(**{name: value for name, value in chosen.items() if value})
