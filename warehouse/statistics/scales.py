@@ -34,13 +34,15 @@ class Margin(NamedTuple):
     high: float
 
 
-def forward(values: ArrayLike, scale: Scale, *, top: float = 1.0, what: str = "values") -> Floats:
+def forward(
+    values: ArrayLike, scale: Scale, *, top: float = 1.0, what: str = "values", at_least: int = 1
+) -> Floats:
     """`values` on the analysis scale. `top` is the whole on the logit scale: 1 for fractions, 100 for %.
 
     Raises StatisticsRefusal where a value lies outside the domain: a zero on the log scale is a censored
     result and a 0 or 100 % is one on the logit scale; neither is moved inwards silently.
     """
-    array = vector(values, what)
+    array = vector(values, what, at_least=at_least)
     if scale == "identity":
         return array
     if scale == "log":

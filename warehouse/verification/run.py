@@ -5,7 +5,8 @@ stated tolerance. Does not belong here: statistics, and knowledge of any single 
 
 A case is a JSON file {id, title, method, parameters, expected, tolerance{rel, abs}, data_files{name: csv}}.
 Adapters live in `methods_*.py` of this package, each with `METHODS: dict[str, Callable[[Case], dict]]` from a
-method id to a function that returns the same nested keys as the case's `expected`. Adapters compute from
+method id to a function that returns the same nested keys as the case's `expected`; a case of several methods
+("a, b") gets the answers of all. Adapters compute from
 `parameters` and `tables`; they may read from `expected` only what is an input kept there (counts, group
 sizes, a level), never a result.
 
@@ -122,7 +123,7 @@ def read_case(path: Path) -> Case:
 
 
 def read_cases(folder: Path | None = None) -> list[Case]:
-    """Every case of a folder, by file name; None reads the shipped ones. Raises ValueError for an empty one."""
+    """Every case of a folder, by file name (None: the shipped ones). Raises ValueError when there is none."""
     where = SHIPPED if folder is None else folder
     paths = sorted(where.glob("*.json"))
     if not paths:
@@ -195,13 +196,13 @@ def check_case(case: Case, registry: dict[str, Adapter] | None = None) -> list[C
     """One row per expected value. Unknown methods are "not implemented", exceptions "error" with words."""
     known = methods() if registry is None else registry
     wanted = _expected(case)
-    adapter = known.get(case.method)
-    if adapter is None:
+    adapters = [known.get(name.strip()) for name in case.method.split(",")]
+    if None in adapters:
         return [
             Check(case.id, key, None, want, 0.0, False, "not implemented") for key, want in wanted.items()
         ]
     try:
-        got = dict(_flatten(adapter(case)))
+        got = {key: value for adapter in adapters if adapter for key, value in _flatten(adapter(case))}
     except StatisticsRefusal as refusal:
         got = {"refused": True, "refusal": str(refusal)}
     except Exception as error:  # noqa: BLE001 - whatever an adapter does, the other cases still run
