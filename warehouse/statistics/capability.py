@@ -214,8 +214,8 @@ def capability(
         raise StatisticsRefusal("The number of signalling points cannot be negative.")
     if unstable_points > 0:
         raise StatisticsRefusal(
-            f"The process is not stable ({unstable_points} point(s) signal), so Cp and Cpk would promise what it does "
-            "not do. Find the causes first; Pp and Ppk describe what was delivered."
+            f"The process is not stable ({unstable_points} point(s) signal), so Cp and Cpk would promise "
+            "what it does not do. Find the causes first; Pp and Ppk describe what was delivered."
         )
     return indices(
         float(y.mean()),
