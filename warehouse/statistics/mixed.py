@@ -224,8 +224,8 @@ def _small(at: Profile, of: Derivatives, *, m: int, sigma2: float, scale: float,
     q[0, 1:] = -slope[1:] - np.einsum("k,klab->lab", lam, of.q)
     q[1:, 0] = np.swapaxes(q[0, 1:], 1, 2)
     q[0, 0] = -slope[0] - np.einsum("k,kab->ab", lam, q[1:, 0])
-    trace = _bordered(of.trace_pp, of.trace_p, lam, float(m))
-    bilinear = _bordered(of.bilinear, of.square, lam, at.rss) / sigma2
+    trace = bordered(of.trace_pp, of.trace_p, lam, float(m))
+    bilinear = bordered(of.bilinear, of.square, lam, at.rss) / sigma2
     weight = 2.0 * _inverse(trace)
     bend = np.einsum("ij,ijab->ab", weight, q - np.einsum("iab,bc,jcd->ijad", slope, at.phi, slope))
     adjusted = at.phi + 2.0 * at.phi @ bend @ at.phi
@@ -237,7 +237,7 @@ def _small(at: Profile, of: Derivatives, *, m: int, sigma2: float, scale: float,
     )  # fmt: skip
 
 
-def _bordered(inner: Floats, edge: Floats, lam: Floats, whole: float) -> Floats:
+def bordered(inner: Floats, edge: Floats, lam: Floats, whole: float) -> Floats:
     """Add the residual's row and column to a K x K table of forms in P G_k P G_l (or y'P G_k P G_l P y)."""
     out = np.zeros((lam.size + 1, lam.size + 1))
     out[1:, 1:] = inner

@@ -100,7 +100,8 @@ def _held_variance(cp: CrossProducts, held: int | None, variance: float, start: 
         value = cp.n * np.log(2.0 * np.pi * sigma2) + at.log_det_w + at.rss / sigma2
         return float(value), gradient[free]
 
-    bounds = [(-30.0, 30.0) if i == 0 else (0.0, 20.0) for i in free]
+    # Wide for a likelihood, narrow enough for the factorisation: e^10 either way from the optimum.
+    bounds = [(start[0] - 10.0, start[0] + 10.0) if i == 0 else (0.0, start[i] + 10.0) for i in free]
     best = np.inf
     for first in (start[free], np.where(free == 0, start[0] + 0.7, 0.7)):
         found = optimize.minimize(
