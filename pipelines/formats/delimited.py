@@ -1,7 +1,8 @@
 """Delimited text: any delimiter, quoting and encoding, with each malformed row refused alone.
 
-Here: layout (names, preamble, encoding), the hand-over to DuckDB for files of any size, and `read` for small ones.
-Numbers stay text: decimal commas, units and times are the contract's to map. Row boundaries are found in `rows`.
+Here: layout (names, preamble, encoding), the hand-over to DuckDB for files of any size, and `read` for
+small ones. Numbers stay text: decimal commas, units and times are the contract's to map. Row boundaries
+are found in `rows`.
 """
 
 from __future__ import annotations
@@ -25,25 +26,46 @@ from pipelines.formats.text import check_text, decode, encoding_of
 
 DELIMITERS = ",;\t|"
 _DUCKDB_ENCODING = {"utf-8": "utf-8", "ascii": "utf-8", "iso8859-1": "latin-1"}
+# encodings in which delimiters and line ends are the bytes they look like
 _ONE_BYTE = (
     "utf-8",
     "ascii",
     "iso8859",
     "cp125",
     "mac-",
-)  # delimiters and line ends are the bytes they look like
+)
 _LONGEST_LINE = 2 << 20
 
 
 @dataclass(frozen=True)
 class Scan:
-    """A file ready for DuckDB: `sql` goes after FROM and gives source_row (BIGINT) and every column as VARCHAR."""
+    """A file ready for DuckDB.
+
+    sql: goes after FROM; gives source_row (BIGINT) and then `columns`, all VARCHAR for text.
+    unnumbered: the same rows in file order without source_row. DuckDB reads it on all cores, while
+        numbering rows takes one: copy it to Parquet first (order is kept) and use `numbered` on that.
+    gaps: (k, n) pairs: from the k-th well-formed record on, n records before it were refused.
+    """
 
     sql: str
+    unnumbered: str
     columns: tuple[str, ...]
+    gaps: tuple[tuple[int, int], ...]
     received: int
     refused: tuple[Refused, ...]
     header: dict[str, Any]
+
+
+def numbered(rows: str, position: str, gaps: tuple[tuple[int, int], ...]) -> str:
+    """FROM-clause that adds source_row to well-formed rows; `position` is the SQL of their number from 1."""
+    if not gaps:
+        return f"(SELECT {position} AS source_row, * FROM {rows})"
+    pairs = ", ".join(f"({first}, {skipped})" for first, skipped in ((0, 0), *gaps))
+    return (
+        f"(SELECT k + skipped AS source_row, good.* EXCLUDE (k) "
+        f"FROM (SELECT {position} AS k, * FROM {rows}) AS good "
+        f"ASOF JOIN (VALUES {pairs}) AS gaps (first, skipped) ON good.k >= gaps.first)"
+    )
 
 
 @dataclass(frozen=True)
@@ -59,8 +81,8 @@ class _Layout:
 def scan(path: Path, options: Options, scratch: Path | None = None) -> Scan:
     """Check a file of any size and say how DuckDB reads it.
 
-    A file with malformed rows (or an encoding DuckDB cannot read) is copied without them into `scratch`, a folder
-    that must live until the SQL has run; without one such a file raises ValueError.
+    A file with malformed rows (or an encoding DuckDB cannot read) is copied without them into
+    `scratch`, a folder that must live until the SQL has run; without one such a file raises ValueError.
     """
     with _mapped(path, options) as (data, encoding, transcoded):
         layout = _layout(path, data, encoding, options)
@@ -74,22 +96,24 @@ def scan(path: Path, options: Options, scratch: Path | None = None) -> Scan:
             or (bool(rows.blank) and len(layout.names) == 1)
             or any(c in str(path) for c in "*?[")
         )
-        source, skip, duck_encoding = (
-            path,
-            layout.lines_before or 0,
-            _DUCKDB_ENCODING.get(layout.encoding, "utf-8"),
-        )
         if irregular:
             if scratch is None:
-                raise ValueError(
-                    f"{path.name} has rows to leave out: give scan a scratch folder for the copy"
-                )
-            source, skip, duck_encoding = _clean_copy(data, layout, rows, scratch), 0, "utf-8"
-    sql = _sql(source, layout, skip, duck_encoding, options, rows)
-    header = {"columns": list(layout.names), "delimiter": layout.delimiter, "encoding": layout.encoding}
+                raise ValueError(f"{path.name} has rows to leave out: give scan a scratch folder")
+            copy = _clean_copy(data, layout, rows, scratch)
+            rows_sql = _read_csv(copy, layout, options, rows, skip=0, encoding="utf-8")
+        else:
+            known = _DUCKDB_ENCODING[layout.encoding]
+            rows_sql = _read_csv(path, layout, options, rows, skip=layout.lines_before or 0, encoding=known)
+    header: dict[str, Any] = {
+        "columns": list(layout.names),
+        "delimiter": layout.delimiter,
+        "encoding": layout.encoding,
+    }
     if layout.preamble:
         header["preamble"] = list(layout.preamble)
-    return Scan(sql, layout.names, rows.received, refused, header)
+    gaps = _gaps(rows)
+    sql = numbered(rows_sql, "row_number() OVER ()", gaps)
+    return Scan(sql, rows_sql, layout.names, gaps, rows.received, refused, header)
 
 
 def scan_sql(path: Path, options: Options, scratch: Path | None = None) -> str:
@@ -194,9 +218,7 @@ def _layout(path: Path, data: memoryview, encoding: str, options: Options) -> _L
         delimiter = _delimiter(sample) or ","
     if options.header_row:
         text, taken = _header_record(path, lines[before:], end, encoding, options)
-        reader = csv.reader(
-            [text], delimiter=delimiter, quotechar=options.quote or None, quoting=_quoting(options)
-        )
+        reader = _csv_reader([text], delimiter, options)
         try:
             names = next(reader, [])
         except csv.Error as wrong:
@@ -234,8 +256,10 @@ def _layout(path: Path, data: memoryview, encoding: str, options: Options) -> _L
     )
 
 
-def _quoting(options: Options) -> int:
-    return csv.QUOTE_MINIMAL if options.quote else csv.QUOTE_NONE
+def _csv_reader(lines: list[str], delimiter: str, options: Options) -> Iterator[list[str]]:
+    if not options.quote:
+        return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+    return csv.reader(lines, delimiter=delimiter, quotechar=options.quote)
 
 
 def _header_record(
@@ -243,10 +267,9 @@ def _header_record(
 ) -> tuple[str, int]:
     """The line of names, joined with the next while a quote is open."""
     quote = options.quote.encode()
-    record, taken = b"", 0
-    for line in lines[:50]:
+    record = b""
+    for taken, line in enumerate(lines[:50], 1):
         record += line + end
-        taken += 1
         if not quote or record.count(quote) % 2 == 0:
             return record.decode(encoding).rstrip("\r\n"), taken
     raise UnreadableFile(path, "column names", "a quote that never closes", "Check quote in the contract.")
@@ -296,7 +319,14 @@ def _rows(path: Path, data: memoryview, layout: _Layout, options: Options) -> Ro
             "the last line has no line end: the file is half-written",
             "It is read when it has arrived whole.",
         )
-    return find_rows(data, layout.start, layout.delimiter, options.quote, len(layout.names), path)
+    return find_rows(
+        data,
+        layout.start,
+        delimiter=layout.delimiter,
+        quote=options.quote,
+        values=len(layout.names),
+        path=path,
+    )
 
 
 def _ends_with(data: memoryview, end: bytes) -> bool:
@@ -309,7 +339,7 @@ def _refusal(bad: Any, layout: _Layout) -> Refused:
             f"The row has {bad.found} values for {len(layout.names)} column names: correct it in the source."
         )
     else:
-        mend = "A quote stands inside a value or never closes: correct the row, or declare quote: '' if none are used."
+        mend = "A quote stands inside a value or never closes: correct the row, or declare quote: ''."
     return Refused(bad.row, None, None, bad.reason, mend)
 
 
@@ -333,27 +363,25 @@ def _literal(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def _sql(source: Path, layout: _Layout, skip: int, encoding: str, options: Options, rows: Rows) -> str:
+def _read_csv(
+    source: Path, layout: _Layout, options: Options, rows: Rows, *, skip: int, encoding: str
+) -> str:
     columns = ", ".join(f"{_literal(name)}: 'VARCHAR'" for name in layout.names)
     names = ", ".join(_literal(name) for name in layout.names)
     quote = _literal(options.quote)
-    longest = max(_LONGEST_LINE, 2 * rows.longest)
-    call = (
+    # mixed line ends are well-formed here, and only the tolerant parser takes them
+    strict = str(not (rows.crlf and rows.lf)).lower()
+    return (
         f"read_csv({_literal(str(source))}, auto_detect=false, header=false, skip={skip}, "
         f"delim={_literal(layout.delimiter)}, quote={quote}, escape={quote}, encoding={_literal(encoding)}, "
-        f"columns={{{columns}}}, force_not_null=[{names}], max_line_size={longest}, compression='none'"
-        # mixed line ends are well-formed here, and only the tolerant parser takes them
-        + (", strict_mode=false)" if rows.crlf and rows.lf else ")")
+        f"columns={{{columns}}}, force_not_null=[{names}], "
+        f"max_line_size={max(_LONGEST_LINE, 2 * rows.longest)}, compression='none', strict_mode={strict})"
     )
-    if not rows.bad:
-        return f"(SELECT row_number() OVER () AS source_row, * FROM {call})"
-    # k-th good row -> its number in the file: k plus the bad rows before it
-    good = [bad.row - i for i, bad in enumerate(rows.bad)]
+
+
+def _gaps(rows: Rows) -> tuple[tuple[int, int], ...]:
+    """From which well-formed record on how many were refused before it."""
     steps: dict[int, int] = {}
-    for i, first in enumerate(good, 1):
-        steps[first] = i
-    gaps = ", ".join(f"({first}, {skipped})" for first, skipped in [(0, 0), *sorted(steps.items())])
-    return (
-        f"(SELECT k + skipped AS source_row, good.* EXCLUDE (k) FROM (SELECT row_number() OVER () AS k, * FROM {call}) "
-        f"AS good ASOF JOIN (VALUES {gaps}) AS gaps (first, skipped) ON good.k >= gaps.first)"
-    )
+    for refused_before, bad in enumerate(rows.bad):
+        steps[bad.row - refused_before] = refused_before + 1
+    return tuple(sorted(steps.items()))

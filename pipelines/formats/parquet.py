@@ -1,6 +1,7 @@
 """Parquet files, such as a historian's nightly export, with the types the writer gave them.
 
-Here: opening, the footer's own record count, and the hand-over to DuckDB. Units and meaning are the contract's.
+Here: opening, the footer's own record count, and the hand-over to DuckDB. Units and meaning are the
+contract's.
 """
 
 from __future__ import annotations
@@ -63,21 +64,21 @@ def count_records(path: Path, options: Options) -> int:
 
 
 def scan(path: Path, options: Options, scratch: Path | None = None) -> Scan:
-    """How DuckDB reads the file; `scratch` is not needed and taken so that all bulk formats are called alike."""
+    """How DuckDB reads the file; `scratch` is taken so that all bulk formats are called alike."""
     del scratch
     footer = _footer(path)
     received = count_records(path, options)
-    names = [
-        footer.schema.to_arrow_schema().field(i).name for i in range(len(footer.schema.to_arrow_schema()))
-    ]
-    ours = unique_names(names)
+    schema = footer.schema.to_arrow_schema()
+    ours = unique_names(schema.names)
     renamed = ", ".join(
-        f"{_identifier(old)} AS {_identifier(new)}" for old, new in zip(names, ours, strict=True)
+        f"{_identifier(old)} AS {_identifier(new)}" for old, new in zip(schema.names, ours, strict=True)
     )
     if any(c in str(path) for c in "*?["):
         raise UnreadableFile(path, "", "the name holds *, ? or [", "Keep the file under a plain name.")
-    sql = f"(SELECT file_row_number + 1 AS source_row, {renamed} FROM read_parquet({_literal(str(path))}, file_row_number=true))"
-    return Scan(sql, ours, received, (), {"columns": list(ours), "writer": footer.created_by})
+    file = f"read_parquet({_literal(str(path))}"
+    sql = f"(SELECT file_row_number + 1 AS source_row, {renamed} FROM {file}, file_row_number=true))"
+    unnumbered = f"(SELECT {renamed} FROM {file}))"
+    return Scan(sql, unnumbered, ours, (), received, (), {"columns": list(ours), "writer": footer.created_by})
 
 
 def scan_sql(path: Path, options: Options, scratch: Path | None = None) -> str:

@@ -1,8 +1,8 @@
 """What every file format gives: records, what the file says about them, and what it refused.
 
-Here: the result types, the options a contract may state about a file's layout, and the protocol. A format turns
-the bytes of one file into records; it knows no site, no lake and no orchestration, and it does not judge whether
-a record is true. Reading a particular format belongs in that format's own module.
+Here: the result types, the options a contract may state about a file's layout, and the protocol. A format
+turns the bytes of one file into records; it knows no site, no lake and no orchestration, and it does not
+judge whether a record is true. Reading a particular format belongs in that format's own module.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from pipelines.failures import PermanentFailure
 Reason = Literal[
     "ragged_row",  # more or fewer values than the header has names
     "stray_quote",  # a quote character inside a value that is not quoted, or a quote that never closes
+    "bad_encoding",  # bytes that are not text in the file's encoding
+    "hidden_row",  # a row hidden in the worksheet, left out as the contract says
     "bad_json",  # the line is not JSON
     "not_an_object",  # JSON, but not an object
     "bad_number",  # text where the format prints a number
@@ -36,7 +38,7 @@ Reason = Literal[
 
 
 class UnreadableFile(PermanentFailure):
-    """The file as a whole cannot be read: corrupt, truncated, empty, wrongly encoded, half-written, unknown."""
+    """The file as a whole cannot be read: corrupt, truncated, empty, wrongly encoded, unknown."""
 
     def __init__(self, file: Path | str, place: str, problem: str, mend: str) -> None:
         self.file = Path(file).name
@@ -69,9 +71,9 @@ class Refused:
 class Reading:
     """One file, read.
 
-    records: one row per record; first column `source_row` (Int64): the n-th record of the file, from 1, in file
-    order (data row after the header, event, element, line). Text formats keep every other column as text, exactly
-    as printed: "" where the file prints nothing, null where the record has no such field.
+    records: one row per record; first column `source_row` (Int64): the n-th record of the file, from 1, in
+    file order (data row after the header, event, element, line). Text formats keep every other column as
+    text, exactly as printed: "" where the file prints nothing, null where the record has no such field.
     received: records counted on the bytes without the parser that made `records`.
     header: what the file says once for all its records.
     """
@@ -91,7 +93,7 @@ class Options(BaseModel):
 
     zone: str | None = Field(
         default=None,
-        description="IANA time zone of times printed without one (Europe/Berlin). None: such times stay local text.",
+        description="IANA time zone of times printed without (Europe/Berlin). None: they stay local text.",
     )
     encoding: str | None = Field(
         default=None,
@@ -114,7 +116,7 @@ class Options(BaseModel):
     )
     date_order: Literal["month_first", "day_first"] | None = Field(
         default=None,
-        description="Order of 03/04/2022 where the instrument follows its computer's locale. None: the vendor's default.",
+        description="Order of 03/04/2022 where the locale decides. None: the vendor's default.",
     )
     sheet: str | None = Field(
         default=None, description="Name of the worksheet. None: the only sheet with values."
@@ -141,7 +143,7 @@ class Options(BaseModel):
     )
     ends_with_newline: bool | None = Field(
         default=None,
-        description="True: this site ends every line, so a file without a final line end is half-written and refused.",
+        description="True: a file whose last line has no line end is half-written: refused.",
     )
 
     @field_validator("encoding")
@@ -195,7 +197,7 @@ def reading(
     refused: Sequence[Refused] = (),
     header: dict[str, Any] | None = None,
 ) -> Reading:
-    """Put a Reading together, and refuse the file where records and refusals do not add up to what was received."""
+    """Put a Reading together; a file whose records and refusals do not add up to what came is refused."""
     whole = {r.source_row for r in refused if r.field is None and r.source_row is not None}
     if received != records.height + len(whole):
         raise UnreadableFile(

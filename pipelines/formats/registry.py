@@ -7,14 +7,34 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipelines.formats.cedex_bioht import CedexBioHt
+from pipelines.formats.cedex_hires import CedexHiRes
 from pipelines.formats.delimited import Delimited
+from pipelines.formats.digital_pcr import AbsoluteQ, Qiacuity
+from pipelines.formats.jsonl import JsonLines
+from pipelines.formats.nc_view import NcView
+from pipelines.formats.nova_flex2 import NovaFlex2
+from pipelines.formats.nucleoview import NcViewReport, NucleoView
 from pipelines.formats.parquet import Parquet
 from pipelines.formats.protocol import Format, Options, Reading, UnreadableFile
+from pipelines.formats.vicell_blu import ViCellBlu
+from pipelines.formats.vicell_xr import ViCellXr
 
 HEAD = 65536
 # Most particular first: the first that recognises a file reads it.
 FORMATS: tuple[Format, ...] = (
     Parquet(),
+    ViCellBlu(),
+    ViCellXr(),
+    NcView(),
+    NcViewReport(),
+    NucleoView(),
+    CedexHiRes(),
+    CedexBioHt(),
+    NovaFlex2(),
+    AbsoluteQ(),
+    Qiacuity(),
+    JsonLines(),
     Delimited(),
 )
 NAMES: tuple[str, ...] = tuple(known.name for known in FORMATS)

@@ -1,8 +1,8 @@
 """Where the records of a delimited file begin and end, found on the bytes without a CSV parser.
 
-Here: record boundaries, the number of values in each, and which records are malformed, in one pass of numpy over
-blocks of the file (about the speed of reading it). This is the independent count behind `received`, and what lets
-the parser see only well-formed records. Turning records into values belongs in `delimited`.
+Here: record boundaries, the number of values in each, and which records are malformed, in one pass of
+numpy over blocks of the file. This is the independent count behind `received`, and what lets the parser
+see only well-formed records. Turning records into values belongs in `delimited`.
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ class Rows:
     lf: int = 0
 
 
-class _StrayQuote(Exception):
+class _StrayQuoteError(Exception):
     """A quote inside a value that is not quoted: parity says nothing any more, go line by line."""
 
 
-def find_rows(data: memoryview, start: int, delimiter: str, quote: str, values: int, path: Path) -> Rows:
+def find_rows(data: memoryview, start: int, *, delimiter: str, quote: str, values: int, path: Path) -> Rows:
     """Find the records of `data` from byte `start` on; each must have `values` values."""
     newline = _LF if _has(data, start, _LF) else _CR
     marks = (ord(delimiter), ord(quote) if quote else -1, newline)
     try:
         return _fast(data, start, marks, values, path)
-    except _StrayQuote:
+    except _StrayQuoteError:
         return _line_by_line(data, start, marks, values)
 
 
@@ -80,12 +80,12 @@ def _fast(data: memoryview, start: int, marks: tuple[int, int, int], values: int
             block = np.append(block, np.uint8(marks[2]))
         used = _block(block, at, marks, values, rows)
         if used == 0 and last:
-            raise _StrayQuote  # an odd number of quotes to the end of the file
+            raise _StrayQuoteError  # an odd number of quotes to the end of the file
         if used == 0:
             size *= 2  # one record longer than the block
             continue
         if last and used < len(block):
-            raise _StrayQuote
+            raise _StrayQuoteError
         at += used
         size = BLOCK
         if len(rows.bad) > _MOST_BAD:
@@ -93,7 +93,7 @@ def _fast(data: memoryview, start: int, marks: tuple[int, int, int], values: int
                 path,
                 f"record {rows.bad[-1].row}",
                 f"more than {_MOST_BAD} records do not have the {values} values the column names ask for",
-                "Check the delimiter and the line of the column names in the contract, or ask for the file again.",
+                "Check the delimiter and the line of the column names in the contract.",
             )
     return rows
 
@@ -152,11 +152,11 @@ def _check_quotes(
     opening, closing = quotes[0::2], quotes[1::2]
     before = np.where(opening > 0, block[opening - 1], newline)
     if not np.isin(before, (delimiter, quote, newline)).all():
-        raise _StrayQuote
+        raise _StrayQuoteError
     last = len(block) - 1
     after = np.where(closing < last, block[np.minimum(closing + 1, last)], newline)
     if not np.isin(after, (delimiter, quote, newline, _CR)).all():
-        raise _StrayQuote
+        raise _StrayQuoteError
 
 
 def _line_by_line(data: memoryview, start: int, marks: tuple[int, int, int], values: int) -> Rows:

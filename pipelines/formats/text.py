@@ -28,7 +28,7 @@ def whole(path: Path) -> bytes:
 
 
 def encoding_of(path: Path, head: bytes, options: Options) -> tuple[str, int]:
-    """Encoding of a file and the length of its byte order mark; a mark that contradicts the contract is refused."""
+    """Encoding of a file and the length of its byte order mark; a mark against the contract is refused."""
     declared = codecs.lookup(options.encoding).name if options.encoding else None
     for mark, name in _MARKS:
         if head.startswith(mark):
@@ -101,9 +101,8 @@ def decode(path: Path, data: bytes, options: Options, fallback: str | None = Non
         try:
             return data.decode("utf-16" if mark else encoding)
         except UnicodeDecodeError as wrong:
-            raise UnreadableFile(
-                path, f"byte {wrong.start + 1}", "not UTF-16, or cut off", _SEND_AGAIN
-            ) from wrong
+            at = f"byte {wrong.start + 1}"
+            raise UnreadableFile(path, at, "not whole UTF-16", _SEND_AGAIN) from wrong
     body = data[mark:]
     if fallback and options.encoding is None and not mark:
         try:
