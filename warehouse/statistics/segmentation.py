@@ -56,7 +56,7 @@ class _NormalCost:
         squares = max(float(self._square[end] - self._square[start] - total**2 / length), 0.0)
         if self._mean_only:
             return squares + math.log(length)
-        # A stretch without spread has infinite likelihood; the floor is that of R's changepoint, in sigma squared.
+        # A stretch without spread has infinite likelihood; the floor is changepoint's, in sigma squared.
         variance = max(squares / length, 1e-11)
         return length * (math.log(2.0 * math.pi * variance) + 1.0) + math.log(length)
 
