@@ -13,10 +13,12 @@ from typing import Any, cast
 
 from scipy.stats import t as student
 
-from warehouse.statistics import means
+from warehouse.statistics import means, ranks, wellek
 from warehouse.statistics.means import Summary, Tost
+from warehouse.statistics.ranks import RankTost
 from warehouse.statistics.refusal import StatisticsRefusal
 from warehouse.statistics.scales import Margin, Scale
+from warehouse.verification import methods_ranges
 from warehouse.verification.run import Adapter, Case
 
 Section = dict[str, Any]
@@ -204,10 +206,85 @@ def _one_sample(case: Case) -> dict[str, Any]:
     return tost_keys(means.tost(estimate, _margin(parameters)))
 
 
+def _rank_keys(test: RankTost, letter: str) -> dict[str, Any]:
+    estimate = test.estimate
+    return {
+        "n": estimate.n_test,
+        "pseudomedian": estimate.estimate,
+        "hodges_lehmann": estimate.estimate,
+        "estimate": estimate.estimate,
+        f"{letter}_lower": test.statistic_lower,
+        f"{letter}_upper": test.statistic_upper,
+        "p_lower": test.p_lower,
+        "p_upper": test.p_upper,
+        "p_tost": test.p,
+        "equivalent": test.equivalent,
+        **_interval(estimate.ci_low, estimate.ci_high, estimate.alpha),
+    }
+
+
+def _signed_rank(case: Case) -> dict[str, Any]:
+    reference, test = two_groups(case, case.parameters, paired=True)
+    alpha = float(case.parameters.get("alpha", 0.05))
+    scale = _scale(case.parameters, "identity")
+    return _rank_keys(
+        ranks.signed_rank_tost(reference, test, _margin(case.parameters), scale=scale, alpha=alpha), "V"
+    )
+
+
+def _mann_whitney(case: Case) -> dict[str, Any]:
+    reference, test = two_groups(case, case.parameters)
+    alpha = float(case.parameters.get("alpha", 0.05))
+    scale = _scale(case.parameters, "identity")
+    return _rank_keys(
+        ranks.mann_whitney_tost(reference, test, _margin(case.parameters), scale=scale, alpha=alpha), "W"
+    )
+
+
+def _constants(name: str, constants: wellek.Constants, nested: bool) -> dict[str, Any]:
+    keys = {"c1": constants.c1, "c2": constants.c2, "power0": constants.power0}
+    return {name: keys} if nested else keys
+
+
+def _wellek_t(case: Case) -> dict[str, Any]:
+    given, nested = section(case, "t")
+    alpha = float(given.get("alpha", 0.05))
+    constants = wellek.t_constants(given["m"], given["n"], given["eps1"], given["eps2"], alpha=alpha)
+    return _constants("t", constants, nested)
+
+
+def _wellek_dispersion(case: Case) -> dict[str, Any]:
+    given, nested = section(case, "dispersion")
+    alpha = float(given.get("alpha", 0.05))
+    constants = wellek.dispersion_constants(
+        given["df1"], given["df2"], given["rho1"], given["rho2"], alpha=alpha
+    )
+    return _constants("dispersion", constants, nested)
+
+
+def _wellek_mann_whitney(case: Case) -> dict[str, Any]:
+    given = case.parameters
+    y, x = two_groups(case, given)
+    test = wellek.mann_whitney(x, y, given["eps1"], given["eps2"], alpha=float(given.get("alpha", 0.05)))
+    return {
+        "W_plus": test.w,
+        "sigma_hat": test.sd,
+        "crit": test.critical,
+        "reject_i_e_equivalent": test.equivalent,
+        "equivalent": test.equivalent,
+    }
+
+
 METHODS: dict[str, Adapter] = {
+    **methods_ranges.METHODS,
     "tost_two_sample_welch": _two_sample("welch"),
     "tost_two_sample_pooled": _two_sample("pooled"),
     "tost_paired": _paired("identity"),
     "tost_paired_ratio": _paired("log"),
     "tost_one_sample": _one_sample,
+    "tost_wilcoxon_paired": _signed_rank,
+    "tost_wilcoxon_two_sample": _mann_whitney,
+    "wellek_t": _wellek_t,
+    "wellek_dispersion": _wellek_dispersion,
+    "wellek_mawi": _wellek_mann_whitney,
 }

@@ -1,0 +1,171 @@
+"""Wellek's optimal equivalence tests: standardised difference of means, dispersion, P(X > Y).
+
+Belongs here: critical constants and decisions of the two-sample t, F and Mann-Whitney equivalence tests. Does
+not belong here: his k-sample F (sites.py), tests on the attribute's own scale (means.py).
+
+The margins are in standard deviations, variance ratios or probabilities: say so beside every result, because
+a margin in SDs widens when the process gets noisier. Source: Wellek (2010), Testing Statistical Hypotheses of
+Equivalence and Noninferiority, 2nd ed., sections 6.1, 6.2, 6.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import sqrt
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from scipy import stats
+from scipy.optimize import brentq
+
+from warehouse.statistics.means import Summary
+from warehouse.statistics.refusal import StatisticsRefusal, one_sided, vector
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+
+@dataclass(frozen=True, slots=True)
+class Constants:
+    """Reject non-equivalence when c1 < statistic < c2. `power0` is the power where the two are the same."""
+
+    method: Literal["wellek-t", "wellek-dispersion"]
+    c1: float
+    c2: float
+    power0: float
+
+
+@dataclass(frozen=True, slots=True)
+class WellekTest:
+    """A statistic beside its constants."""
+
+    constants: Constants
+    statistic: float
+    equivalent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WellekMannWhitney:
+    """P(X > Y) estimated by `w`, its SD, the critical bound on |w - centre| / sd, and the decision."""
+
+    w: float
+    sd: float
+    critical: float
+    statistic: float
+    equivalent: bool
+
+
+def _solve(
+    low: Callable[[float], float],
+    high: Callable[[float], float],
+    high_quantile: Callable[[float], float],
+    start: float,
+    alpha: float,
+) -> tuple[float, float]:
+    """(c1, c2) holding probability alpha between them at both ends of the margin.
+
+    `low` and `high` are the distribution functions of the statistic at the lower and upper margin. c2 is tied
+    to c1 by the upper one; what c1 to c2 holds at the lower margin falls as c1 grows (monotone likelihood ratio).
+    """
+
+    def upper(c1: float) -> float:
+        return high_quantile(high(c1) + alpha)
+
+    def excess(c1: float) -> float:
+        return low(upper(c1)) - low(c1) - alpha
+
+    last = high_quantile(1 - alpha)
+    end = last - 1e-9 * max(1.0, abs(last))
+    if not excess(start) > 0 > excess(end):
+        raise StatisticsRefusal("Wellek's constants have no solution for this margin and these sizes.")
+    c1 = float(brentq(excess, start, end, xtol=1e-13, rtol=1e-13))
+    return c1, float(upper(c1))
+
+
+def t_constants(m: int, n: int, eps1: float, eps2: float, *, alpha: float = 0.05) -> Constants:
+    """Two-sample t: -eps1 < (mean1 - mean2) / sd < eps2 with groups of m and n, equal variances."""
+    level = one_sided(alpha)
+    if m < 1 or n < 1 or m + n < 3:
+        raise StatisticsRefusal(f"Wellek's t needs at least 3 values in two groups, got {m} and {n}.")
+    if eps1 <= 0 or eps2 <= 0:
+        raise StatisticsRefusal("Wellek's t needs margins above 0 on both sides.")
+    df, factor = m + n - 2, sqrt(m * n / (m + n))
+    lower, upper = stats.nct(df, -eps1 * factor), stats.nct(df, eps2 * factor)
+    start = float(lower.ppf(1e-6))
+    c1, c2 = _solve(lower.cdf, upper.cdf, upper.ppf, start, level)
+    return Constants("wellek-t", c1, c2, float(stats.t.cdf(c2, df) - stats.t.cdf(c1, df)))
+
+
+def t_test(test: Summary, reference: Summary, eps1: float, eps2: float, *, alpha: float = 0.05) -> WellekTest:
+    """Wellek's t of two groups on the analysis scale; raises StatisticsRefusal where there is no spread."""
+    if min(test.n, reference.n) < 2:
+        raise StatisticsRefusal("Wellek's t needs at least 2 values on each side.")
+    df = test.n + reference.n - 2
+    pooled = ((test.n - 1) * test.sd**2 + (reference.n - 1) * reference.sd**2) / df
+    if pooled <= 0:
+        raise StatisticsRefusal(
+            "Every value is the same: a difference in standard deviations has no meaning."
+        )
+    statistic = (test.mean - reference.mean) / sqrt(pooled * (1 / test.n + 1 / reference.n))
+    constants = t_constants(test.n, reference.n, eps1, eps2, alpha=alpha)
+    return WellekTest(constants, statistic, constants.c1 < statistic < constants.c2)
+
+
+def dispersion_constants(df1: int, df2: int, rho1: float, rho2: float, *, alpha: float = 0.05) -> Constants:
+    """F test that the ratio of variances lies between rho1 and rho2, on df1 and df2 degrees of freedom."""
+    level = one_sided(alpha)
+    if df1 < 1 or df2 < 1:
+        raise StatisticsRefusal("A ratio of variances needs at least 2 values on each side.")
+    if not 0 < rho1 < rho2:
+        raise StatisticsRefusal("A margin for a ratio of variances needs 0 < rho1 < rho2.")
+    f = stats.f(df1, df2)
+    c1, c2 = _solve(
+        lambda c: float(f.cdf(c / rho1)),
+        lambda c: float(f.cdf(c / rho2)),
+        lambda p: rho2 * float(f.ppf(min(p, 1.0))),
+        rho1 * float(f.ppf(1e-9)),
+        level,
+    )
+    return Constants("wellek-dispersion", c1, c2, float(f.cdf(c2) - f.cdf(c1)))
+
+
+def dispersion_test(
+    test: Summary, reference: Summary, rho1: float, rho2: float, *, alpha: float = 0.05
+) -> WellekTest:
+    """Wellek's F of the variance of `test` over that of `reference`."""
+    if test.sd <= 0 or reference.sd <= 0:
+        raise StatisticsRefusal("A side has no spread at all: the ratio of variances has no distribution.")
+    constants = dispersion_constants(test.n - 1, reference.n - 1, rho1, rho2, alpha=alpha)
+    statistic = (test.sd / reference.sd) ** 2
+    return WellekTest(constants, statistic, constants.c1 < statistic < constants.c2)
+
+
+def mann_whitney(
+    x: ArrayLike, y: ArrayLike, eps1: float, eps2: float, *, alpha: float = 0.05
+) -> WellekMannWhitney:
+    """Asymptotic test that 1/2 - eps1 < P(X > Y) < 1/2 + eps2, for distributions of any shape.
+
+    Ties count as "not greater": the method is for continuous values. Raises StatisticsRefusal when the two
+    groups do not overlap, because the estimated standard deviation is then 0.
+    """
+    level = one_sided(alpha)
+    if not (0 < eps1 <= 0.5 and 0 < eps2 <= 0.5):
+        raise StatisticsRefusal("Wellek's Mann-Whitney test needs margins between 0 and 0.5.")
+    first, second = vector(x, "x", at_least=2), vector(y, "y", at_least=2)
+    m, n = first.size, second.size
+    above = (first[:, None] > second[None, :]).astype(float)
+    w = float(above.mean())
+    over_y, by_x = above.sum(axis=0), above.sum(axis=1)
+    xxy = float((over_y * (over_y - 1)).sum()) / (m * (m - 1) * n)
+    xyy = float((by_x * (by_x - 1)).sum()) / (n * (n - 1) * m)
+    variance = (w - (m + n - 1) * w**2 + (m - 1) * xxy + (n - 1) * xyy) / (m * n)
+    if variance <= 1e-15:
+        raise StatisticsRefusal(
+            "The two groups do not overlap (or are all tied): P(X > Y) has no estimated spread."
+        )
+    sd = sqrt(variance)
+    half = (eps1 + eps2) / 2 / sd
+    critical = float(np.sqrt(stats.ncx2.ppf(level, 1, half**2)))
+    statistic = abs(w - 0.5 - (eps2 - eps1) / 2) / sd
+    return WellekMannWhitney(w, sd, critical, statistic, statistic < critical)
