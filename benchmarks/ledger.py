@@ -2,8 +2,8 @@
 
     python benchmarks/ledger.py [--events 1000000] [--tamperings 0] [--home FOLDER]
 
-Here belong measurements. The tampering itself is that of tests/integration/ledger/tampering.py, which the tests run
-1,000 times; `--tamperings 100000` runs it as often as that here.
+Here belong measurements. The tampering itself is that of tests/integration/ledger/tampering.py, which the
+tests run 1,000 times; `--tamperings 100000` runs it as often as that here.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ def speed(folder: Path, count: int) -> None:
     say(figure="append", events=done.size, seconds=round(took, 2), per_second=round(count / took))
 
     sign_head(folder, key, START + timedelta(days=1))
-    append(folder, [Entry("one more", "snapshot", {"sha256": "0" * 64})], at=START + timedelta(days=1, hours=1))
+    append(
+        folder, [Entry("one more", "snapshot", {"sha256": "0" * 64})], at=START + timedelta(days=1, hours=1)
+    )
     sign_head(folder, key, START + timedelta(days=2))
     draw = random.Random(11)
     wanted = set(draw.sample(range(count), 1000))
@@ -100,7 +102,12 @@ def speed(folder: Path, count: int) -> None:
     say(figure="append one", events=200, median_ms=round(statistics.median(times) * 1000, 2))
     begin = time.perf_counter()
     again = append(folder, events(count))
-    say(figure="append again", already=again.already, added=again.added, seconds=round(time.perf_counter() - begin, 2))
+    say(
+        figure="append again",
+        already=again.already,
+        added=again.added,
+        seconds=round(time.perf_counter() - begin, 2),
+    )
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     say(figure="size on disk", events=again.size, bytes_per_event=round(size / again.size))
 
@@ -120,7 +127,8 @@ def main() -> None:
         if given.tamperings:
             program = Path(__file__).resolve().parents[1] / "tests/integration/ledger/tampering.py"
             subprocess.run(
-                [sys.executable, program, str(given.tamperings), str(given.seed), home / "tampered"], check=True
+                [sys.executable, program, str(given.tamperings), str(given.seed), home / "tampered"],
+                check=True,
             )
     finally:
         shutil.rmtree(home)

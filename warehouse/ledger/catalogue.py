@@ -7,7 +7,7 @@ in it, it can be deleted at any time, and the next append writes it again from t
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 Row = tuple[int, bytes, int]
@@ -57,9 +57,14 @@ class Catalogue:
         ).fetchone()
         return found
 
-    def count(self) -> int:
-        """Number of entries in it."""
-        return int(self._db.execute("SELECT count(*) FROM entry").fetchone()[0])
+    def rows(self) -> Iterator[Row]:
+        """All rows in the order of the entries."""
+        yield from self._db.execute("SELECT number, mark, start FROM entry ORDER BY number")
+
+    def damage(self) -> str | None:
+        """What SQLite itself finds wrong with the file, ids that lead nowhere or astray included."""
+        found = str(self._db.execute("PRAGMA integrity_check(1)").fetchone()[0])
+        return None if found == "ok" else found
 
     def commit(self) -> None:
         """Keep the changes so far and go on."""

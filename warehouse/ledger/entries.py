@@ -27,10 +27,12 @@ MAX_BYTES = 65_536
 SALT_BYTES = 32
 _SALT_DIGITS = 2 * SALT_BYTES
 _PLAIN = frozenset({str, int, bool, NoneType})
+_TEXT = frozenset({str})
 _SALT = re.compile(rb"[0-9a-f]{64} ")
 _TOMBSTONE = re.compile(rb"erased [0-9a-f]{32} *\n")
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")).encode
+_decode = json.JSONDecoder().raw_decode
 
 
 class LedgerError(Exception):
@@ -79,24 +81,19 @@ def mark_of(entry_id: str) -> bytes:
 
 
 def _refuse_unclear(value: Any, entry_id: str) -> None:
-    if type(value) in _PLAIN:
-        return
     if isinstance(value, Mapping):
-        for name, inner in value.items():
-            if type(name) is not str:
-                raise LedgerError(
-                    f"entry {entry_id}: the field name {name!r} is not text: name fields with text"
-                )
-            if type(inner) not in _PLAIN:
-                _refuse_unclear(inner, entry_id)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            _refuse_unclear(inner, entry_id)
-    else:
+        if not _TEXT.issuperset(map(type, value)):
+            raise LedgerError(f"entry {entry_id}: a field name is no text: name every field with text")
+        value = value.values()
+    elif not isinstance(value, list | tuple):
         raise LedgerError(
             f"entry {entry_id}: {value!r} is a {type(value).__name__}, which has more than one written form:"
             " give decimal numbers, dates and times as text"
         )
+    if not _PLAIN.issuperset(map(type, value)):
+        for inner in value:
+            if type(inner) not in _PLAIN:
+                _refuse_unclear(inner, entry_id)
 
 
 def canonical(entry: Entry, recorded_at: str) -> bytes:
@@ -140,13 +137,19 @@ def from_line(line: bytes) -> tuple[Stored, dict[str, Any]]:
 
     Raises ValueError when the line is not one that `to_line` or `tombstone` wrote.
     """
-    if _TOMBSTONE.fullmatch(line):
+    if line.startswith(b"erased ") and _TOMBSTONE.fullmatch(line):
         return Stored(bytes.fromhex(line[7:39].decode()), b"", b""), {}
     if not _SALT.match(line) or not line.endswith(b"\n"):
         raise ValueError("not a line of the private store")
     text = line[_SALT_DIGITS + 1 : -1]
-    entry = json.loads(text)
-    if not isinstance(entry, dict) or not isinstance(entry.get("id"), str) or entry.keys() != _FIELDS:
+    words = text.decode()
+    entry, end = _decode(words)
+    if (
+        end != len(words)
+        or not isinstance(entry, dict)
+        or not isinstance(entry.get("id"), str)
+        or entry.keys() != _FIELDS
+    ):
         raise ValueError("not an entry")
     return Stored(mark_of(entry["id"]), bytes.fromhex(line[:_SALT_DIGITS].decode()), text), entry
 

@@ -138,8 +138,8 @@ class Private:
 
     def __init__(self, place: Place, catalogue: Catalogue, heads: Sequence[Head], book: Book) -> None:
         self._place, self._catalogue, self._heads, self._book = place, catalogue, heads, book
-        last = catalogue.last()
-        self._catalogued = 0 if last is None else last[0] + 1
+        self._rows = catalogue.rows()
+        self._catalogued = 0
         self._start = 0
         self._head = 0
         self._recorded_at = ""
@@ -149,7 +149,8 @@ class Private:
     def check(self, number: int, line: bytes, leaf: bytes) -> None:
         """Check the line of entry `number` against its leaf hash in the log."""
         start, self._start = self._start, self._start + len(line)
-        here = (number, number)
+        here, row = (number, number), next(self._rows, None)
+        self._catalogued += row is not None
         try:
             stored, entry = from_line(line)
         except ValueError as fault:
@@ -166,9 +167,12 @@ class Private:
                 self._book.note("entry", f"entry {number} ({name}) is not what was logged", here, name)
                 return
             self._check_content(number, entry)
-        if number < self._catalogued and self._catalogue.find(stored.mark) != (number, start):
+        if row is not None and row != (number, stored.mark, start):
             self._book.note(
-                "catalogue", f"entry {number} is not found under its id: delete the catalogue", here, name
+                "catalogue",
+                f"the catalogue does not lead to entry {number}: delete it and append",
+                here,
+                name,
             )
 
     def _check_content(self, number: int, entry: dict[str, object]) -> None:
@@ -201,11 +205,10 @@ class Private:
             self._book.note(
                 "erased", f"entry {number} is logged as erased and is still there: erase it again"
             )
-        if self._catalogue.count() != size:
-            self._book.note(
-                "catalogue",
-                f"the catalogue names {self._catalogue.count()} of {size} entries: append, or delete it",
-            )
+        if self._catalogued != size or next(self._rows, None) is not None:
+            self._book.note("catalogue", f"the catalogue does not name {size} entries: append, or delete it")
+        if damage := self._catalogue.damage():
+            self._book.note("catalogue", f"the catalogue is damaged ({damage}): delete it and append")
 
 
 def walk(
