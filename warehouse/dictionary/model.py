@@ -54,6 +54,7 @@ class Table(BaseModel):
     key: tuple[str, ...]
     fields: tuple[str, ...]
     volume: Literal["small", "large"] = "small"
+    essential: tuple[str, ...] = ()
     references: Annotated[dict[str, str], Declared(default_factory=dict)]
 
     @property
@@ -62,6 +63,11 @@ class Table(BaseModel):
         if self.layer != "core":
             return self.fields
         return self.fields + (TECHNICAL_LARGE if self.volume == "large" else TECHNICAL)
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Fields without which a row says nothing: a record that lacks one is set aside whole."""
+        return tuple(dict.fromkeys(self.key + self.essential))
 
     @property
     def qualified(self) -> str:
@@ -105,7 +111,8 @@ def dictionary() -> Dictionary:
                 raise ValueError(f"{path.name}: field {name} is declared twice; keep one declaration")
             fields[name] = Field(name=name, **declared)
     words: dict[str, tuple[str, ...]] = {
-        name: tuple(values) for name, values in yaml.safe_load((HERE / "vocabularies.yaml").read_text("utf-8")).items()
+        name: tuple(values)
+        for name, values in yaml.safe_load((HERE / "vocabularies.yaml").read_text("utf-8")).items()
     }
     words["attribute"] = tuple(name for name, f in fields.items() if f.attribute)
     words["channel"] = tuple(name for name, f in fields.items() if f.channel)
@@ -126,9 +133,9 @@ def _check(fields: dict[str, Field], tables: dict[str, Table], words: dict[str, 
         for name in t.columns:
             if name not in fields:
                 raise ValueError(f"table {t.name}: field {name} is not declared in fields/*.yaml")
-        for name in t.key:
+        for name in t.key + t.essential:
             if name not in t.fields:
-                raise ValueError(f"table {t.name}: key {name} is not one of its fields")
+                raise ValueError(f"table {t.name}: key or essential field {name} is not one of its fields")
         for name, target in t.references.items():
             if name not in t.fields or target not in tables:
                 raise ValueError(f"table {t.name}: reference {name} → {target} names no field or no table")

@@ -33,18 +33,18 @@ def described(f: Field) -> str:
 def ddl(d: Dictionary, table: Table, catalog: str) -> list[str]:
     """Statements that create `catalog.layer.table` with comments on table and columns (DuckLake has no keys or checks)."""
     columns = ", ".join(f'"{f.name}" {SQL_TYPES[f.type]}' for f in d.columns(table.name))
-    return [f"CREATE TABLE IF NOT EXISTS {catalog}.{table.qualified} ({columns})", *comments(d, table, f"{catalog}.{table.qualified}")]
+    return [
+        f"CREATE TABLE IF NOT EXISTS {catalog}.{table.qualified} ({columns})",
+        *comments(d, table, f"{catalog}.{table.qualified}"),
+    ]
 
 
 def comments(d: Dictionary, table: Table, name: str) -> list[str]:
     """COMMENT statements of a table, under the qualified `name`, and its columns."""
     key = ", ".join(table.key)
     return [
-        f'COMMENT ON TABLE {name} IS {quoted(f"{table.row} Key: {key}.")}',
-        *(
-            f'COMMENT ON COLUMN {name}."{f.name}" IS {quoted(described(f))}'
-            for f in d.columns(table.name)
-        ),
+        f"COMMENT ON TABLE {name} IS {quoted(f'{table.row} Key: {key}.')}",
+        *(f'COMMENT ON COLUMN {name}."{f.name}" IS {quoted(described(f))}' for f in d.columns(table.name)),
     ]
 
 
@@ -55,13 +55,23 @@ def polars_schema(d: Dictionary, table: str) -> pl.Schema:
 
 def markdown(d: Dictionary) -> str:
     """The printed data dictionary (`docs/data-dictionary.md`)."""
-    lines = ["# Data dictionary", "", "Rendered from `warehouse/dictionary` by `make docs`; a test fails when it drifts.", ""]
+    lines = [
+        "# Data dictionary",
+        "",
+        "Rendered from `warehouse/dictionary` by `make docs`; a test fails when it drifts.",
+        "",
+    ]
     for t in d.tables.values():
         lines += [f"## {t.qualified}", "", f"{t.row} Key: `{', '.join(t.key)}`.", "",
                   "| field | type | unit | privacy | description |", "|---|---|---|---|---|"]  # fmt: skip
         lines += [_row(d.fields[name]) for name in t.fields]
         lines.append("")
-    lines += ["## Technical fields", "", "| field | type | unit | privacy | description |", "|---|---|---|---|---|"]
+    lines += [
+        "## Technical fields",
+        "",
+        "| field | type | unit | privacy | description |",
+        "|---|---|---|---|---|",
+    ]
     used = {name for t in d.tables.values() for name in t.fields}
     technical = {name for t in d.tables.values() for name in t.columns} - used
     lines += [_row(f) for f in d.fields.values() if f.name in technical]

@@ -1,0 +1,4 @@
+"""A site's words into the dictionary's: contracts, units, codes, times, identifiers, and the SQL that applies them.
+
+Does not belong here: reading files (`pipelines/formats`), deciding what happens to what cannot be mapped (`pipelines/ingest`).
+"""

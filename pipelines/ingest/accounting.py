@@ -1,0 +1,99 @@
+"""It adds up: `received` counted by the reader on the bytes, the four states by SQL on stored rows, compared on every run."""
+
+from __future__ import annotations
+
+import duckdb
+
+from pipelines.harmonise.contract import Contract, Feed
+from warehouse.dictionary import dictionary
+from warehouse.dictionary.render import quoted
+
+STATES = ("promoted", "superseded", "duplicate", "quarantined")
+COLUMNS = ("received", *STATES, "fields_quarantined", "findings")
+
+
+class AccountingError(RuntimeError):
+    """What was received is not what is stored; nothing was committed."""
+
+
+def account(
+    con: duckdb.DuckDBPyConnection, contract: Contract, feed_name: str, run_id: str
+) -> dict[str, int]:
+    """Count, compare and store, inside the caller's transaction. Raises AccountingError where the sum is off."""
+    feed = contract.feeds[feed_name]
+    here = f"site_id = {quoted(contract.site_id)} AND feed = {quoted(feed_name)}"
+    counts = {"received": _one(con, f"SELECT coalesce(sum(received), 0) FROM lake.raw.file WHERE {here}")}
+    counts |= _large(con, contract, feed, here) if is_large(feed) else _small(con, contract, feed, here)
+    counts["fields_quarantined"] = _one(
+        con, f"SELECT count(*) FROM lake.quality.quarantine WHERE {here} AND NOT whole_record"
+    )
+    counts["findings"] = _one(con, f"SELECT count(*) FROM lake.quality.finding WHERE {here}")
+    if counts["received"] != sum(counts[s] for s in STATES):
+        told = ", ".join(f"{s} {counts[s]}" for s in STATES)
+        raise AccountingError(
+            f"{contract.site_id}/{feed_name}: {counts['received']} records received, but {told}; nothing was committed"
+        )
+    con.execute(
+        f"INSERT INTO lake.quality.accounting BY NAME SELECT {quoted(contract.site_id)} AS site_id, {quoted(feed_name)} AS feed, "
+        + ", ".join(f"{counts[c]} AS {c}" for c in COLUMNS)
+        + f", now() AS recorded_at, {quoted(run_id)} AS run_id"
+    )
+    return counts
+
+
+def is_large(feed: Feed) -> bool:
+    """Whether the feed's records are readings, stored without a raw row each."""
+    return any(dictionary().tables[m.table].volume == "large" for m in feed.maps)
+
+
+def _one(con: duckdb.DuckDBPyConnection, sql: str) -> int:
+    row = con.execute(sql).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _small(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, here: str) -> dict[str, int]:
+    tables = dict.fromkeys(m.table for m in feed.maps)
+    site = quoted(contract.site_id)
+    arrivals = f"SELECT record_id FROM lake.raw.record WHERE {here}"
+    held = f"SELECT record_id FROM lake.quality.quarantine WHERE {here} AND whole_record"
+    stored = " UNION ".join(
+        f"SELECT record_id FROM lake.core.{t} WHERE site_id = {site} AND record_id IN ({arrivals})"
+        for t in tables
+    )
+    current = " UNION ".join(f"SELECT record_id FROM current.{t} WHERE site_id = {site}" for t in tables)
+    con.execute(f"CREATE OR REPLACE TEMP TABLE stored_records AS {stored}")
+    return {
+        "promoted": _one(con, f"SELECT count(*) FROM stored_records WHERE record_id IN ({current})"),
+        "superseded": _one(con, f"SELECT count(*) FROM stored_records WHERE record_id NOT IN ({current})"),
+        "duplicate": _one(con, f"SELECT count(*) - count(DISTINCT record_id) FROM ({arrivals})"),
+        "quarantined": _one(
+            con,
+            f"SELECT count(DISTINCT record_id) FROM ({held}) WHERE record_id NOT IN (FROM stored_records)",
+        ),
+    }
+
+
+def _large(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, here: str) -> dict[str, int]:
+    table = dictionary().tables[feed.maps[0].table]
+    site = quoted(contract.site_id)
+    total = _one(
+        con,
+        f"SELECT count(*) FROM lake.core.{table.name} WHERE site_id = {site} AND source_system = {quoted(feed.system)}",
+    )
+    keys = ", ".join(table.key)
+    # Only rows that share a key can be superseded, and those were marked when they came (`superseded_keys` of large.py):
+    # counting distinct keys is the independent check.
+    distinct = _one(
+        con,
+        f"SELECT count(*) FROM (SELECT DISTINCT {keys} FROM lake.core.{table.name} WHERE site_id = {site} AND source_system = {quoted(feed.system)})",
+    )
+    return {
+        "promoted": distinct,
+        "superseded": total - distinct,
+        "duplicate": _one(con, f"SELECT count(*) FROM lake.quality.duplicate WHERE {here}"),
+        "quarantined": _one(
+            con,
+            f"SELECT count(DISTINCT (source_file_sha256, source_file, source_row)) FROM lake.quality.quarantine WHERE {here} AND whole_record",
+        ),
+    }

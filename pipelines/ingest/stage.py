@@ -1,0 +1,169 @@
+"""Files of a small feed as staged text records, at the site's edge: pseudonyms in, direct identifiers out.
+
+What leaves this module carries no direct identifier: record numbers have become patient keys, identifying columns and
+free text are gone (after a search of the free text for identifiers, which is reported, not quoted).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from pipelines.formats.protocol import Flag, Options, Refused, UnreadableFile
+from pipelines.formats.registry import format_named
+from pipelines.harmonise.contract import Contract, Feed
+from pipelines.harmonise.identifiers import patient_keys
+from pipelines.harmonise.mapping import columns_used
+from warehouse.settings import Settings
+from warehouse.vault import Arrival
+
+MINIMUM_IDENTIFIER = 4
+NUMERALS = re.compile(r"\d")
+
+
+@dataclass
+class FileRead:
+    """One file and what came of reading it. `missing` names declared columns that the file lacks."""
+
+    arrival: Arrival
+    format: str
+    received: int
+    refusal: str | None = None
+    reason_code: str = "file_unreadable"
+    field_name: str = ""
+    missing: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    refused: tuple[Refused, ...] = ()
+    flags: tuple[Flag, ...] = ()
+
+
+@dataclass
+class Staged:
+    """Files read, and the relation `staged` on the connection; `identified` are records whose free text names someone."""
+
+    files: list[FileRead]
+    records: int
+    identified: list[dict[str, Any]]
+
+
+def options_of(contract: Contract, feed: Feed) -> Options:
+    """Reader options of a feed: its own layout, the site's zone and decimal mark where it says nothing."""
+    stated = feed.format.model_dump(exclude={"name"}, exclude_unset=True)
+    defaults = {"zone": contract.time_zone, "decimal": feed.decimal or contract.decimal}
+    return Options(**(defaults | stated))
+
+
+def stage(
+    con: duckdb.DuckDBPyConnection,
+    contract: Contract,
+    feed: Feed,
+    arrivals: list[Arrival],
+    settings: Settings,
+) -> Staged:
+    """Read the files and create `staged`: file, sha256, row, sent_at, patient keys and usable columns, all text."""
+    used = columns_used(feed)
+    wanted = set(used) | set(feed.identifying) | set(feed.free_text)
+    known = wanted | set(feed.ignore)
+    files: list[FileRead] = []
+    frames: list[pl.DataFrame] = []
+    for arrival in arrivals:
+        files.append(read := FileRead(arrival, feed.format.name, 1))
+        try:
+            reading = format_named(feed.format.name).read(arrival.path, options_of(contract, feed))
+        except UnreadableFile as error:
+            read.refusal = f"{error.problem} {error.mend}".replace(arrival.path.name, arrival.name)
+            continue
+        read.received, read.refused, read.flags = reading.received, reading.refused, reading.flags
+        columns = set(reading.records.columns) - {"source_row"}
+        read.missing = sorted(set(used) - columns) if reading.records.height else []
+        read.unknown = sorted(columns - known) if feed.format.name in SELF_NAMED else []
+        texts = [pl.col(c).cast(pl.String) for c in reading.records.columns if c in wanted]
+        frames.append(
+            reading.records.select(
+                pl.lit(arrival.name).alias("source_file"),
+                pl.lit(arrival.sha256).alias("source_file_sha256"),
+                "source_row",
+                pl.lit(arrival.sent_at).cast(pl.Datetime("us", "UTC")).alias("sent_at"),
+                pl.lit(bool(read.missing)).alias("column_missing"),
+                *texts,
+            )
+        )
+    empty = pl.DataFrame(
+        schema={"source_file": pl.String, "source_file_sha256": pl.String, "source_row": pl.Int64, "sent_at": pl.Datetime("us", "UTC"), "column_missing": pl.Boolean}
+    )  # fmt: skip
+    frame = pl.concat([empty, *frames], how="diagonal")
+    frame = frame.with_columns(
+        pl.lit(None, dtype=pl.String).alias(c) for c in sorted(wanted - set(frame.columns))
+    )
+    identified = _identified(contract, feed, frame)
+    frame = _pseudonymised(contract, feed, used, frame, settings)
+    frame = frame.drop(set(feed.free_text) | (set(feed.identifying) - set(used)))
+    con.register("staged_frame", frame)
+    con.execute("CREATE OR REPLACE TABLE staged AS SELECT * FROM staged_frame")
+    con.unregister("staged_frame")
+    return Staged(files, frame.height, identified)
+
+
+# Formats whose columns are named by the site; a vendor's format names its own and may give more than is used.
+SELF_NAMED = ("delimited", "jsonl", "excel", "parquet")
+
+
+def _pseudonymised(
+    contract: Contract, feed: Feed, used: dict[str, set[str]], frame: pl.DataFrame, settings: Settings
+) -> pl.DataFrame:
+    numbers = sorted(
+        {
+            s
+            for m in feed.maps
+            for c in m.columns.values()
+            if c.patient
+            for s in [c.source]
+            if isinstance(s, str)
+        }
+    )
+    if not numbers or contract.patients is None:
+        return frame
+    file = settings.sources_path / contract.patients.key_file
+    values = pl.concat([frame[c] for c in numbers]).drop_nulls().unique().sort().to_list()
+    keys = patient_keys(file, values)
+    return frame.with_columns(
+        pl.col(c).replace_strict(keys, default=None, return_dtype=pl.String) for c in numbers
+    )
+
+
+def _identified(contract: Contract, feed: Feed, frame: pl.DataFrame) -> list[dict[str, Any]]:
+    """Records whose free text holds an identifier of that record: record number, name or birth date."""
+    del contract
+    found: list[dict[str, Any]] = []
+    if not feed.free_text:
+        return found
+    record = [feed.record] if isinstance(feed.record, str) else feed.record
+    for row in frame.iter_rows(named=True):
+        text = " ".join(str(row[c]) for c in feed.free_text if row[c]).lower()
+        if not text:
+            continue
+        told = [c for c in feed.identifying if row[c] and any(part in text for part in _traces(str(row[c])))]
+        if told:
+            subject = "|".join(str(row[c] or "") for c in record)
+            found.append(
+                {
+                    "subject": subject,
+                    "columns": told,
+                    "source_file": row["source_file"],
+                    "source_row": row["source_row"],
+                }
+            )
+    return found
+
+
+def _traces(identifier: str) -> list[str]:
+    """How an identifier shows in free text: whole, or by a family name of some length; never by digits alone of a date's year."""
+    whole = identifier.lower().strip()
+    traces = [whole] if len(whole) >= MINIMUM_IDENTIFIER else []
+    if not NUMERALS.search(whole):
+        traces += [part.strip(",.") for part in whole.split() if len(part.strip(",.")) > MINIMUM_IDENTIFIER]
+    return traces

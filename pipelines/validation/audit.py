@@ -1,0 +1,75 @@
+"""One audit of staged rows: what was asked, what was seen, and whether the rows may be promoted."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import duckdb
+
+from warehouse.dictionary import Table, dictionary
+
+
+class AuditFailed(RuntimeError):
+    """Staged rows do not keep to the dictionary; the last good data stay in place."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One expectation and what was seen."""
+
+    expectation: str
+    column: str
+    success: bool
+    seen: str
+    unexpected: int
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Result of a table's audit."""
+
+    table: str
+    rows: int
+    seconds: float
+    checks: list[Checked] = field(default_factory=list)
+
+    @property
+    def success(self) -> bool:
+        return all(c.success for c in self.checks)
+
+    def require(self) -> None:
+        """Raise AuditFailed naming every expectation that did not hold."""
+        failed = [f"{c.expectation}({c.column}): {c.seen}" for c in self.checks if not c.success]
+        if failed:
+            raise AuditFailed(
+                f"core.{self.table}: {'; '.join(failed)}; nothing was promoted, the last good data stay"
+            )
+
+
+def audit(con: duckdb.DuckDBPyConnection, table: Table, relation: str) -> Audit:
+    """Audit an ordinary committed table of staged rows. Rows that are none are not audited: the caller judges that."""
+    count = con.execute(f"SELECT count(*) FROM {relation}").fetchone()
+    rows = int(count[0]) if count else 0
+    if rows == 0:
+        return Audit(table.name, 0, 0.0)
+    from pipelines.validation.engine import validate
+    from pipelines.validation.suites import suite_of
+
+    started = time.perf_counter()
+    result = validate(con, relation, suite_of(dictionary(), table))
+    checks = []
+    for r in result.results:
+        config = r.expectation_config
+        told = config.kwargs
+        column = str(told.get("column") or config.description or "rows")
+        crashed = (r.exception_info or {}).get("raised_exception")
+        seen = (
+            "could not be computed"
+            if crashed
+            else str(r.result.get("observed_value", f"{r.result.get('unexpected_count', 0)} unexpected"))
+        )
+        checks.append(
+            Checked(config.type, column, bool(r.success), seen, int(r.result.get("unexpected_count") or 0))
+        )
+    return Audit(table.name, rows, time.perf_counter() - started, checks)

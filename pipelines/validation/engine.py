@@ -1,0 +1,74 @@
+"""Great Expectations inside our own DuckDB connection: no row leaves the engine.
+
+GE's SQL engine fetches after the connection is returned, which loses DuckDB's result; the subclass below keeps its
+connection. Importing GE costs seconds and 250 MB, so it happens here, once a process, inside functions.
+Does not belong here: what is expected (`suites.py`).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import duckdb
+
+
+@cache
+def _datasource_class() -> Any:
+    """The datasource class, defined once a process: GE registers it by its `type`."""
+    from typing import Literal
+
+    from great_expectations.datasource.fluent import SQLDatasource
+    from great_expectations.execution_engine import SqlAlchemyExecutionEngine
+    from sqlalchemy import Engine, create_engine
+    from sqlalchemy.pool import StaticPool
+
+    class KeptConnectionEngine(SqlAlchemyExecutionEngine):  # type: ignore[misc]
+        """Keeps one connection for its life."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self._kept = self.engine.connect()
+
+        def execute_query(self, query: Any) -> Any:
+            return self._kept.execute(query)
+
+    class CellfleetDuckDB(SQLDatasource):  # type: ignore[misc]
+        """A datasource over a live DuckDB connection."""
+
+        type: Literal["cellfleet_duckdb"] = "cellfleet_duckdb"  # type: ignore[assignment]
+        connection_string: str = "duckdb:///:memory:"
+
+        def get_engine(self) -> Engine:
+            return live[0]
+
+        def get_execution_engine(self) -> Any:
+            return KeptConnectionEngine(engine=live[0], create_temp_table=False)
+
+        def test_connection(self, test_assets: bool = True) -> None:
+            del test_assets
+
+    live: list[Engine] = []
+
+    def over(con: duckdb.DuckDBPyConnection) -> type[CellfleetDuckDB]:
+        live[:] = [create_engine("duckdb:///:memory:", creator=lambda: con.cursor(), poolclass=StaticPool)]
+        return CellfleetDuckDB
+
+    return over
+
+
+def validate(con: duckdb.DuckDBPyConnection, relation: str, suite: Any) -> Any:
+    """Validate table `relation` of the connection's own database against a GE suite; returns GE's result.
+
+    The relation must be an ordinary committed table: GE sees nothing of a temporary or uncommitted one.
+    """
+    import great_expectations as gx
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
+    over = _datasource_class()
+    datasource = over(con)(name="lake")
+    datasource._data_context = context
+    asset = datasource.add_table_asset(name=relation, table_name=relation)
+    batch = asset.add_batch_definition_whole_table("all").get_batch()
+    return batch.validate(suite)

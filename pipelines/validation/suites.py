@@ -1,0 +1,76 @@
+"""Expectation suites, rendered from the dictionary: what must hold of rows before they are promoted.
+
+Does not belong here: how a source's text becomes a row (`pipelines/harmonise`), rules across tables (`rules/`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from warehouse.dictionary import Dictionary, Field, Table
+from warehouse.dictionary.render import quoted
+
+
+def suite_of(d: Dictionary, table: Table) -> Any:
+    """The suite of a core table: not empty, required fields, ranges, vocabularies, patterns, one row a key and record."""
+    import great_expectations as gx
+    import great_expectations.expectations as gxe
+
+    expectations: list[Any] = [gxe.ExpectTableRowCountToBeBetween(min_value=1)]
+    expectations += [gxe.ExpectColumnValuesToNotBeNull(column=name) for name in table.required]
+    for name in table.fields:
+        f = d.fields[name]
+        if f.minimum is not None or f.maximum is not None:
+            expectations.append(
+                gxe.ExpectColumnValuesToBeBetween(column=name, min_value=f.minimum, max_value=f.maximum)
+            )
+        if f.vocabulary:
+            words = list(d.vocabularies[f.vocabulary])
+            expectations.append(gxe.ExpectColumnValuesToBeInSet(column=name, value_set=words))
+    # Regex and compound-key expectations are slow or unsupported on DuckDB: the same as plain SQL.
+    expectations += [
+        gxe.UnexpectedRowsExpectation(unexpected_rows_query=sql, description=description)
+        for description, sql in row_rules(d, table)
+    ]
+    return gx.ExpectationSuite(name=f"core.{table.name}", expectations=expectations)
+
+
+def row_rules(d: Dictionary, table: Table) -> list[tuple[str, str]]:
+    """(description, SQL of the rows that break it over `{batch}`) of rules that one column's expectation cannot say."""
+    rules: list[tuple[str, str]] = []
+    for name in table.fields:
+        f = d.fields[name]
+        if f.pattern:
+            sql = f'SELECT * FROM {{batch}} WHERE "{name}" IS NOT NULL AND NOT regexp_full_match("{name}", {quoted(f.pattern).replace("{", "{{").replace("}", "}}")})'
+            rules.append((f"{name} has its pattern", sql))
+    for target, value, fields in (
+        ("attribute", "value", d.attributes),
+        ("quantity_name", "reading", d.channels),
+    ):
+        if target in table.fields and value in table.fields:
+            rules.append(
+                (
+                    f"{value} lies in the range of its {target}",
+                    f"SELECT * FROM {{batch}} WHERE {_outside(target, value, fields)}",
+                )
+            )
+    key = ", ".join(
+        (*table.key, "record_id" if table.volume == "small" else "source_row", "source_file_sha256")
+    )
+    if table.volume == "small":
+        rules.append(
+            (
+                "one row a key and record",
+                f"SELECT {key}, count(*) AS n FROM {{batch}} GROUP BY {key} HAVING count(*) > 1",
+            )
+        )
+    return rules
+
+
+def _outside(target: str, value: str, fields: dict[str, Field]) -> str:
+    limits = [
+        f'("{target}" = {quoted(n)} AND ("{value}" < {f.minimum} OR "{value}" > {f.maximum}))'
+        for n, f in fields.items()
+        if f.minimum is not None and f.maximum is not None
+    ]
+    return " OR ".join(limits)
