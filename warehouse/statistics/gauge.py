@@ -3,7 +3,7 @@
 Belongs here: balanced studies of samples by operators (or laboratories) with replicates. Does not belong
 here: unbalanced studies (`mixed`), agreement of two methods, multi-site precision (`varcomp`).
 
-Sources: AIAG Measurement Systems Analysis, 4th ed., ANOVA method; intervals by modified large sample, Burdick,
+Sources: AIAG Measurement Systems Analysis, 4th ed., ANOVA method; MLS intervals from Burdick,
 Borror & Montgomery (2005), Design and Analysis of Gauge R&R Studies.
 """
 
@@ -58,7 +58,7 @@ def gauge(
     pool_above: float | None = None,
     level: float = 0.90,
 ) -> Gauge:
-    """Components of a balanced study; nested where each part is seen by one operator only (destructive assay).
+    """Components of a balanced study; nested where each part is seen by one operator only (destructive).
 
     `tolerance` is the width of the specification. `pool_above`: an interaction with a p-value above it is
     pooled into repeatability (AIAG uses 0.25); None never pools. Raises StatisticsRefusal when not balanced.

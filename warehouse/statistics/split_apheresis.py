@@ -161,7 +161,8 @@ def compare_split(
 
     `historical` names the donors of historical lots; without it they are those seen at the reference alone
     (name them where a split donor's other lot is missing). `known_rho`, the donors' share of a lot's variance
-    from earlier work, adds Burdick's exact interval. Raises StatisticsRefusal with fewer than two split donors.
+    from earlier work, adds Burdick's exact interval. Raises StatisticsRefusal with fewer than
+    two split donors.
     """
     values = vector(y, "results")
     lots = [f"{d}\x1f{s}" for d, s in zip(donor, site, strict=True)] if lot is None else list(lot)

@@ -239,7 +239,7 @@ def _mls_variance(ms: Floats, df: Floats, weights: Floats, alpha: float) -> floa
 
 @dataclass(frozen=True, slots=True)
 class Confounding:
-    """Whether laboratories stand between manufacturing sites. `parts` are the sites that share laboratories."""
+    """Whether laboratories stand between manufacturing sites; `parts` are the sites that share some."""
 
     confounded: bool
     parts: tuple[tuple[str, ...], ...]

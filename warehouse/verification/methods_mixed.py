@@ -1,4 +1,4 @@
-"""Adapters from reference cases to mixed models, split designs, variance components, sites, Bayes and power.
+"""Adapters from reference cases to mixed models and split designs; `methods_designs` holds the rest.
 
 Belongs here: reading a case's model formula, columns and parameters, and naming results as the case does.
 Does not belong here: any computation that is a statistic, or anything true of one case only.
@@ -20,6 +20,8 @@ from warehouse.statistics.mixed import Contrast, DfMethod, MixedFit, contrast, f
 from warehouse.statistics.mixed_profile import profile_intervals
 from warehouse.statistics.refusal import Floats, StatisticsRefusal
 from warehouse.statistics.split_apheresis import compare_split, ignoring_pairing, lot_means
+from warehouse.statistics.varcomp import nested_anova
+from warehouse.verification import methods_designs
 from warehouse.verification.run import Case
 
 Section = dict[str, Any]
@@ -258,7 +260,16 @@ def reml_varcomp(case: Case) -> Section:
         for name, interval in ends.sd.items():
             likely[f"profile_ci95_sd_{'resid' if name == 'residual' else _short(name)}"] = list(interval)
         likely["profile_ci95_intercept"] = list(ends.fixed["intercept"])
-    return {**reml, "reml": reml, "ml": likely}
+    out = {**reml, "reml": reml, "ml": likely}
+    if not model.fixed and len(model.random) == 1 and ":" not in model.random[0]:
+        name = model.random[0]
+        parts = nested_anova(y, {name: table[name]}).components
+        between, within = parts[name].ms or 0.0, parts["error"].ms or 0.0
+        out["anova"] = {
+            f"MS_{_short(name)}": between, "MS_resid": within, "F": between / within,
+            f"var_{_short(name)}": parts[name].variance, "var_resid": parts["error"].variance,
+        }  # fmt: skip
+    return out
 
 
 METHODS: dict[str, Callable[[Case], Section]] = {
@@ -266,4 +277,5 @@ METHODS: dict[str, Callable[[Case], Section]] = {
     "mixed_equivalence_split_apheresis": split_apheresis,
     "reml_varcomp": reml_varcomp,
     "reml_crossed": reml_varcomp,
+    **methods_designs.METHODS,
 }

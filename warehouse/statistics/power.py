@@ -1,0 +1,216 @@
+"""Planning before data: exact power and sample size of equivalence designs, donors against assays, assurance.
+
+Belongs here: what a study of a given design and size would show if variances and difference were as assumed.
+Does not belong here: the integrals themselves and the "n more lots" behind a verdict (`lots`).
+
+Everything is on the analysis scale: margins and differences as logarithms where the plan's scale is log.
+Sources: Owen (1965) and Phillips (1990) for the exact power, as R's PowerTOST; Burdick et al. (2024) for
+historical lots; O'Hagan, Stevens & Campbell (2005) for assurance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import inf, log1p, sqrt
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+
+from warehouse.statistics.lots import first_enough, t_tost_power
+from warehouse.statistics.refusal import StatisticsRefusal, probability
+from warehouse.statistics.scales import Margin
+from warehouse.statistics.split_apheresis import optimal_weight
+
+Design = Literal["parallel", "paired", "crossover"]
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A planned size: lots in all (parallel, crossover) or pairs, and the power it has."""
+
+    n: int
+    power: float
+
+
+def sd_from_cv(cv: float) -> float:
+    """SD of the logarithm for a coefficient of variation (0.3 for 30 %) of lognormal values."""
+    if not cv > 0.0:
+        raise StatisticsRefusal(f"A coefficient of variation must be above 0, got {cv:g}.")
+    return sqrt(log1p(cv**2))
+
+
+def _error(design: Design, sd: float, n: int) -> tuple[float, float]:
+    """(standard error, df). Uneven totals are split as evenly as they go."""
+    if not sd > 0.0:
+        raise StatisticsRefusal(f"Planning needs an SD above 0, got {sd:g}.")
+    if design == "paired":
+        if n < 2:
+            raise StatisticsRefusal(f"{n} pair(s); an interval needs at least 2.")
+        return sd * sqrt(2.0 / n), n - 1.0
+    if n < 3:
+        raise StatisticsRefusal(f"{n} lot(s) in all; two groups need at least 3.")
+    halves = 1.0 / (n // 2) + 1.0 / (n - n // 2)
+    return sd * sqrt(halves if design == "parallel" else halves / 2.0), n - 2.0
+
+
+def power_tost(
+    design: Design, sd: float, n: int, margin: Margin, *, true: float = 0.0, alpha: float = 0.05
+) -> float:
+    """Exact power of two one-sided t tests.
+
+    `sd` is that of one lot: in all for parallel groups, within a donor for pairs and crossovers. `n` counts
+    lots of both groups (parallel), pairs, or subjects (2 x 2 crossover).
+    """
+    se, df = _error(design, sd, n)
+    return t_tost_power(margin, se, df, true=true, alpha=alpha)
+
+
+def sample_size(
+    design: Design, sd: float, margin: Margin, *, true: float = 0.0, alpha: float = 0.05, power: float = 0.8
+) -> Size:
+    """Smallest balanced size with `power`. Raises StatisticsRefusal where `true` is not inside the margin."""
+    probability(power, "power")
+    if not margin.low < true < margin.high:
+        raise StatisticsRefusal(
+            "No number of lots shows equivalence when the true difference is at the margin."
+        )
+    step = 1 if design == "paired" else 2
+
+    def at(k: int) -> float:
+        return power_tost(design, sd, step * k, margin, true=true, alpha=alpha)
+
+    found = first_enough(at, start=2, limit=1.0, power=power)
+    if found is None:
+        raise StatisticsRefusal("More lots than anyone could make would be needed; the margin is too narrow.")
+    return Size(step * found, at(found))
+
+
+@dataclass(frozen=True, slots=True)
+class SplitDesign:
+    """A split study. SDs between donors, between lots of a donor, and of one assay (analysis scale)."""
+
+    pairs: int
+    sd_donor: float
+    sd_lot: float
+    sd_assay: float = 0.0
+    replicates: int = 1
+    history: int = 0
+
+    @property
+    def lot_variance(self) -> float:
+        """Variance of a lot's mean result given its donor."""
+        return self.sd_lot**2 + self.sd_assay**2 / self.replicates
+
+    @property
+    def rho(self) -> float:
+        """The donors' share of the variance of a lot's mean result."""
+        return self.sd_donor**2 / (self.sd_donor**2 + self.lot_variance)
+
+
+def split_power(design: SplitDesign, margin: Margin, *, true: float = 0.0, alpha: float = 0.05) -> float:
+    """Power of a split study: exact for pairs alone; with history by the variance of the optimal weight.
+
+    With history the degrees of freedom are Satterthwaite's at the assumed variances, so the power is an
+    approximation; `split_simulation` gives its error at the size in question.
+    """
+    n, h = design.pairs, design.history
+    lot, rho = design.lot_variance, design.rho
+    if n < 2:
+        raise StatisticsRefusal(f"{n} split donor(s); a paired interval needs at least 2.")
+    if not lot > 0.0 or design.replicates < 1:
+        raise StatisticsRefusal("Planning needs a lot or assay SD above 0 and at least one replicate.")
+    if h < 2:
+        return t_tost_power(margin, sqrt(2.0 * lot / n), n - 1.0, true=true, alpha=alpha)
+    total = design.sd_donor**2 + lot
+    weight = optimal_weight(n, h, rho)
+    # The same three mean squares as `unknown_rho_interval`, at their expected values.
+    squares = np.array([lot, total * (1.0 + rho), total])
+    df = np.array([n - 1.0, n - 1.0, h - 1.0])
+    terms = (1.0 - weight) ** 2 * (1.0 / n + 1.0 / h) * df / df.sum() * squares
+    terms[0] += 2.0 * weight / n * lot
+    variance = float(terms.sum())
+    return t_tost_power(
+        margin, sqrt(variance), variance**2 / float((terms**2 / df).sum()), true=true, alpha=alpha
+    )
+
+
+def split_pairs(
+    design: SplitDesign, margin: Margin, *, true: float = 0.0, alpha: float = 0.05, power: float = 0.8
+) -> int | None:
+    """Smallest number of split donors with `power`, all else as in `design`; None when none would do."""
+    probability(power, "power")
+    if not margin.low < true < margin.high:
+        return None
+
+    def at(n: int) -> float:
+        return split_power(replace(design, pairs=n), margin, true=true, alpha=alpha)
+
+    return first_enough(at, start=2, limit=1.0, power=power)
+
+
+@dataclass(frozen=True, slots=True)
+class TradeOff:
+    """One way to spend a study: donors, assays of each lot, assays in all, and the power that buys."""
+
+    pairs: int
+    replicates: int
+    assays: int
+    power: float
+
+
+def donors_or_replicates(
+    design: SplitDesign,
+    margin: Margin,
+    *,
+    pairs: Sequence[int],
+    replicates: Sequence[int],
+    true: float = 0.0,
+    alpha: float = 0.05,
+) -> tuple[TradeOff, ...]:
+    """Power over a grid of donors and assay replicates; replicates help only as far as the assay is noisy."""
+    rows = []
+    for n in pairs:
+        for r in replicates:
+            planned = replace(design, pairs=n, replicates=r)
+            value = split_power(planned, margin, true=true, alpha=alpha)
+            rows.append(TradeOff(n, r, 2 * n * r, value))
+    return tuple(rows)
+
+
+def assurance(
+    power_of: Callable[[float, float], float],
+    *,
+    sd: float,
+    sd_df: float,
+    true: float = 0.0,
+    true_sd: float = 0.0,
+    nodes: int = 24,
+) -> float:
+    """Chance of success before the data: `power_of(sd, true)` averaged over what is not known.
+
+    The SD has its posterior from an earlier study (`sd` on `sd_df` degrees of freedom),
+    the true difference a normal one. Gauss-Legendre on the chi-square's quantiles, Gauss-Hermite on the
+    difference; `sd_df` may be infinite and `true_sd` 0.
+    """
+    if not (sd > 0.0 and sd_df > 0.0 and true_sd >= 0.0):
+        raise StatisticsRefusal("Assurance needs an SD and its degrees of freedom above 0.")
+    if sd_df == inf:
+        sds, weights = np.array([sd]), np.array([1.0])
+    else:
+        x, w = np.polynomial.legendre.leggauss(nodes)
+        weights = w / 2.0
+        sds = sd * np.sqrt(sd_df / stats.chi2.ppf((x + 1.0) / 2.0, sd_df))
+    if true_sd == 0.0:
+        differences, chances = np.array([true]), np.array([1.0])
+    else:
+        z, w = np.polynomial.hermite_e.hermegauss(nodes)
+        differences, chances = true + true_sd * z, w / w.sum()
+    return float(
+        sum(
+            float(a) * float(b) * power_of(float(s), float(d))
+            for s, a in zip(sds, weights, strict=True)
+            for d, b in zip(differences, chances, strict=True)
+        )
+    )
