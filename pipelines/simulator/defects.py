@@ -1,0 +1,96 @@
+"""Which defects a fleet holds: every class, at the sites whose formats allow it, kept apart.
+
+Belongs here: the list of classes with sites and numbers, and the order of planting. Does not belong
+here: how a defect looks (spoil_records.py, spoil_files.py). Nothing here is read by what detects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from . import spoil_files as files
+from . import spoil_records as records
+from .plan import Chooser, Plan
+from .sites import FLEET_START, day_start
+from .world import World
+from .writers.common import Notes
+
+_ALL = ("northgate", "rhein", "prairie", "meridian")
+_DOTS = ("northgate", "prairie", "meridian")
+_EXPORTS = ("rhein", "prairie", "meridian")
+_HASHED = ("northgate", "prairie")
+
+# How to plant, at which sites, how many in a tiny, demo and large fleet. Whole files come first: they keep their rows clean.
+_PLANTS: tuple[tuple[Callable[[Chooser], bool], tuple[str, ...], tuple[int, int, int]], ...] = (
+    (files.renamed_column, _EXPORTS, (2, 5, 12)),
+    (files.resent, _EXPORTS, (2, 5, 15)),
+    (files.wrong_hour, ("prairie",), (1, 1, 1)),
+    (files.flat_line, _ALL, (2, 8, 40)),
+    (files.drift, _ALL, (2, 8, 40)),
+    (files.late_file, _ALL, (2, 6, 24)),
+    (records.skewed_sample, _ALL, (1, 5, 20)),
+    (records.skewed_event, _ALL, (1, 4, 16)),
+    (records.percent_swap, _ALL, (2, 6, 24)),
+    (records.per_kilogram, _ALL, (1, 4, 12)),
+    (records.decimal_comma, _DOTS, (1, 6, 24)),
+    (records.lod_as_zero, _ALL, (1, 6, 24)),
+    (records.retired_code, _ALL, (1, 4, 16)),
+    (records.swapped_sample, _ALL, (1, 4, 12)),
+    (records.edited_after_release, _ALL, (2, 8, 30)),
+    (records.missing_lot, _ALL, (1, 5, 20)),
+    (records.spec_not_effective, _ALL, (1, 5, 20)),
+    (records.duplicate_event, _ALL, (1, 6, 24)),
+    (records.ledger_fork, _HASHED, (1, 4, 12)),
+    (records.phi_in_free_text, _ALL, (1, 5, 20)),
+)
+# A day of a living fleet brings at most one of these, so that a check fails on some days and not on others.
+_DAILY = (records.percent_swap, records.lod_as_zero, records.decimal_comma, records.edited_after_release,
+          records.duplicate_event, records.missing_lot)
+_SIZE = {"tiny": 0, "demo": 1, "large": 2}
+
+
+def plant(world: World) -> Plan:
+    """Spoil the world in place; returns what was planted. The past of a living fleet is spoilt the same way."""
+    plan = Plan()
+    rng = np.random.default_rng((world.seed, 999))
+    until = day_start(world.base_days)
+    for how, sites, numbers in _PLANTS:
+        wanted = numbers[_SIZE[world.scale_name]]
+        order = [sites[i] for i in rng.permutation(len(sites))]
+        planted = tries = 0
+        while planted < wanted and tries < wanted + 2 * len(order):
+            chooser = _chooser(world, plan, order[tries % len(order)], rng, FLEET_START - timedelta(days=900), until)
+            planted += how(chooser)
+            tries += 1
+    for day in range(world.base_days, world.lived):
+        daily = np.random.default_rng((world.seed, 998, day))
+        how_today = _DAILY[int(daily.integers(0, len(_DAILY)))]
+        for place in daily.permutation(len(_ALL)):
+            if how_today is records.decimal_comma and _ALL[place] == "rhein":
+                continue
+            if how_today(_chooser(world, plan, _ALL[place], daily, day_start(day), day_start(day + 1))):
+                break
+    for site in world.sites.values():
+        site.sort()
+    return plan
+
+
+def _chooser(
+    world: World, plan: Plan, site: str, rng: np.random.Generator, after: datetime, until: datetime
+) -> Chooser:
+    return Chooser(world, world.sites[site], plan, rng, after, until)
+
+
+def natural_consequences(plan: Plan, notes: Mapping[str, Notes]) -> list[dict[str, Any]]:
+    """What a detector may name though no one planted it: hours that occur twice, neighbours of planted defects."""
+    made: list[dict[str, Any]] = [dict(n) for n in plan.natural]
+    for site, noted in notes.items():
+        made += [
+            {"class": "dst", "site": site, "feed": feed, "subject": subject, "file": file}
+            for (feed, subject), file in sorted(noted.ambiguous.items())
+        ]
+    return made

@@ -1,0 +1,58 @@
+"""The truth file: true differences and labels, planted defects, what was written, what happens by nature.
+
+Belongs here: turning the planted world into `truth.json`. Does not belong here: reading what was found
+(score.py). The pipeline never opens this file.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .people import SEVERITY_CENTRE, SICKER
+from .quality import shift_of
+from .sites import ATTRIBUTES, FLEET_START, SITES
+from .world import World
+
+REFERENCE = "northgate"
+
+
+def verdicts() -> list[dict[str, Any]]:
+    """True difference from the reference and its label, per site and attribute of the plan.
+
+    `true_difference` is that of the process on the analysis scale, patients held equal; `raw_difference` adds
+    what the site's patient mix does. The label follows from the process: beyond the margin or not.
+    """
+    made = []
+    for site in SITES.values():
+        if site.name == REFERENCE:
+            continue
+        for name, attribute in ATTRIBUTES.items():
+            # The seeding meets the same dose everywhere, so a CAR+ shift does not move the CAR+ cell total.
+            difference = shift_of(site, name)
+            patients = 0.0
+            if site.sicker and name in ("fold_expansion", "total_viable_car_cells"):
+                patients = SEVERITY_CENTRE - SICKER.mean_severity
+            unlike = name in site.unlike
+            inside = abs(difference) < attribute.margin
+            label = "unlike_methods" if unlike else "comparable" if inside else "not comparable"
+            made.append({
+                "attribute": name, "reference": REFERENCE, "site": site.name, "scale": attribute.scale,
+                "true_difference": round(difference, 6), "raw_difference": round(difference + patients, 6),
+                "margin_low": -round(attribute.margin, 6), "margin_high": round(attribute.margin, 6),
+                "sd_ratio": site.sd_ratio.get(name, 1.0), "unlike_methods": unlike, "label": label,
+            })
+    return made
+
+
+def write_truth(
+    sources: Path, world: World, received: dict[str, dict[str, int]], defects: list[dict[str, Any]],
+    natural: list[dict[str, Any]],
+) -> None:
+    """Write `truth.json` at the root of the sources."""
+    truth = {
+        "seed": world.seed, "scale": world.scale_name, "start": FLEET_START.isoformat(), "days": world.lived,
+        "received": received, "verdicts": verdicts(), "defects": defects, "natural": natural,
+    }
+    (sources / "truth.json").write_text(json.dumps(truth, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
