@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipelines.formats.b2mml import B2mml
 from pipelines.formats.cedex_bioht import CedexBioHt
 from pipelines.formats.cedex_hires import CedexHiRes
 from pipelines.formats.delimited import Delimited
 from pipelines.formats.digital_pcr import AbsoluteQ, Qiacuity
+from pipelines.formats.epcis import Epcis
+from pipelines.formats.excel import Excel
+from pipelines.formats.fhir import Fhir, FhirExportLog
 from pipelines.formats.jsonl import JsonLines
 from pipelines.formats.nc_view import NcView
 from pipelines.formats.nova_flex2 import NovaFlex2
@@ -24,6 +28,11 @@ HEAD = 65536
 # Most particular first: the first that recognises a file reads it.
 FORMATS: tuple[Format, ...] = (
     Parquet(),
+    Excel(),
+    B2mml(),
+    Epcis(),
+    Fhir(),
+    FhirExportLog(),
     ViCellBlu(),
     ViCellXr(),
     NcView(),
