@@ -26,7 +26,7 @@ from warehouse.statistics.refusal import StatisticsRefusal, vector
 
 RULE_1: tuple[Rule, ...] = rule_set("nelson", (1,))
 SpreadOfIndividuals = Literal["moving range", "median moving range", "sd"]
-SpreadOfSubgroups = Literal["range", "sd"]
+SpreadOfSubgroups = Literal["range", "sd", "pooled sd"]
 
 
 @dataclass(frozen=True)
@@ -163,16 +163,18 @@ def subgroups_of(values: ArrayLike, labels: Sequence[object]) -> Subgroups:
 def subgroup_baseline(groups: Subgroups, spread: SpreadOfSubgroups = "range") -> Baseline:
     """Centre (mean of all values) and sigma within subgroups.
 
-    range: mean of R_i/d2(n_i); sd: mean of s_i/c4(n_i). With equal sizes these are Rbar/d2 and Sbar/c4.
+    range: mean of R_i/d2(n_i); sd: mean of s_i/c4(n_i); with equal sizes these are Rbar/d2 and Sbar/c4.
+    pooled sd: root of the pooled variance, with the most degrees of freedom.
     """
     if spread == "range":
         sigma = float(np.mean([r / d2(int(n)) for r, n in zip(groups.ranges, groups.sizes, strict=True)]))
     elif spread == "sd":
         sigma = float(np.mean([s / c4(int(n)) for s, n in zip(groups.sds, groups.sizes, strict=True)]))
+    elif spread == "pooled sd":
+        free = groups.sizes - 1.0
+        sigma = float(np.sqrt(np.sum(free * groups.sds**2) / free.sum()))
     else:
-        raise StatisticsRefusal(
-            f"There is no estimate of spread {spread!r} for subgroups; use 'range' or 'sd'."
-        )
+        raise StatisticsRefusal(f"There is no estimate of spread {spread!r} for subgroups.")
     centre = float(np.sum(groups.means * groups.sizes) / groups.sizes.sum())
     return Baseline(centre, sigma, spread, int(groups.sizes.sum()))
 
