@@ -41,6 +41,15 @@ def account(
     return counts
 
 
+def last_account(con: duckdb.DuckDBPyConnection, site: str, feed: str) -> dict[str, int] | None:
+    """The feed's accounting as last stored; None before its first run."""
+    row = con.execute(
+        f"SELECT {', '.join(COLUMNS)} FROM lake.quality.accounting WHERE site_id = ? AND feed = ? ORDER BY recorded_at DESC LIMIT 1",
+        [site, feed],
+    ).fetchone()
+    return dict(zip(COLUMNS, map(int, row), strict=True)) if row else None
+
+
 def is_large(feed: Feed) -> bool:
     """Whether the feed's records are readings, stored without a raw row each."""
     return any(dictionary().tables[m.table].volume == "large" for m in feed.maps)

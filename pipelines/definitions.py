@@ -1,0 +1,22 @@
+"""Assembles what Dagster loads: every site's contract and the fleet's own assets. Assembles, nothing else."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from pipelines.components.manufacturing_site import sites_definitions
+from pipelines.fleet import fleet_definitions
+from warehouse.settings import Settings, settings
+
+
+def build_defs(chosen: Settings) -> dg.Definitions:
+    """Definitions of the fleet whose contracts lie in the settings' sites folder."""
+    sites = sites_definitions(chosen.sites_path)
+    core = sorted(k for k in sites.resolve_all_asset_keys() if k.path[0] == "core")
+    return dg.Definitions.merge(sites, fleet_definitions(core))
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Definitions under the environment's settings."""
+    return build_defs(settings())

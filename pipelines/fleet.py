@@ -1,0 +1,68 @@
+"""Fleet-wide assets: findings across tables, the marts, the published snapshot. They follow when every site's part is in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from pipelines.ingest.asset import POOL
+from pipelines.metadata import column_schema
+from pipelines.publication import publish_fleet
+from pipelines.validation.findings import find
+from warehouse import lake
+from warehouse.dictionary import dictionary
+from warehouse.marts.build import mart_columns
+from warehouse.settings import settings
+
+FLEET = dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed()
+OWNERS = ["team:fleet-quality"]
+
+
+def fleet_definitions(core: list[dg.AssetKey]) -> dg.Definitions:
+    """`[quality, finding]`, `[mart, <name>]` and `[published, fleet]`, downstream of every site's core assets."""
+    finding = dg.AssetKey(["quality", "finding"])
+
+    @dg.asset(
+        key=finding,
+        deps=core,
+        group_name="fleet",
+        owners=OWNERS,
+        kinds={"duckdb", "sql"},
+        pool=POOL,
+        automation_condition=FLEET,
+        description="What is true but remarkable across tables: order of events, identity, specifications, sensors.",
+        metadata={"dagster/column_schema": column_schema(dictionary().tables["finding"]), "dagster/table_name": "lake.quality.finding"},
+    )
+    def findings(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        with lake.opened(settings()) as con:
+            new = find(con, context.run_id)
+            total = con.execute("SELECT count(*) FROM lake.quality.finding").fetchone()
+        return dg.MaterializeResult(metadata={"new": new, "dagster/row_count": int(total[0]) if total else 0})
+
+    columns = mart_columns()
+    published = dg.AssetKey(["published", "fleet"])
+    marts = [
+        dg.AssetSpec(
+            dg.AssetKey(["mart", name]), deps=[finding], group_name="fleet", owners=OWNERS, kinds={"duckdb", "sql"}, automation_condition=FLEET,
+            description=told.description,
+            metadata={"dagster/column_schema": dg.TableSchema([dg.TableColumn(c, description=text) for c, text in told.columns.items()]), "dagster/table_name": f"mart.{name}"},
+        )
+        for name, told in columns.items()
+    ]  # fmt: skip
+    snapshot = dg.AssetSpec(
+        published, deps=[m.key for m in marts], group_name="fleet", owners=OWNERS, kinds={"duckdb"}, automation_condition=FLEET,
+        description="The snapshot that dashboards and analysts read: native, self-contained, switched by rename.",
+        metadata={"dagster/column_schema": dg.TableSchema([dg.TableColumn("fact", description="What is told of the snapshot."), dg.TableColumn("value", description="Its value.")])},
+    )  # fmt: skip
+
+    @dg.multi_asset(name="publish", specs=[*marts, snapshot], pool=POOL)
+    def publish(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
+        done = publish_fleet(settings(), context.run_id)
+        for spec in marts:
+            name = spec.key.path[-1]
+            yield dg.MaterializeResult(asset_key=spec.key, metadata={"dagster/row_count": done.rows.get(f"mart.{name}", 0)})
+        yield dg.MaterializeResult(asset_key=published, metadata={"snapshot": done.number, "path": dg.MetadataValue.path(str(done.path))})
+
+    job = dg.define_asset_job("fleet", selection=dg.AssetSelection.assets(finding, published, *(m.key for m in marts)), description="Findings, marts and the published snapshot.")  # fmt: skip
+    return dg.Definitions(assets=[findings, publish], jobs=[job])

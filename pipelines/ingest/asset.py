@@ -1,0 +1,146 @@
+"""A feed as Dagster assets: `[raw, site, feed]` and `[core, site, feed]` in one step, with the evidence of its audit.
+
+Does not belong here: the steps themselves (`take`, `stage`, `promote`, `large`), which know nothing of Dagster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
+
+import dagster as dg
+
+from pipelines.failures import PermanentFailure, TransientFailure
+from pipelines.harmonise.contract import Contract
+from pipelines.ingest.accounting import AccountingError, is_large, last_account
+from pipelines.ingest.large import promote_large
+from pipelines.ingest.outcome import Outcome
+from pipelines.ingest.promote import promote
+from pipelines.ingest.stage import stage
+from pipelines.ingest.take import take
+from pipelines.metadata import column_schema
+from pipelines.validation.audit import Audit, AuditFailed
+from warehouse import lake
+from warehouse.dictionary import dictionary
+from warehouse.settings import Settings, settings
+
+POOL = "lake_writer"
+RETRY = dg.RetryPolicy(max_retries=2, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+
+
+def ingest(
+    contract: Contract,
+    feed_name: str,
+    chosen: Settings,
+    run_id: str,
+    *,
+    days: tuple[date, date] | None = None,
+    progress: Callable[[str], None] = print,
+) -> Outcome:
+    """Take what is new of one feed and promote it; a quiet feed commits nothing.
+
+    Raises PermanentFailure, TransientFailure, AuditFailed, AccountingError or LakeError.
+    """
+    feed = contract.feeds[feed_name]
+    with lake.opened(chosen) as con:
+        con.execute("SET VARIABLE run_id = ?", [run_id])
+        with take(con, contract, feed_name, chosen, days) as taken:
+            before = last_account(con, contract.site_id, feed_name)
+            if not taken.arrivals and before is not None:
+                return Outcome(contract.site_id, feed_name, before)
+            if is_large(feed):
+                return promote_large(con, contract, feed_name, taken.arrivals, run_id, progress)
+            staged = stage(con, contract, feed, taken.arrivals, chosen)
+            return promote(con, contract, feed_name, staged, taken.cursor, run_id)
+
+
+def feed_asset(contract: Contract, feed_name: str) -> dg.AssetsDefinition:
+    """The feed's two assets with one check a table, one for the sum and one for files that could not be read."""
+    feed, d, site = contract.feeds[feed_name], dictionary(), contract.site_id
+    raw, core = dg.AssetKey(["raw", site, feed_name]), dg.AssetKey(["core", site, feed_name])
+    tables = list(dict.fromkeys(m.table for m in feed.maps))
+    tags = {"site": site, "feed": feed_name}
+    freshness = dg.FreshnessPolicy.cron(
+        deadline_cron=contract.deadline, lower_bound_delta=timedelta(hours=12), timezone=contract.time_zone
+    )
+    common = {"group_name": site, "owners": [contract.owner], "tags": tags}
+    kind = contract.systems[feed.system].kind
+    specs = [
+        dg.AssetSpec(
+            raw,
+            description=f"{feed_name} of {contract.name} as received from {feed.system}: kept in the site's vault, each record with its identity.",
+            kinds={kind, "parquet"},
+            metadata={"dagster/column_schema": column_schema(d.tables["record" if not is_large(feed) else "file"])},
+            **common,
+        ),
+        dg.AssetSpec(
+            core,
+            deps=[raw],
+            description=f"{feed_name} of {contract.name} in the dictionary's words. " + " ".join(d.tables[t].row for t in tables),
+            kinds={"duckdb", "ducklake"},
+            freshness_policy=freshness,
+            metadata={"dagster/column_schema": column_schema(d.tables[tables[0]]), "dagster/table_name": f"lake.core.{tables[0]}", "tables": ", ".join(tables), "contract": contract.version_hash},
+            **common,
+        ),
+    ]
+    checks = [
+        *(dg.AssetCheckSpec(f"audit_{t}", asset=core, blocking=True, description=f"Rows of core.{t} keep to the dictionary before they are promoted.") for t in tables),
+        dg.AssetCheckSpec("adds_up", asset=core, blocking=True, description="Every record received is promoted, superseded, duplicate or quarantined."),
+        dg.AssetCheckSpec("files_readable", asset=raw, description="Every file that came could be read."),
+    ]  # fmt: skip
+    partitions = dg.DailyPartitionsDefinition(start_date=contract.starts_on, timezone="UTC") if is_large(feed) else None
+
+    @dg.multi_asset(
+        name=f"{site}__{feed_name}",
+        specs=[s.replace_attributes(partitions_def=partitions) for s in specs] if partitions else specs,
+        check_specs=checks,
+        pool=POOL,
+        retry_policy=RETRY,
+        backfill_policy=dg.BackfillPolicy.single_run() if partitions else None,
+        group_name=None,
+    )
+    def feed_step(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+        days = None
+        if partitions is not None and context.has_partition_key_range:
+            span = context.partition_key_range
+            days = (date.fromisoformat(span.start), date.fromisoformat(span.end))
+        try:
+            outcome = ingest(contract, feed_name, settings(), context.run_id, days=days, progress=context.log.info)
+        except TransientFailure as error:
+            raise dg.RetryRequested(max_retries=2, seconds_to_wait=2) from error
+        except (PermanentFailure, AuditFailed, AccountingError, lake.LakeError) as error:
+            raise dg.Failure(description=str(error), allow_retries=False) from error
+        yield from _results(outcome, raw, core, tables)
+
+    return feed_step
+
+
+def _results(
+    outcome: Outcome, raw: dg.AssetKey, core: dg.AssetKey, tables: list[str]
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    counts: dict[str, dg.MetadataValue] = {name: dg.MetadataValue.int(n) for name, n in outcome.accounting.items()}
+    yield dg.MaterializeResult(asset_key=raw, metadata={"received": counts["received"], "files refused": len(outcome.refused_files)})
+    yield dg.MaterializeResult(asset_key=core, metadata={**counts, "dagster/row_count": sum(outcome.rows.values()), "rows added": dg.MetadataValue.json(outcome.rows)})  # fmt: skip
+    by_table = {t: [a for a in outcome.audits if a.table == t] for t in tables}
+    for table, audits in by_table.items():
+        yield dg.AssetCheckResult(
+            asset_key=core, check_name=f"audit_{table}", passed=all(a.success for a in audits), metadata=_audit_metadata(audits)
+        )
+    yield dg.AssetCheckResult(asset_key=core, check_name="adds_up", passed=True, metadata=counts)
+    yield dg.AssetCheckResult(
+        asset_key=raw, check_name="files_readable", passed=not outcome.refused_files, severity=dg.AssetCheckSeverity.WARN,
+        metadata={"refused": dg.MetadataValue.md("\n".join(f"- {f}" for f in outcome.refused_files) or "none")},
+    )  # fmt: skip
+
+
+def _audit_metadata(audits: list[Audit]) -> dict[str, dg.MetadataValue]:
+    records = [
+        dg.TableRecord({"expectation": c.expectation, "on": c.column, "holds": c.success, "seen": c.seen, "unexpected": c.unexpected})
+        for a in audits
+        for c in a.checks
+    ]
+    rows, seconds = sum(a.rows for a in audits), sum(a.seconds for a in audits)
+    told: dict[str, dg.MetadataValue] = {"rows": dg.MetadataValue.int(rows), "seconds": dg.MetadataValue.float(round(seconds, 3))}
+    if records:
+        told["expectations"] = dg.MetadataValue.table(records)
+    return told

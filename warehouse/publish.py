@@ -1,0 +1,159 @@
+"""The published snapshot: one native, self-contained DuckDB file that readers open and nobody writes again.
+
+`published/fleet-<n>.duckdb` is built aside, made durable, renamed; `published/fleet.duckdb` is a symlink switched by
+rename, so a reader sees the old or the new snapshot, never half of one, and numbers never go back.
+Does not belong here: what the marts say (`warehouse/marts`), who may see what (`dashboards/security`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from warehouse.dictionary import Table, dictionary
+from warehouse.dictionary.render import comments, described, quoted
+from warehouse.lake import current_sql, newest_first
+from warehouse.settings import Settings
+
+NAME = re.compile(r"fleet-(\d+)\.duckdb")
+CURRENT = "fleet.duckdb"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One published snapshot."""
+
+    number: int
+    path: Path
+    rows: dict[str, int]
+
+
+def numbers(folder: Path) -> list[int]:
+    """Numbers of the snapshots in the folder, oldest first."""
+    found = (NAME.fullmatch(p.name) for p in folder.glob("fleet-*.duckdb"))
+    return sorted(int(m.group(1)) for m in found if m)
+
+
+def newest(folder: Path) -> Path | None:
+    """The snapshot that readers see, as its real path; None before the first."""
+    link = folder / CURRENT
+    return link.resolve() if link.exists() else None
+
+
+def publish(
+    con: duckdb.DuckDBPyConnection,
+    settings: Settings,
+    facts: dict[str, str],
+    build_marts: Callable[[duckdb.DuckDBPyConnection, str, int, Path | None], dict[str, int]],
+) -> Snapshot:
+    """Build and publish the next snapshot of the attached lake.
+
+    `facts` go into `meta.snapshot`; `build_marts(con, catalog, number, previous)` makes the marts in `catalog.mart`.
+    A crash at any point leaves the previous snapshot in place and at most a `.part` file, removed by the next publish.
+    """
+    folder = settings.published_path
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob("*.part*"):
+        left.unlink()
+    number = (numbers(folder) or [0])[-1] + 1
+    part = folder / f"fleet-{number}.duckdb.part"
+    con.execute(f"ATTACH {quoted(str(part))} AS snap")
+    try:
+        rows = _fill(con, number, facts)
+        rows |= build_marts(con, "snap", number, newest(folder))
+        con.execute("CHECKPOINT snap")
+    finally:
+        con.execute("DETACH snap")
+    with part.open("rb") as written:
+        os.fsync(written.fileno())
+    final = folder / f"fleet-{number}.duckdb"
+    part.rename(final)
+    _switch(folder, final)
+    for old in numbers(folder)[: -max(int(settings.snapshots_kept), 1)]:
+        (folder / f"fleet-{old}.duckdb").unlink()
+    return Snapshot(number, final, rows)
+
+
+def _switch(folder: Path, final: Path) -> None:
+    link = folder / f"{CURRENT}.part"
+    link.unlink(missing_ok=True)
+    link.symlink_to(final.name)
+    link.replace(folder / CURRENT)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _fill(con: duckdb.DuckDBPyConnection, number: int, facts: dict[str, str]) -> dict[str, int]:
+    """Core tables in force, their history, `as_of_<table>(ts)`, evidence, and `meta`: the dictionary itself."""
+    d = dictionary()
+    rows: dict[str, int] = {}
+    for schema in ("core", "history", "raw", "quality", "mart", "meta"):
+        con.execute(f"CREATE SCHEMA snap.{schema}")
+    for table in d.tables.values():
+        if table.layer == "core":
+            rows[table.qualified] = _core(con, table)
+    files = "site_id, feed, source_file, source_file_sha256, bytes, sent_at, format, received, file_state, refusal, recorded_at, run_id"
+    con.execute(f"CREATE TABLE snap.raw.file AS SELECT {files} FROM lake.raw.file ORDER BY ALL")
+    for name in ("quarantine", "finding"):
+        con.execute(f"CREATE TABLE snap.quality.{name} AS SELECT * FROM lake.quality.{name} ORDER BY ALL")
+    con.execute(
+        "CREATE TABLE snap.quality.accounting AS SELECT * FROM lake.quality.accounting "
+        "QUALIFY row_number() OVER (PARTITION BY site_id, feed ORDER BY recorded_at DESC) = 1 ORDER BY site_id, feed"
+    )
+    _describe(con, number, facts)
+    return rows
+
+
+def _core(con: duckdb.DuckDBPyConnection, table: Table) -> int:
+    key = ", ".join(table.key)
+    if table.volume == "large":
+        # Readings are almost never corrected: only keys that occur twice are ranked. Sorted as they are read back.
+        twice = f"SELECT {key} FROM lake.core.{table.name} GROUP BY {key} HAVING count(*) > 1"
+        con.execute(f"CREATE TEMP TABLE twice AS {twice}")
+        some = con.execute("SELECT count(*) FROM twice").fetchone()
+        if some and some[0]:
+            later = current_sql(table, where=f"({key}) IN (FROM twice)")
+            source = f"(SELECT * FROM lake.core.{table.name} WHERE ({key}) NOT IN (FROM twice) UNION ALL BY NAME {later})"
+        else:
+            source = f"lake.core.{table.name}"
+        con.execute(f"CREATE TABLE snap.core.{table.name} AS SELECT * FROM {source} ORDER BY {key}")
+        con.execute("DROP TABLE twice")
+    else:
+        con.execute(f"CREATE TABLE snap.history.{table.name} AS SELECT * FROM lake.core.{table.name} ORDER BY {key}, recorded_at, source_row")
+        con.execute(f"CREATE TABLE snap.core.{table.name} AS {current_sql(table)} ORDER BY {key}")
+        con.execute(
+            f"CREATE MACRO snap.main.as_of_{table.name}(known_at) AS TABLE SELECT * FROM history.{table.name} WHERE recorded_at <= known_at "
+            f"QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY {newest_first(table)}) = 1"
+        )
+    for statement in comments(dictionary(), table, f"snap.core.{table.name}"):
+        con.execute(statement)
+    count = con.execute(f"SELECT count(*) FROM snap.core.{table.name}").fetchone()
+    return int(count[0]) if count else 0
+
+
+def _describe(con: duckdb.DuckDBPyConnection, number: int, facts: dict[str, str]) -> None:
+    d = dictionary()
+    con.execute(
+        "CREATE TABLE snap.meta.dictionary (field VARCHAR, type VARCHAR, unit VARCHAR, digits BIGINT, privacy VARCHAR, vocabulary VARCHAR, scale VARCHAR, description VARCHAR)"
+    )
+    con.executemany(
+        "INSERT INTO snap.meta.dictionary VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [[f.name, f.type, f.unit, f.digits, f.privacy, f.vocabulary, f.scale, described(f)] for f in d.fields.values()],
+    )
+    con.execute("CREATE TABLE snap.meta.tables (name VARCHAR, row_is VARCHAR, key VARCHAR)")
+    con.executemany(
+        "INSERT INTO snap.meta.tables VALUES (?, ?, ?)",
+        [[t.qualified, t.row, ", ".join(t.key)] for t in d.tables.values()],
+    )
+    con.execute("CREATE TABLE snap.meta.snapshot (fact VARCHAR, value VARCHAR)")
+    latest = con.execute("SELECT max(snapshot_id) FROM ducklake_snapshots('lake')").fetchone()
+    told = {"number": str(number), "lake_snapshot": str(latest[0] if latest else ""), **facts}
+    con.executemany("INSERT INTO snap.meta.snapshot VALUES (?, ?)", [[k, v] for k, v in told.items()])
