@@ -66,7 +66,8 @@ def _solve(
     """(c1, c2) holding probability alpha between them at both ends of the margin.
 
     `low` and `high` are the distribution functions of the statistic at the lower and upper margin. c2 is tied
-    to c1 by the upper one; what c1 to c2 holds at the lower margin falls as c1 grows (monotone likelihood ratio).
+    to c1 by the upper one; what c1 to c2 holds at the lower margin falls as c1 grows (the likelihood ratio is
+    monotone).
     """
 
     def upper(c1: float) -> float:
