@@ -51,7 +51,7 @@ def check_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], r
 
     RFC 9162 section 2.1.3.2.
     """
-    if not 0 <= index < size:
+    if not 0 <= index < size or len(leaf) != 32:
         return False
     fn, sn, computed = index, size - 1, leaf
     for step in path:
