@@ -21,7 +21,7 @@ from scipy import interpolate, optimize, special, stats
 from warehouse.statistics.checked import FloatArray, IntArray, finite_matrix, same_length
 from warehouse.statistics.refusal import StatisticsRefusal, probability, vector
 
-Bounds = Literal["exact", "interpolated"]
+Arithmetic = Literal["exact", "as R"]
 INTERCEPT = "(Intercept)"
 _STEPS = 200
 
@@ -127,9 +127,29 @@ class _Problem:
 
 
 _NO_MAXIMUM = (
-    "A covariate (or a combination) separates the events from the rest, so its odds ratio has no finite value; "
-    "fit with firth=True, which always has one."
+    "A covariate (or a combination) separates the events from the rest, so its odds ratio has no finite "
+    "value; fit with firth=True, which always has one."
 )
+
+
+def _before_last_step(problem: _Problem) -> FloatArray:
+    """The coefficients R's glm has when it works out its last weights.
+
+    It starts from fitted chances (y + 0.5)/2 and stops once the deviance changes by less than 1e-8 of itself.
+    """
+    linear = special.logit((problem.y + 0.5) / 2.0)
+    deviance, before = math.inf, np.zeros(problem.x.shape[1])
+    for _ in range(25):
+        chance = special.expit(linear)
+        weight = chance * (1.0 - chance)
+        response = linear + (problem.y - chance) / weight
+        beta = np.linalg.solve((problem.x * weight[:, None]).T @ problem.x, problem.x.T @ (weight * response))
+        linear = problem.x @ beta
+        now = -2.0 * problem.log_likelihood(beta, penalised=False)
+        if abs(now - deviance) / (abs(now) + 0.1) < 1e-8:
+            break
+        deviance, before = now, beta
+    return before
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,13 +276,15 @@ def logistic(
     *,
     firth: bool = False,
     confidence: float = 0.95,
-    bounds: Bounds = "exact",
+    arithmetic: Arithmetic = "exact",
 ) -> LogisticFit:
     """Fit outcome (n,) of 0/1 on covariates (n, p); the intercept is added and comes first.
 
     firth=True adds Jeffreys' prior: finite under separation and nearly unbiased with few events. Without
-    it, separation is refused in words. Intervals and tests are by (penalised) profile likelihood; bounds
-    'interpolated' finds them as R's confint does, to compare with it.
+    it, separation is refused in words. Intervals and tests are by (penalised) profile likelihood.
+
+    arithmetic 'as R' is for comparing with R: standard errors as glm leaves them, one step before the
+    maximum, and bounds interpolated as its confint does. Estimates are the maximum either way.
     """
     probability(confidence, "confidence")
     y, design, spreads = _prepared(outcome, covariates, names)
@@ -270,7 +292,8 @@ def logistic(
     p = design.shape[1]
     everything = np.arange(p)
     beta, top = problem.best(np.zeros(p), everything)
-    errors = np.sqrt(np.diag(np.linalg.inv(problem.information(beta))))
+    judged_at = _before_last_step(problem) if arithmetic == "as R" and not firth else beta
+    errors = np.sqrt(np.diag(np.linalg.inv(problem.information(judged_at))))
     drop = 0.5 * float(stats.chi2.ppf(confidence, 1))
     terms = []
     for j, name in enumerate((INTERCEPT, *names)):
@@ -281,7 +304,7 @@ def logistic(
         except StatisticsRefusal:
             without = -math.inf  # the rest separates once this is held at 0: no evidence for 0 at all
         profile = _Profile(problem, beta, top, j, float(errors[j]))
-        if bounds == "exact":
+        if arithmetic == "exact":
             found = [profile.bound(side, drop) for side in (-1, 1)]
         else:
             found = profile.interpolated(confidence)

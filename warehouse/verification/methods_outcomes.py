@@ -18,6 +18,7 @@ import numpy as np
 from warehouse.statistics import cox, logistic, survival
 from warehouse.statistics.checked import BoolArray, FloatArray
 from warehouse.statistics.refusal import StatisticsRefusal
+from warehouse.verification.case_columns import is_number, role_column
 from warehouse.verification.run import Case
 
 _TIME = ("time", "days", "weeks", "months", "t", "futime", "duration")
@@ -26,25 +27,10 @@ _GROUP = ("group", "treat", "treatment", "trt", "arm", "rx", "sex", "site")
 _MISSING = {"", "NA"}
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _column(case: Case, parameter: str, usual: tuple[str, ...]) -> str | None:
-    named = case.parameters.get(parameter)
-    if isinstance(named, str) and named in case.table():
-        return named
-    return next((column for name in usual for column in case.table() if column.lower() == name), None)
-
-
 def _levels(texts: list[str]) -> list[str]:
     """Distinct labels as R orders a factor's: numbers by value, words by alphabet without case."""
     distinct = sorted(set(texts) - _MISSING)
-    if all(_is_number(text) for text in distinct):
+    if all(is_number(text) for text in distinct):
         return sorted(distinct, key=float)
     return sorted(distinct, key=lambda text: (text.casefold(), text))
 
@@ -155,14 +141,14 @@ def survival_case(case: Case) -> dict[str, Any]:
     """Kaplan-Meier, group tests and Cox. Parameters: time, status, status_event, group, strata, covariates,
     conf.
     """
-    time, status = _column(case, "time", _TIME), _column(case, "status", _STATUS)
+    time, status = role_column(case, "time", _TIME), role_column(case, "status", _STATUS)
     if time is None or status is None:
         raise StatisticsRefusal(f"Case {case.id} names no column of times or of ends.")
     times = np.array(case.numbers(time))
     event = float(case.parameters.get("status_event", 1))
     ends = [int(value == event) for value in case.numbers(status)]
     data = survival.followed(times, ends)
-    group = _column(case, "group", _GROUP)
+    group = role_column(case, "group", _GROUP)
     labels = case.table()[group] if group is not None else ["all"] * times.size
     order = _levels(labels)
     out = _curves(case, data, group or "", labels, order)
@@ -206,7 +192,7 @@ def _main_effect(case: Case, term: str) -> list[tuple[str, FloatArray]]:
     if column not in case.table():
         raise StatisticsRefusal(f"Case {case.id}: the term {term!r} of its formula is not understood.")
     texts = case.table()[column]
-    if (call and "factor" in call[1]) or not all(_is_number(text) for text in texts if text not in _MISSING):
+    if (call and "factor" in call[1]) or not all(is_number(text) for text in texts if text not in _MISSING):
         levels = _levels(texts)[1:]
         return [(f"{term}{level}", np.array([float(text == level) for text in texts])) for level in levels]
     values = np.array([np.nan if text in _MISSING else float(text) for text in texts])
