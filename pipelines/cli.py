@@ -1,0 +1,372 @@
+"""The `cellfleet` command: each command is a few lines that call the part that knows.
+
+Exit codes: 0 done; 1 something in the data or a run failed, and the message says what; 2 wrong use or a refused contract;
+3 another run holds the lock. Every message ends with what to do next.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import duckdb
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pipelines.formats.protocol import Options, UnreadableFile
+from pipelines.harmonise.contract import ContractError, load_contract
+from pipelines.runner import Locked, as_json, locked, status
+from pipelines.simulator.score import score as compute_score
+from warehouse.lake import LakeError
+from warehouse.publish import newest
+from warehouse.settings import Settings, settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Is the product made here the same as the product made there?")
+site_app = typer.Typer(no_args_is_help=True, help="Contracts: check, preview, scaffold.")
+quarantine_app = typer.Typer(no_args_is_help=True, help="Records that could not be read or identified.")
+app.add_typer(site_app, name="site")
+app.add_typer(quarantine_app, name="quarantine")
+out = Console(width=int(os.environ.get("COLUMNS", "120")))
+err = Console(stderr=True)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
+
+
+def fail(code: int, sentence: str) -> typer.Exit:
+    """Say what is wrong and what to do; the exit code goes with it."""
+    err.print(sentence, style="red", highlight=False, markup=False)
+    return typer.Exit(code)
+
+
+def snapshot(chosen: Settings) -> duckdb.DuckDBPyConnection:
+    """The published snapshot, read-only. Exits where there is none yet."""
+    path = newest(chosen.published_path)
+    if path is None:
+        raise fail(1, f"Nothing is published in {chosen.published_path}. Run `cellfleet run` first.")
+    return duckdb.connect(str(path), read_only=True)
+
+
+def rows(con: duckdb.DuckDBPyConnection, sql: str, parameters: list[Any] | None = None) -> list[dict[str, Any]]:
+    """Rows of a query as dictionaries."""
+    cursor = con.execute(sql, parameters or [])
+    names = [d[0] for d in cursor.description or []]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def show(title: str, told: list[dict[str, Any]], columns: list[str] | None = None) -> None:
+    """Print rows as a table; an empty one says so."""
+    if not told:
+        out.print(f"{title}: nothing.")
+        return
+    table = Table(title=title, title_justify="left")
+    names = columns or list(told[0])
+    for name in names:
+        numeric = isinstance(told[0].get(name), int | float)
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in told:
+        table.add_row(*("" if row[n] is None else f"{row[n]:.4g}" if isinstance(row[n], float) else str(row[n]) for n in names))
+    out.print(table)
+
+
+@app.command()
+def simulate(
+    scale: Annotated[str, typer.Option(help="tiny, demo or large.")] = "demo",
+    seed: Annotated[int, typer.Option(help="Another seed, another fleet.")] = 1,
+    next_day: Annotated[bool, typer.Option("--next-day", help="Let the existing fleet live one more day.")] = False,
+) -> None:
+    """Write the demo fleet's own exports (synthetic), with a truth file that only `score` reads."""
+    from pipelines.simulator import next_day as live_on  # noqa: PLC0415
+    from pipelines.simulator import simulate as write  # noqa: PLC0415
+
+    sources = settings().sources_path
+    if next_day:
+        if not sources.exists():
+            raise fail(2, f"There is no fleet in {sources} yet. Run `cellfleet simulate` first.")
+        live_on(sources)
+        out.print("The fleet lived one more day. Next: `cellfleet run`.")
+        return
+    write(sources, scale=scale, seed=seed, progress=out.print)
+    out.print(f"Wrote the {scale} fleet (synthetic, seed {seed}) to {sources}. Next: `cellfleet run`.")
+
+
+@app.command()
+def run(site: Annotated[list[str] | None, typer.Option(help="Only these sites (the fleet's part always runs).")] = None) -> None:
+    """Bring in what is new from every site, then findings, marts and the snapshot, as real Dagster runs."""
+    from pipelines.runner import run as execute  # noqa: PLC0415
+
+    try:
+        with locked(settings(), "run"):
+            done = execute(settings(), site, out.print)
+    except Locked as error:
+        raise fail(3, str(error)) from error
+    failed = [r for r in done if not r.success]
+    if failed:
+        raise fail(1, f"{len(failed)} of {len(done)} runs failed: {', '.join(r.job for r in failed)}. The rest went on; see `cellfleet status`, and the run page in the Dagster UI.")  # fmt: skip
+    out.print(f"{len(done)} runs done. Next: `cellfleet verdicts`, or `cellfleet serve`.")
+
+
+@app.command(name="publish")
+def publish_command() -> None:
+    """Publish the lake as it stands as the next snapshot."""
+    from pipelines.publication import publish_fleet  # noqa: PLC0415
+
+    try:
+        with locked(settings(), "publish"):
+            done = publish_fleet(settings(), "command-line")
+    except Locked as error:
+        raise fail(3, str(error)) from error
+    out.print(f"Published snapshot {done.number}: {done.path}. Next: `cellfleet verdicts`.")
+
+
+@app.command(name="status")
+def status_command(json_output: Json = False) -> None:
+    """What every site sent and what became of it."""
+    con = snapshot(settings())
+    feeds = status(con)
+    if json_output:
+        number = rows(con, "SELECT value FROM meta.snapshot WHERE fact = 'number'")
+        typer.echo(as_json({"snapshot": int(number[0]["value"]), "feeds": feeds}))
+        return
+    show("Accounting: received = promoted + superseded + duplicate + quarantined", feeds)
+    refused = rows(con, "SELECT site_id, feed, source_file, refusal FROM raw.file WHERE file_state = 'refused' ORDER BY ALL")
+    show("Files that could not be read (kept in the vault)", refused)
+
+
+VERDICT_COLUMNS = (
+    "attribute, reference, site, verdict, reason, design, scale, estimate, ci_low, ci_high, margin_low, margin_high, "
+    "n_reference, n_site, lots_needed, method, snapshot"
+)
+
+
+@app.command()
+def verdicts(json_output: Json = False) -> None:
+    """Is the product made there the same as at the reference site? One row a site and attribute."""
+    told = rows(snapshot(settings()), f"SELECT {VERDICT_COLUMNS} FROM mart.comparability ORDER BY attribute, site")
+    if json_output:
+        typer.echo(as_json(told))
+        return
+    show("Comparability (routine lots, unadjusted, means only: no split study, no patient mix taken out)", told,
+         ["attribute", "site", "verdict", "reason", "estimate", "ci_low", "ci_high", "margin_low", "margin_high", "n_reference", "n_site", "lots_needed"])  # fmt: skip
+
+
+@quarantine_app.command(name="list")
+def quarantine_list(site: str | None = None, json_output: Json = False) -> None:
+    """Open quarantine by site, feed and reason, with the age of the oldest."""
+    where = "WHERE site_id = ?" if site else ""
+    told = rows(
+        snapshot(settings()),
+        f"SELECT site_id AS site, feed, reason_code, field_name, count(*) AS entries, count(DISTINCT record_id) AS records, min(recorded_at) AS oldest FROM quality.quarantine {where} GROUP BY ALL ORDER BY ALL",
+        [site] if site else [],
+    )
+    if json_output:
+        typer.echo(as_json(told))
+        return
+    show("Quarantine", told)
+
+
+@quarantine_app.command(name="show")
+def quarantine_show(subject: str, json_output: Json = False) -> None:
+    """Every reason why one record (its natural key, or record_id) was set aside."""
+    told = rows(snapshot(settings()), "SELECT * FROM quality.quarantine WHERE subject = ? OR record_id = ? ORDER BY ALL", [subject, subject])
+    if not told:
+        raise fail(1, f"Nothing in quarantine is called {subject!r}. See `cellfleet quarantine list`.")
+    if json_output:
+        typer.echo(as_json(told))
+        return
+    show(f"Quarantine of {subject}", told, ["reason_code", "field_name", "value_seen", "value_wanted", "whole_record", "source_file", "source_row"])
+
+
+@app.command()
+def findings(site: str | None = None, reason: str | None = None, json_output: Json = False) -> None:
+    """What is true but remarkable: out of order, out of specification, implausible, changed without notice."""
+    conditions = [f"{column} = ?" for column, value in (("site_id", site), ("reason_code", reason)) if value]
+    values = [v for v in (site, reason) if v]
+    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    told = rows(snapshot(settings()), f"SELECT site_id AS site, feed, reason_code, severity, subject, detail, source_file, source_row FROM quality.finding {where} ORDER BY ALL", values)
+    if json_output:
+        typer.echo(as_json(told))
+        return
+    if not reason:
+        summary: dict[tuple[str, str, str], int] = {}
+        for row in told:
+            key = (row["site"], row["reason_code"], row["severity"])
+            summary[key] = summary.get(key, 0) + 1
+        show("Findings (add --reason CODE for each)", [{"site": s, "reason_code": r, "severity": v, "findings": n} for (s, r, v), n in sorted(summary.items())])
+        return
+    show("Findings", told)
+
+
+@app.command()
+def score(json_output: Json = False) -> None:
+    """Compare what was found with what the simulator planted."""
+    chosen = settings()
+    if not (chosen.sources_path / "truth.json").exists():
+        raise fail(2, f"No truth file in {chosen.sources_path}: only a simulated fleet can be scored. Run `cellfleet simulate` first.")
+    told = compute_score(chosen.sources_path, snapshot(chosen))
+    if json_output:
+        typer.echo(as_json(told))
+        return
+    show("Planted defects", [{"class": name, **{k: v for k, v in entry.items() if not isinstance(v, dict | list)}} for name, entry in told["defects"].items()])
+    out.print_json(json.dumps(told["verdicts"], default=str))
+
+
+@app.command()
+def read(
+    file: Path,
+    format_name: Annotated[str | None, typer.Option("--format", help="Format; recognised by content where left out.")] = None,
+    tz: Annotated[str | None, typer.Option(help="Time zone of times printed without one.")] = None,
+    json_output: Json = False,
+) -> None:
+    """Read one file as a contract would, and print records, flags and refusals."""
+    from pipelines.formats.registry import read_file  # noqa: PLC0415
+
+    try:
+        options = Options(zone=tz)
+    except ValueError as error:
+        raise fail(2, f"Unknown time zone {tz!r}; use an IANA name such as Europe/Berlin.") from error
+    try:
+        told = read_file(file, format_name, options)
+    except KeyError as error:
+        raise fail(2, str(error.args[0])) from error
+    except UnreadableFile as error:
+        if json_output:
+            refused = [{"source_row": None, "field": None, "value": None, "reason": "file_unreadable", "mend": f"{error.problem} {error.mend}"}]
+            typer.echo(as_json({"format": format_name, "records": [], "flags": [], "refused": refused}))
+            raise typer.Exit(1) from error
+        raise fail(1, f"{error.problem} {error.mend}") from error
+    if json_output:
+        records = told.records.to_dicts()
+        typer.echo(as_json({"format": told.format, "received": told.received, "header": told.header, "records": records, "flags": [vars(f) for f in told.flags], "refused": [vars(r) for r in told.refused]}))  # fmt: skip
+        return
+    out.print(f"{file.name}: {told.format}, {told.received} records, {len(told.flags)} flags, {len(told.refused)} refused")
+    show("Records (first 20)", told.records.head(20).to_dicts())
+    show("Flags", [vars(f) for f in told.flags])
+    show("Refused", [vars(r) for r in told.refused])
+
+
+@site_app.command(name="check")
+def site_check(contract: Annotated[Path | None, typer.Argument(help="A defs.yaml or its folder; all sites where left out.")] = None) -> None:
+    """Check contracts against the dictionary: file, line, what is wrong, the mend."""
+    folder = settings().sites_path
+    paths = [contract / "defs.yaml" if contract.is_dir() else contract] if contract else sorted(folder.glob("*/defs.yaml"))
+    if not paths:
+        raise fail(2, f"No contract in {folder}. Start one with `cellfleet site new`.")
+    bad = 0
+    for path in paths:
+        try:
+            checked = load_contract(path)
+        except FileNotFoundError as error:
+            raise fail(2, f"{path} does not exist. Give a `defs.yaml` or the folder it lies in.") from error
+        except ContractError as error:
+            bad += 1
+            for problem in error.problems:
+                err.print(problem, style="red", markup=False, highlight=False)
+        else:
+            out.print(f"{path}: {checked.site_id} is sound ({len(checked.feeds)} feeds, version {checked.version_hash})")
+    if bad:
+        raise fail(2, f"{bad} of {len(paths)} contracts are refused. Mend the lines above and check again.")
+
+
+@site_app.command(name="preview")
+def site_preview(site: str, feed: str, limit: int = 20, json_output: Json = False) -> None:
+    """Read a sample of a feed and show field by field what would become of it. Changes nothing."""
+    from pipelines.preview import preview  # noqa: PLC0415
+
+    told = preview(settings(), site, feed, limit)
+    if json_output:
+        typer.echo(as_json(told))
+        return
+    show(f"{site}/{feed}: {told['records']} records read, {told['would_promote']} would be promoted", told["fields"])
+    show("Would be quarantined", told["quarantined"])
+
+
+@site_app.command(name="new")
+def site_new(site: str) -> None:
+    """Write a commented contract to start from."""
+    from pipelines.scaffold import scaffold  # noqa: PLC0415
+
+    path = scaffold(settings().sites_path, site)
+    out.print(f"Wrote {path}. Fill it in, then `cellfleet site check {path}`.")
+
+
+@app.command()
+def doctor() -> None:
+    """Check this installation end to end and say what to do."""
+    from pipelines.doctor import examine  # noqa: PLC0415
+
+    told = examine(settings())
+    show("Doctor", [{"check": d.check, "state": "ok" if d.ok else "PROBLEM", "said": d.said} for d in told])
+    if not all(d.ok for d in told):
+        raise fail(1, "Mend what is marked PROBLEM; each line says how.")
+
+
+@app.command()
+def migrate(apply: Annotated[bool, typer.Option("--apply", help="Back up and apply; without it only the plan is shown.")] = False) -> None:
+    """Bring an older lake to this version's format: plan, backup, apply. A newer lake is refused."""
+    from warehouse.migrate import migrate as bring  # noqa: PLC0415
+
+    try:
+        with locked(settings(), "migrate"):
+            for line in bring(settings(), apply=apply):
+                out.print(line)
+    except Locked as error:
+        raise fail(3, str(error)) from error
+    except LakeError as error:
+        raise fail(1, str(error)) from error
+
+
+@app.command()
+def serve() -> None:
+    """Serve the Dagster UI and the dashboards until Ctrl-C."""
+    from pipelines.serving import PortTaken, serve_until_interrupt  # noqa: PLC0415
+
+    try:
+        serve_until_interrupt(settings(), out.print)
+    except PortTaken as error:
+        raise fail(2, str(error)) from error
+
+
+@app.command()
+def demo(serve_after: Annotated[bool, typer.Option("--serve/--no-serve")] = True, scale: str = "demo") -> None:
+    """The whole demo: simulate, run, publish, say what to look at, and serve."""
+    from pipelines.demo import demo as whole  # noqa: PLC0415
+
+    try:
+        good = whole(settings(), scale, serve_after, out)
+    except Locked as error:
+        raise fail(3, str(error)) from error
+    if not good:
+        raise fail(1, "A run failed that should not have; see above and the run page.")
+
+
+@app.command(name="verify-statistics")
+def verify_statistics(cases: Annotated[Path | None, typer.Option(help="Folder of reference cases; the shipped ones where left out.")] = None, json_output: Json = False) -> None:
+    """Run published reference values through the statistics, live."""
+    from warehouse.verification.run import as_json as rendered  # noqa: PLC0415
+    from warehouse.verification.run import verify  # noqa: PLC0415
+
+    checks = verify(cases)
+    if json_output:
+        typer.echo(as_json(rendered(checks)))
+    else:
+        by_status: dict[str, int] = {}
+        for c in checks:
+            by_status[c.status] = by_status.get(c.status, 0) + 1
+        show("Not as published", [{"case": c.case, "key": c.key, "got": c.got, "want": c.want, "status": c.status} for c in checks if not c.ok])
+        out.print(f"{len(checks)} values: " + ", ".join(f"{n} {s}" for s, n in sorted(by_status.items())))
+    if not all(c.ok for c in checks):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Entry point; turns the errors a user can mend into one sentence."""
+    try:
+        app()
+    except LakeError as error:
+        raise SystemExit(f"{error}") from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""`make demo`: simulate, run, publish, say what to look at, serve. The summary says what is synthetic and what is red."""
+
+from __future__ import annotations
+
+import resource
+import time
+from pathlib import Path
+
+import duckdb
+from rich.console import Console
+
+from pipelines.runner import Ran, locked, run, status
+from pipelines.serving import require_free, serve_until_interrupt, urls
+from pipelines.simulator import simulate
+from warehouse.publish import newest
+from warehouse.settings import Settings
+
+QUERIES = (
+    "SELECT site, attribute, verdict, reason, lots_needed FROM mart.comparability ORDER BY site, attribute;",
+    "SELECT site_id, count(*) AS batches, avg(fold_expansion) FROM mart.batch_wide GROUP BY site_id;",
+    "SELECT reason_code, count(*) FROM quality.quarantine GROUP BY reason_code ORDER BY 2 DESC;",
+    "SELECT * FROM as_of_batch(TIMESTAMPTZ '2999-01-01') LIMIT 5;  -- any table, as it was known then",
+)
+
+
+def demo(chosen: Settings, scale: str, serve_after: bool, out: Console) -> bool:
+    """Run the whole demo; returns whether every run that should succeed did. Raises Locked or PortTaken."""
+    started = time.perf_counter()
+    if serve_after:
+        require_free(int(chosen.dagster_port), "CELLFLEET_DAGSTER_PORT")
+        require_free(int(chosen.dashboards_port), "CELLFLEET_DASHBOARDS_PORT")
+    with locked(chosen, "demo"):
+        laps: dict[str, float] = {}
+        if not (chosen.sources_path / "truth.json").exists():
+            simulate(chosen.sources_path, scale=scale, progress=out.print)
+        laps["simulate"] = time.perf_counter() - started
+        done = run(chosen, None, out.print)
+        laps["run and publish"] = time.perf_counter() - started - laps["simulate"]
+    summary(chosen, done, out)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    took = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in laps.items())
+    out.print(f"Took {time.perf_counter() - started:.1f} s ({took}); peak memory {memory:.0f} MB.")
+    if serve_after:
+        serve_until_interrupt(chosen, out.print)
+    return all(r.success for r in done)
+
+
+def summary(chosen: Settings, done: list[Ran], out: Console) -> None:
+    """Print what a newcomer should look at."""
+    from pipelines.cli import show  # noqa: PLC0415 - the command line calls this module
+
+    path = newest(chosen.published_path)
+    if path is None:
+        out.print("Nothing was published; see the failed runs above.")
+        return
+    link = _short(chosen.published_path / "fleet.duckdb")
+    with duckdb.connect(str(path), read_only=True) as con:
+        feeds = status(con)
+        verdicts = con.execute(
+            "SELECT attribute, site, verdict, reason, n_reference, n_site, lots_needed FROM mart.comparability ORDER BY attribute, site"
+        ).fetchall()
+        synthetic = con.execute("SELECT value FROM meta.snapshot WHERE fact = 'data'").fetchone()
+        red = con.execute(
+            "SELECT site, attribute FROM mart.comparability WHERE verdict = 'not comparable' ORDER BY abs(estimate / margin_high) DESC LIMIT 1"
+        ).fetchone()
+    show("Accounting: received = promoted + superseded + duplicate + quarantined", feeds)
+    names = ["attribute", "site", "verdict", "reason", "n_reference", "n_site", "lots_needed"]
+    show("Verdicts (routine lots, unadjusted, means only)", [dict(zip(names, row, strict=True)) for row in verdicts])
+    out.rule("cellfleet")
+    if synthetic and synthetic[0] == "synthetic":
+        out.print("Everything shown is SYNTHETIC: patients, batches and results were drawn by a simulator from published ranges.")
+    for name, url in urls(chosen).items():
+        out.print(f"{name}: {url}")
+    if red:
+        out.print(f"The red thing to click: {red[0]} × {red[1]} on the dashboards' first page. In the Dagster UI: the check `files_readable`, which fails where a site renamed a column.")  # fmt: skip
+    out.print(f"Four lines to paste after `duckdb {link}`:")
+    for query in QUERIES:
+        out.print(f"  {query}", highlight=False, markup=False)
+    failed = [r for r in done if not r.success]
+    for r in failed:
+        out.print(f"FAILED {r.job}: {r.problem}", style="red", markup=False)
+
+
+def _short(path: Path) -> Path:
+    try:
+        return path.relative_to(Path.cwd())
+    except ValueError:
+        return path

@@ -1,0 +1,45 @@
+"""Publishing the fleet: marts built into the next snapshot, with the facts a reader needs to trust it."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from pipelines.harmonise.contract import ContractError, load_contract
+from warehouse import lake
+from warehouse.marts.build import build
+from warehouse.plan import load_plan
+from warehouse.publish import Snapshot, publish
+from warehouse.settings import Settings
+
+SYNTHETIC = "SYNTHETIC"
+
+
+def publish_fleet(chosen: Settings, run_id: str) -> Snapshot:
+    """Publish the lake as it stands. Raises LakeError or PlanError; the previous snapshot then stays."""
+    plan = load_plan(chosen.sites_path / "fleet.yaml")
+    with lake.opened(chosen) as con:
+        made = con.execute("SELECT max(recorded_at) FROM lake.quality.accounting").fetchone()
+        facts = {
+            "as_of": made[0].isoformat() if made and made[0] else "",
+            "run_id": run_id,
+            "cellfleet": version("cellfleet"),
+            "contracts": ", ".join(f"{site}={told}" for site, told in _contracts(chosen).items()),
+            # The simulator marks the sources it writes; a real fleet's folder has no such mark.
+            "data": "synthetic" if (chosen.sources_path / SYNTHETIC).exists() else "as received",
+        }
+        return publish(
+            con,
+            chosen,
+            facts,
+            lambda connection, catalog, number, previous: build(connection, catalog, plan, number, previous),
+        )
+
+
+def _contracts(chosen: Settings) -> dict[str, str]:
+    told: dict[str, str] = {}
+    for path in sorted(chosen.sites_path.glob("*/defs.yaml")):
+        try:
+            told[path.parent.name] = load_contract(path).version_hash
+        except ContractError:
+            told[path.parent.name] = "refused"
+    return told

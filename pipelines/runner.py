@@ -1,0 +1,120 @@
+"""Running the fleet: real Dagster runs in this process, one at a time, under a lock that says who holds it.
+
+Great Expectations and Dagster are imported once for all runs. Does not belong here: what a run does (`definitions.py`).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from warehouse.settings import ROOT, Settings
+
+
+class Locked(RuntimeError):  # noqa: N818 - it names a state, and is shown as a sentence
+    """Another run is under way."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One Dagster run."""
+
+    job: str
+    run_id: str
+    success: bool
+    problem: str = ""
+
+
+@contextmanager
+def locked(chosen: Settings, what: str) -> Iterator[None]:
+    """Hold the home's run lock; it is freed by the system also when the process is killed.
+
+    Raises Locked with the holder.
+    """
+    home = chosen.home_path
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "run.lock").open("a+", encoding="utf-8") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            handle.seek(0)
+            holder = handle.read() or "another process"
+            raise Locked(f"{holder} is running in {home}. Wait for it, or stop that process.") from error
+        handle.seek(0)
+        handle.truncate()
+        handle.write(f"`cellfleet {what}` (process {os.getpid()})")
+        handle.flush()
+        yield
+
+
+def dagster_home(chosen: Settings) -> Path:
+    """Folder of Dagster's instance inside the home, with `dagster.yaml` in it; sets DAGSTER_HOME."""
+    folder = chosen.home_path / "dagster"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(ROOT / "dagster.yaml", folder / "dagster.yaml")
+    os.environ["DAGSTER_HOME"] = str(folder)
+    return folder
+
+
+def run(chosen: Settings, sites: list[str] | None, progress: Callable[[str], None]) -> list[Ran]:
+    """Run every site's jobs, then the fleet's. One site's failure stops no other's.
+
+    `sites` limits to some; None runs all.
+    """
+    dagster_home(chosen)
+    import dagster as dg  # noqa: PLC0415 - costs seconds; commands that only read do not pay it
+
+    from pipelines.definitions import build_defs  # noqa: PLC0415
+
+    defs = build_defs(chosen)
+    done: list[Ran] = []
+    with dg.DagsterInstance.get() as instance:
+        names = sorted(job.name for job in defs.resolve_all_job_defs() if not job.name.startswith("__"))
+        broken = [k for k in defs.resolve_all_asset_keys() if k.path[0] == "contract"]
+        for key in broken:
+            done.append(_execute(defs, instance, f"contract {key.path[1]}", asset=key, progress=progress))
+        wanted = [n for n in names if n != "fleet" and (sites is None or n.rsplit("_", 1)[0] in sites)]
+        for name in [*wanted, "fleet"]:
+            done.append(_execute(defs, instance, name, progress=progress))
+    return done
+
+
+def _execute(defs: Any, instance: Any, name: str, *, progress: Callable[[str], None], asset: Any = None) -> Ran:
+    import dagster as dg  # noqa: PLC0415
+
+    tags: dict[str, str] = {}
+    if asset is not None:
+        result = dg.materialize([defs.resolve_assets_def(asset)], instance=instance, raise_on_error=False)
+    else:
+        job = defs.resolve_job_def(name)
+        if job.partitions_def is not None:
+            first, last = job.partitions_def.get_first_partition_key(), job.partitions_def.get_last_partition_key()
+            tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+        result = job.execute_in_process(instance=instance, raise_on_error=False, tags=tags)
+    problem = ""
+    if not result.success:
+        failures = [e for e in result.all_events if e.is_step_failure]
+        told = [e.step_failure_data.user_failure_data.description if e.step_failure_data.user_failure_data else e.step_failure_data.error.message for e in failures]
+        problem = "; ".join(str(t) for t in told)
+    ran = Ran(name, result.run_id, result.success, problem)
+    progress(f"{name}: {'done' if ran.success else 'FAILED: ' + problem}")
+    return ran
+
+
+def status(con: Any) -> list[dict[str, Any]]:
+    """Accounting by site and feed, as the newest snapshot or the lake has it."""
+    columns = ["site_id", "feed", "received", "promoted", "superseded", "duplicate", "quarantined", "fields_quarantined", "findings"]
+    rows = con.execute(f"SELECT {', '.join(columns)} FROM quality.accounting ORDER BY site_id, feed").fetchall()
+    return [dict(zip(["site", *columns[1:]], row, strict=True)) for row in rows]
+
+
+def as_json(value: Any) -> str:
+    """JSON as other programs read it."""
+    return json.dumps(value, ensure_ascii=False, indent=2, default=str)

@@ -1,0 +1,90 @@
+"""Serving the Dagster UI and the dashboards side by side until Ctrl-C, and ending both cleanly."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pipelines.runner import dagster_home
+from warehouse.settings import ROOT, Settings
+
+HOST = "127.0.0.1"
+GRACE_SECONDS = 10
+
+
+class PortTaken(RuntimeError):  # noqa: N818 - it names a state, and is shown as a sentence
+    """A port is in use by another process."""
+
+
+def require_free(port: int, variable: str) -> None:
+    """Raise PortTaken where something listens already, naming the setting that moves us."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise PortTaken(f"Port {port} is taken. Stop what listens there, or set {variable} to another port.") from error
+
+
+def urls(chosen: Settings) -> dict[str, str]:
+    """Where the two are served."""
+    return {
+        "Dagster UI": f"http://{HOST}:{chosen.dagster_port}",
+        "Dashboards": f"http://{HOST}:{chosen.dashboards_port}",
+    }
+
+
+def serve_until_interrupt(chosen: Settings, say: Callable[[str], None]) -> None:
+    """Start both, wait for Ctrl-C (or SIGTERM), end both. Raises PortTaken before anything starts."""
+    require_free(int(chosen.dagster_port), "CELLFLEET_DAGSTER_PORT")
+    require_free(int(chosen.dashboards_port), "CELLFLEET_DASHBOARDS_PORT")
+    home = dagster_home(chosen)
+    environment = os.environ | {"DAGSTER_HOME": str(home), "CELLFLEET_HOME": str(chosen.home_path)}
+    here = Path(sys.executable).parent
+    commands = {
+        "Dagster UI": [str(here / "dagster"), "dev", "-m", "pipelines.definitions", "-h", HOST, "-p", chosen.dagster_port],
+        "Dashboards": [str(here / "gunicorn"), "-w", "2", "-k", "gthread", "--threads", "4", "-b", f"{HOST}:{chosen.dashboards_port}", "dashboards.wsgi:server"],
+    }  # fmt: skip
+    logs = chosen.home_path / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    running: dict[str, subprocess.Popen[bytes]] = {}
+    stop: list[int] = []
+    previous = {s: signal.signal(s, lambda number, _: stop.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for name, command in commands.items():
+            with (logs / f"{name.lower().replace(' ', '-')}.log").open("ab") as log:
+                # Own session: Ctrl-C reaches this process alone, which then ends both in order.
+                running[name] = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
+        for name, url in urls(chosen).items():
+            say(f"{name}: {url}")
+        say("Ctrl-C ends both.")
+        while not stop:
+            time.sleep(0.2)
+            ended = [name for name, p in running.items() if p.poll() is not None]
+            if ended:
+                say(f"{', '.join(ended)} ended by itself; its log is in {logs}.")
+                break
+    finally:
+        _end(running)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    say("Both have ended.")
+
+
+def _end(running: dict[str, subprocess.Popen[bytes]]) -> None:
+    for process in running.values():
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+    deadline = time.monotonic() + GRACE_SECONDS
+    for process in running.values():
+        try:
+            process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
