@@ -1,8 +1,8 @@
 """EPCIS 2.0 in JSON: capture and query documents and single events, each event checked.
 
-Here: what an event of each type must hold, and the vocabulary checks that the published JSON schema leaves out.
-What an event means for the chain of custody belongs elsewhere. An event with an errorDeclaration is a correction
-of an earlier one, and says so.
+Here: what an event of each type must hold, and the vocabulary checks that the published JSON schema leaves
+out. What an event means for the chain of custody belongs elsewhere. An event with an errorDeclaration is a
+correction of an earlier one, and says so.
 """
 
 from __future__ import annotations

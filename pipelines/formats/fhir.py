@@ -1,8 +1,8 @@
 """FHIR R4: bulk NDJSON, single resources and Bundles, validated as R4B.
 
-Here: resources into records, one a resource, nested values as JSON text. R4 resources are R4B but for a few types;
-a field R4B does not know is kept and flagged. What a resource means for an outcome, and which patient it belongs to
-here, is mapped elsewhere; the record still holds direct identifiers, named in DIRECT_IDENTIFIERS.
+Here: resources into records, one a resource, nested values as JSON text. R4 resources are R4B but for a few
+types; a field R4B does not know is kept and flagged. What a resource means for an outcome, and which patient
+it belongs to here, is mapped elsewhere; the record still holds direct identifiers (DIRECT_IDENTIFIERS).
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _lines(path: Path, options: Options) -> tuple[list[_Resource], list[Refused]
     found: list[_Resource] = []
     number = 0  # Bundles (deletions of a bulk export) give several records a line: number those
     renumbered: list[Refused] = []
-    lines = {line: resource for line, resource in good}
+    lines = dict(good)
     bad = {r.source_row: r for r in refused}
     for line in range(1, received + 1):
         if line in bad:

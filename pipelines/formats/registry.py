@@ -14,7 +14,10 @@ from pipelines.formats.delimited import Delimited
 from pipelines.formats.digital_pcr import AbsoluteQ, Qiacuity
 from pipelines.formats.epcis import Epcis
 from pipelines.formats.excel import Excel
+from pipelines.formats.facsdiva import FacsDiva
+from pipelines.formats.fcs import Fcs
 from pipelines.formats.fhir import Fhir, FhirExportLog
+from pipelines.formats.gating_ml import GateMembership, GatingMl
 from pipelines.formats.jsonl import JsonLines
 from pipelines.formats.nc_view import NcView
 from pipelines.formats.nova_flex2 import NovaFlex2
@@ -29,7 +32,11 @@ HEAD = 65536
 FORMATS: tuple[Format, ...] = (
     Parquet(),
     Excel(),
+    Fcs(),
     B2mml(),
+    FacsDiva(),
+    GatingMl(),
+    GateMembership(),
     Epcis(),
     Fhir(),
     FhirExportLog(),
