@@ -18,7 +18,7 @@ from warehouse.statistics.means import Summary, Tost
 from warehouse.statistics.ranks import RankTost
 from warehouse.statistics.refusal import StatisticsRefusal
 from warehouse.statistics.scales import Margin, Scale
-from warehouse.verification import methods_ranges
+from warehouse.verification import methods_description, methods_ranges
 from warehouse.verification.run import Adapter, Case
 
 Section = dict[str, Any]
@@ -32,13 +32,7 @@ def section(case: Case, name: str) -> tuple[Section, bool]:
 
 def _columns(case: Case, *, minimum: int) -> list[str]:
     """The table's numeric columns, at least `minimum` of them."""
-    found = []
-    for name, texts in case.table().items():
-        try:
-            [float(text) for text in texts if text not in {"", "NA"}]
-        except ValueError:
-            continue
-        found.append(name)
+    found = case.numeric_columns()
     if len(found) < minimum:
         raise StatisticsRefusal(
             f"Case {case.id}: {minimum} columns of numbers are needed, {len(found)} found."
@@ -277,6 +271,7 @@ def _wellek_mann_whitney(case: Case) -> dict[str, Any]:
 
 METHODS: dict[str, Adapter] = {
     **methods_ranges.METHODS,
+    **methods_description.METHODS,
     "tost_two_sample_welch": _two_sample("welch"),
     "tost_two_sample_pooled": _two_sample("pooled"),
     "tost_paired": _paired("identity"),

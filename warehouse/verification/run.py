@@ -64,6 +64,17 @@ class Case:
         """A column as numbers; an empty cell or NA is left out."""
         return [float(text) for text in self.table(table)[column] if text not in {"", "NA"}]
 
+    def numeric_columns(self, table: str | None = None) -> list[str]:
+        """The columns that hold numbers only (or are empty), in file order."""
+        found = []
+        for name, texts in self.table(table).items():
+            try:
+                [float(text) for text in texts if text not in {"", "NA"}]
+            except ValueError:
+                continue
+            found.append(name)
+        return found
+
     def groups(self, value: str, by: str, table: str | None = None) -> dict[str, list[float]]:
         """The values of one column, split by the labels of another, in order of first appearance."""
         found: dict[str, list[float]] = {}
