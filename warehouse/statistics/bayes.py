@@ -144,25 +144,33 @@ def hierarchical(
     if not (tau_scale > 0.0 and isfinite(tau_scale) and mu_sd > 0.0):
         raise StatisticsRefusal("The priors' scales must be above 0.")
     x, w = np.polynomial.legendre.leggauss(nodes)
-    u = (x + 1.0) / 2.0
     quantile: dict[str, Callable[[Floats], Floats]] = {
         "half-cauchy": lambda p: np.tan(np.pi * p / 2.0),
         "half-normal": lambda p: np.asarray(stats.halfnorm.ppf(p)),
         "half-t4": lambda p: np.asarray(stats.t.ppf(0.5 + p / 2.0, 4)),
     }
-    tau = tau_scale * quantile[tau_prior](u)
-    precision = 1.0 / (se**2 + tau[:, None] ** 2)
     prior = 0.0 if mu_sd == np.inf else mu_sd**-2
-    total = precision.sum(axis=1) + prior
-    mu_hat = (precision @ y + prior * mu_mean) / total
-    # Marginal likelihood of tau with mu integrated out.
-    log_weight = (
-        0.5 * np.log(precision).sum(axis=1)
-        - 0.5 * np.log(total)
-        - 0.5 * (precision * (y - mu_hat[:, None]) ** 2).sum(axis=1)
-        - 0.5 * prior * (mu_hat - mu_mean) ** 2
-    )
-    weight = w * np.exp(log_weight - log_weight.max())
+    low, high = 0.0, 1.0
+    # The posterior may fill a sliver of the prior; each pass looks only where the last one found weight.
+    for _ in range(8):
+        u = low + (x + 1.0) / 2.0 * (high - low)
+        tau = tau_scale * quantile[tau_prior](u)
+        precision = 1.0 / (se**2 + tau[:, None] ** 2)
+        total = precision.sum(axis=1) + prior
+        mu_hat = (precision @ y + prior * mu_mean) / total
+        # Marginal likelihood of tau with mu integrated out.
+        log_weight = (
+            0.5 * np.log(precision).sum(axis=1)
+            - 0.5 * np.log(total)
+            - 0.5 * (precision * (y - mu_hat[:, None]) ** 2).sum(axis=1)
+            - 0.5 * prior * (mu_hat - mu_mean) ** 2
+        )
+        weight = w * np.exp(log_weight - log_weight.max())
+        seen = np.flatnonzero(weight > 1e-14 * weight.max())
+        if seen.size > nodes // 2:
+            break
+        low = float(u[seen[0] - 1]) if seen[0] > 0 else low
+        high = float(u[seen[-1] + 1]) if seen[-1] + 1 < nodes else high
     weight /= weight.sum()
     keep = se**2 * precision  # share of theta_j that comes from mu
     centre = keep * mu_hat[:, None] + (1.0 - keep) * y

@@ -298,7 +298,8 @@ def _traces(cp: CrossProducts, at: Profile) -> tuple[Floats, Floats]:
 
 def _meet(cp: CrossProducts, weight: Floats) -> Floats:
     """A21 diag(weight) A12 on the block pattern, flat."""
-    return np.bincount(cp.pair_at, cp.pair_weight * weight[cp.pair_level], minlength=cp.c0.size)
+    met = np.bincount(cp.pair_at, cp.pair_weight * weight[cp.pair_level], minlength=cp.c0.size)
+    return np.asarray(met, dtype=np.float64)
 
 
 def _stacks(cp: CrossProducts, flat: Floats) -> Blocks:

@@ -25,7 +25,7 @@ Section = dict[str, Any]
 
 
 def _group_columns(case: Case) -> tuple[str, str]:
-    """(value, group): a column called as groups are, or the first that is not numbers; the other numeric one."""
+    """(value, group): a column called as groups are, else the first that is not numbers."""
     table = case.table()
 
     def numeric(name: str) -> bool:
@@ -179,7 +179,8 @@ def bayes_hierarchical(case: Case) -> Section:
 
 
 _DESIGN: dict[str, Design] = {
-    "parallel": "parallel", "2x2": "crossover", "x2x2": "crossover", "crossover": "crossover", "paired": "paired",
+    "parallel": "parallel", "paired": "paired",
+    "2x2": "crossover", "x2x2": "crossover", "crossover": "crossover",
 }  # fmt: skip
 # True ratio where a power key names none: PowerTOST's default, but the published parallel value is at 1.
 _TRUE: dict[Design, float] = {"parallel": 1.0, "crossover": 0.95, "paired": 0.95}
