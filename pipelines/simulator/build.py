@@ -53,15 +53,17 @@ def _journeys(world: SiteWorld, seed: int, base_days: int, orders: int, lived: i
         if ordered > FLEET_START + timedelta(days=lived):
             return
         ordered = minute(ordered.replace(hour=(9 + number % 8 - world.site.hours_east) % 24))
-        Journey(world, counter, seed, number, base_days).run(ordered, certain=number == chosen)
+        Journey(world, counter, seed=seed, number=number, base_days=base_days).run(
+            ordered, certain=number == chosen
+        )
         number += 1
 
 
 def chain_custody(world: SiteWorld) -> None:
     """Number the custody events of each chain of identity and link them by hash, in the order they are held.
 
-    leaf_hash = sha256 of `prev_hash|event_id|coi|object|kind|giver|taker|place|time|seq`, time as ISO
-    (UTC with Z at UTC sites, local without zone elsewhere). A row with `_fork` takes the place of the event before it.
+    leaf_hash = sha256 of `prev_hash|event_id|coi|object|kind|giver|taker|place|time|seq`, time as ISO (UTC
+    with Z at northgate, local without zone elsewhere). A row with `_fork` repeats the last place.
     """
     local = None if world.site.name == "northgate" else ZoneInfo(world.site.tz)
     heads: dict[str, tuple[int, str]] = {}
@@ -80,7 +82,21 @@ def chain_custody(world: SiteWorld) -> None:
 
 def _leaf(row: Row, seq: int, previous: str, local: ZoneInfo | None) -> Row:
     at = row["happened_at"]
-    time = at.strftime("%Y-%m-%dT%H:%M:%SZ") if local is None else at.astimezone(local).strftime("%Y-%m-%dT%H:%M:%S")
-    parts = (previous, row["event_id"], row["coi"], row["object"], row["kind"], row["giver"], row["taker"],
-             row["place"], time, str(seq))
+    time = (
+        at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        if local is None
+        else at.astimezone(local).strftime("%Y-%m-%dT%H:%M:%S")
+    )
+    parts = (
+        previous,
+        row["event_id"],
+        row["coi"],
+        row["object"],
+        row["kind"],
+        row["giver"],
+        row["taker"],
+        row["place"],
+        time,
+        str(seq),
+    )
     return {"seq": seq, "prev_hash": previous, "leaf_hash": sha256("|".join(parts).encode()).hexdigest()}

@@ -7,8 +7,7 @@ here: how a defect looks (spoil_records.py, spoil_files.py). Nothing here is rea
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import numpy as np
 
@@ -24,7 +23,8 @@ _DOTS = ("northgate", "prairie", "meridian")
 _EXPORTS = ("rhein", "prairie", "meridian")
 _HASHED = ("northgate", "prairie")
 
-# How to plant, at which sites, how many in a tiny, demo and large fleet. Whole files come first: they keep their rows clean.
+# How to plant, at which sites, how many in a tiny, demo and large fleet. Whole files come first: they keep
+# their rows clean.
 _PLANTS: tuple[tuple[Callable[[Chooser], bool], tuple[str, ...], tuple[int, int, int]], ...] = (
     (files.renamed_column, _EXPORTS, (2, 5, 12)),
     (files.resent, _EXPORTS, (2, 5, 15)),
@@ -48,22 +48,28 @@ _PLANTS: tuple[tuple[Callable[[Chooser], bool], tuple[str, ...], tuple[int, int,
     (records.phi_in_free_text, _ALL, (1, 5, 20)),
 )
 # A day of a living fleet brings at most one of these, so that a check fails on some days and not on others.
-_DAILY = (records.percent_swap, records.lod_as_zero, records.decimal_comma, records.edited_after_release,
-          records.duplicate_event, records.missing_lot)
+_DAILY = (
+    records.percent_swap,
+    records.lod_as_zero,
+    records.decimal_comma,
+    records.edited_after_release,
+    records.duplicate_event,
+    records.missing_lot,
+)
 _SIZE = {"tiny": 0, "demo": 1, "large": 2}
 
 
 def plant(world: World) -> Plan:
-    """Spoil the world in place; returns what was planted. The past of a living fleet is spoilt the same way."""
+    """Spoil the world in place; returns what was planted. A living fleet's past stays as it was."""
     plan = Plan()
     rng = np.random.default_rng((world.seed, 999))
-    until = day_start(world.base_days)
+    window = (FLEET_START - timedelta(days=900), day_start(world.base_days))
     for how, sites, numbers in _PLANTS:
         wanted = numbers[_SIZE[world.scale_name]]
         order = [sites[i] for i in rng.permutation(len(sites))]
         planted = tries = 0
         while planted < wanted and tries < wanted + 2 * len(order):
-            chooser = _chooser(world, plan, order[tries % len(order)], rng, FLEET_START - timedelta(days=900), until)
+            chooser = Chooser(world, order[tries % len(order)], plan, rng, window)
             planted += how(chooser)
             tries += 1
     for day in range(world.base_days, world.lived):
@@ -72,22 +78,17 @@ def plant(world: World) -> Plan:
         for place in daily.permutation(len(_ALL)):
             if how_today is records.decimal_comma and _ALL[place] == "rhein":
                 continue
-            if how_today(_chooser(world, plan, _ALL[place], daily, day_start(day), day_start(day + 1))):
+            today = (day_start(day), day_start(day + 1))
+            if how_today(Chooser(world, _ALL[place], plan, daily, today)):
                 break
     for site in world.sites.values():
         site.sort()
     return plan
 
 
-def _chooser(
-    world: World, plan: Plan, site: str, rng: np.random.Generator, after: datetime, until: datetime
-) -> Chooser:
-    return Chooser(world, world.sites[site], plan, rng, after, until)
-
-
-def natural_consequences(plan: Plan, notes: Mapping[str, Notes]) -> list[dict[str, Any]]:
-    """What a detector may name though no one planted it: hours that occur twice, neighbours of planted defects."""
-    made: list[dict[str, Any]] = [dict(n) for n in plan.natural]
+def natural_consequences(plan: Plan, notes: Mapping[str, Notes]) -> list[dict[str, str]]:
+    """What a detector may name though no one planted it: repeated hours, neighbours of planted defects."""
+    made: list[dict[str, str]] = [dict(n) for n in plan.natural]
     for site, noted in notes.items():
         made += [
             {"class": "dst", "site": site, "feed": feed, "subject": subject, "file": file}

@@ -10,14 +10,16 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from .build import build, chain_custody
-from .defects import Plan, natural_consequences, plant
-from .sites import SCALES, SITES
-from .truth import write_truth
+from .defects import natural_consequences, plant
+from .plan import Plan
+from .sites import SCALES, SITES, day_start
+from .truth import truth
 from .world import SiteWorld, World
 from .writers import meridian, northgate, prairie, rhein
 from .writers.common import Notes, OutFile
@@ -46,8 +48,7 @@ def simulate(
         raise ValueError(f"scale '{scale}' is unknown: choose one of {', '.join(SCALES)}")
     _clear(sources)
     world, plan = _prepare(seed, scale, SCALES[scale].days)
-    files: Files = {}
-    _write(sources, world, plan, files, 0, progress or (lambda _: None))
+    _write(sources, world, plan, _State({}, [], 0), progress or (lambda _: None))
 
 
 def next_day(sources: Path) -> None:
@@ -60,7 +61,8 @@ def next_day(sources: Path) -> None:
         raise ValueError(f"{sources} holds no simulated fleet: run `cellfleet simulate` first")
     state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     world, plan = _prepare(state["seed"], state["scale"], state["lived"] + 1)
-    _write(sources, world, plan, state["files"], state["lived"], lambda _: None)
+    before = _State(state["files"], state["repeated_hours"], state["lived"])
+    _write(sources, world, plan, before, lambda _: None)
 
 
 def _clear(sources: Path) -> None:
@@ -68,7 +70,9 @@ def _clear(sources: Path) -> None:
     for site in SITES:
         folder = sources / site
         if folder.exists() and not ours:
-            raise ValueError(f"{folder} exists and no simulation wrote it: choose an empty folder for the sources")
+            raise ValueError(
+                f"{folder} exists and no simulation wrote it: choose an empty folder for the sources"
+            )
         shutil.rmtree(folder, ignore_errors=True)
     shutil.rmtree(sources / ".state", ignore_errors=True)
     (sources / "truth.json").unlink(missing_ok=True)
@@ -82,25 +86,40 @@ def _prepare(seed: int, scale: str, lived: int) -> tuple[World, Plan]:
     return world, plan
 
 
-def _write(
-    sources: Path, world: World, plan: Plan, files: Files, sensors_from: int, progress: Callable[[str], None]
-) -> None:
+@dataclass
+class _State:
+    """What earlier days left: records per file, sensor readings in repeated hours, days written."""
+
+    files: Files
+    repeated_hours: list[dict[str, str]]
+    lived: int
+
+
+def _write(sources: Path, world: World, plan: Plan, state: _State, progress: Callable[[str], None]) -> None:
     notes = {}
     for name, site in world.sites.items():
         progress(f"{name}: records of {len(site.cultures)} batches")
         writer, noted = _WRITERS[name], Notes()
-        known = files.setdefault(name, {})
+        known = state.files.setdefault(name, {})
         _put(sources / name, writer.files(world, site, noted), site, known)
         progress(f"{name}: sensor readings")
-        for first in range(sensors_from, world.lived, _SENSOR_CHUNK_DAYS):
+        for first in range(state.lived, world.lived, _SENSOR_CHUNK_DAYS):
             last = min(world.lived, first + _SENSOR_CHUNK_DAYS)
             _put(sources / name, writer.sensor_files(world, site, first, last, noted), site, known)
         notes[name] = noted
-    write_truth(sources, world, _received(files), plan.entries(notes), natural_consequences(plan, notes))
-    state = {"seed": world.seed, "scale": world.scale_name, "lived": world.lived, "files": files}
-    path = sources / _STATE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(state, indent=0) + "\n", encoding="utf-8")
+    natural = natural_consequences(plan, notes)
+    natural += [n for n in state.repeated_hours if n not in natural]
+    repeated = [n for n in natural if n["class"] == "dst" and n["feed"] == "sensor"]
+    kept = {"seed": world.seed, "scale": world.scale_name, "lived": world.lived, "files": state.files}
+    written = {
+        sources / "truth.json": truth(world, _received(state.files), plan.entries(notes), natural),
+        sources / _STATE: {**kept, "repeated_hours": repeated},
+    }
+    moment = day_start(world.lived).timestamp()
+    for path, content in written.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.utime(path, (moment, moment))
 
 
 def _put(folder: Path, made: Iterable[OutFile], site: SiteWorld, known: dict[str, dict[str, int]]) -> None:

@@ -16,15 +16,30 @@ from .world import SiteWorld
 
 
 def add_outcomes(
-    world: SiteWorld, rng: np.random.Generator, new_id: Callable[[], str], patient: Patient, infusion_id: str,
+    world: SiteWorld,
+    rng: np.random.Generator,
+    new_id: Callable[[], str],
+    *,
+    patient: Patient,
+    infusion_id: str,
     infused: datetime,
 ) -> None:
     """Rows endpoint, day, value, censored of one infusion, each known on its day."""
 
     def add(endpoint: str, day: int, value: str, censored: bool = False) -> None:
         at = infused + timedelta(days=day, hours=1)
-        world.add("outcome", at, outcome_id=new_id(), infusion_id=infusion_id, endpoint=endpoint, day=day,
-                  value=value, censored=censored, at=at, coi=patient.coi)
+        world.add(
+            "outcome",
+            at,
+            outcome_id=new_id(),
+            infusion_id=infusion_id,
+            endpoint=endpoint,
+            day=day,
+            value=value,
+            censored=censored,
+            at=at,
+            coi=patient.coi,
+        )
 
     crs = int(rng.choice(5, p=(0.25, 0.38, 0.255, 0.085, 0.03)))
     icans = int(rng.choice(5, p=(0.72, 0.13, 0.075, 0.055, 0.02)))

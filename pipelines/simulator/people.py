@@ -17,24 +17,109 @@ from .sites import FLEET_START, Site
 
 _NAMES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "northgate": (
-        ("Amelia", "Harry", "Isla", "George", "Freya", "Arthur", "Poppy", "Noah", "Ivy", "Leo", "Grace", "Oscar"),
-        ("Ashworth", "Bramley", "Cartwright", "Dunmore", "Entwistle", "Fairbairn", "Garside", "Hollins",
-         "Ibbotson", "Kershaw", "Lockwood", "Marsden", "Oldroyd", "Pemberton", "Ramsbottom", "Sutcliffe"),
+        (
+            "Amelia",
+            "Harry",
+            "Isla",
+            "George",
+            "Freya",
+            "Arthur",
+            "Poppy",
+            "Noah",
+            "Ivy",
+            "Leo",
+            "Grace",
+            "Oscar",
+        ),
+        (
+            "Ashworth",
+            "Bramley",
+            "Cartwright",
+            "Dunmore",
+            "Entwistle",
+            "Fairbairn",
+            "Garside",
+            "Hollins",
+            "Ibbotson",
+            "Kershaw",
+            "Lockwood",
+            "Marsden",
+            "Oldroyd",
+            "Pemberton",
+            "Ramsbottom",
+            "Sutcliffe",
+        ),
     ),
     "rhein": (
         ("Jürgen", "Anneliese", "Björn", "Käthe", "Matthias", "Sabine", "Günther", "Heike", "Lukas", "Mia"),
-        ("Müller", "Schäfer", "Königsberger", "Weißenborn", "Brückner", "Vögele", "Hofstätter", "Lindner",
-         "Grünewald", "Zöllner", "Oberländer", "Pfeiffer", "Rössler", "Steinbrück"),
+        (
+            "Müller",
+            "Schäfer",
+            "Königsberger",
+            "Weißenborn",
+            "Brückner",
+            "Vögele",
+            "Hofstätter",
+            "Lindner",
+            "Grünewald",
+            "Zöllner",
+            "Oberländer",
+            "Pfeiffer",
+            "Rössler",
+            "Steinbrück",
+        ),
     ),
     "prairie": (
-        ("Emma", "Liam", "Olivia", "Mason", "Harper", "Wyatt", "Hannah", "Caleb", "Ruth", "Dale", "Wanda", "Earl"),
-        ("Abernathy", "Buchanan", "Crockett", "Dunleavy", "Eastwood", "Fitzgerald", "Gunderson", "Hendricks",
-         "Ingebretsen", "Jorgenson", "Kowalczyk", "Lindqvist", "McAllister", "Nordstrom", "Petersen"),
+        (
+            "Emma",
+            "Liam",
+            "Olivia",
+            "Mason",
+            "Harper",
+            "Wyatt",
+            "Hannah",
+            "Caleb",
+            "Ruth",
+            "Dale",
+            "Wanda",
+            "Earl",
+        ),
+        (
+            "Abernathy",
+            "Buchanan",
+            "Crockett",
+            "Dunleavy",
+            "Eastwood",
+            "Fitzgerald",
+            "Gunderson",
+            "Hendricks",
+            "Ingebretsen",
+            "Jorgenson",
+            "Kowalczyk",
+            "Lindqvist",
+            "McAllister",
+            "Nordstrom",
+            "Petersen",
+        ),
     ),
     "meridian": (
         ("Wei Ling", "Arjun", "Siti", "Kenji", "Mei Xin", "Rajesh", "Nurul", "Hiroshi", "Priya", "Jun Jie"),
-        ("Tan", "Ramasamy", "Ibrahim", "Watanabe", "Ong", "Krishnan", "Abdullah", "Chua", "Yeo", "Natarajan",
-         "Sundaram", "Lim", "Takahashi", "Wijaya"),
+        (
+            "Tan",
+            "Ramasamy",
+            "Ibrahim",
+            "Watanabe",
+            "Ong",
+            "Krishnan",
+            "Abdullah",
+            "Chua",
+            "Yeo",
+            "Natarajan",
+            "Sundaram",
+            "Lim",
+            "Takahashi",
+            "Wijaya",
+        ),
     ),
 }
 _DIAGNOSES = ("ALL", "LBCL", "MCL", "FL", "MM")
@@ -86,7 +171,11 @@ class Patient:
     @property
     def severity(self) -> float:
         """Covariate effect on log fold expansion (lower growth in sicker patients)."""
-        return _PER_LINE * (self.prior_lines - 2) + _BENDAMUSTINE * self.bendamustine + _LDH * _BANDS.index(self.ldh)
+        return (
+            _PER_LINE * (self.prior_lines - 2)
+            + _BENDAMUSTINE * self.bendamustine
+            + _LDH * _BANDS.index(self.ldh)
+        )
 
     @property
     def failure_probability(self) -> float:
@@ -151,4 +240,6 @@ def _base36(i: int, rng: np.random.Generator) -> str:
 
 def collected_cd3(rng: np.random.Generator, severity: float) -> float:
     """CD3+ cells of a collection in 10^9: log-normal, median 2.6, sigma 0.8, fewer in sicker patients."""
-    return float(np.clip(2.6 * exp(0.8 * rng.standard_normal() - 0.5 * (severity - SEVERITY_CENTRE)), 0.25, 40.0))
+    return float(
+        np.clip(2.6 * exp(0.8 * rng.standard_normal() - 0.5 * (severity - SEVERITY_CENTRE)), 0.25, 40.0)
+    )

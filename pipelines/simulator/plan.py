@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .world import Row, SiteWorld, World, key_of
+from .world import Row, World, key_of
 from .writers.common import Notes
 
 
@@ -52,21 +52,31 @@ class Plan:
         made = []
         for d in self.planted:
             file, line = notes[d.site].places.get((d.feed, d.subject), (d.file, None))
-            made.append({
-                "class": d.kind, "site": d.site, "feed": d.feed, "subject": d.subject, "file": d.file or file,
-                "row": None if d.file else line, "magnitude": d.magnitude, "note": d.note, "also": list(d.also),
-            })
+            made.append(
+                {
+                    "class": d.kind,
+                    "site": d.site,
+                    "feed": d.feed,
+                    "subject": d.subject,
+                    "file": d.file or file,
+                    "row": None if d.file else line,
+                    "magnitude": d.magnitude,
+                    "note": d.note,
+                    "also": list(d.also),
+                }
+            )
         return made
 
 
 class Chooser:
     """Picks rows of one site, known in (after, until], that no defect has touched yet."""
 
-    def __init__(self, world: World, site: SiteWorld, plan: Plan, rng: np.random.Generator,
-                 after: datetime, until: datetime) -> None:
-        self.world, self.site, self.plan, self.rng = world, site, plan, rng
-        self.after, self.until = after, until
-        self.name = site.site.name
+    def __init__(
+        self, world: World, site: str, plan: Plan, rng: np.random.Generator, window: tuple[datetime, datetime]
+    ) -> None:
+        self.world, self.site, self.plan, self.rng = world, world.sites[site], plan, rng
+        self.after, self.until = window
+        self.name = site
 
     def free(self, feed: str, row: Row) -> bool:
         """Whether no defect has touched this record."""
@@ -89,7 +99,8 @@ class Chooser:
             key = key_of(feed, row)
             versions[key] = versions.get(key, 0) + 1
         return [
-            r for r in self.site.tables[feed]
+            r
+            for r in self.site.tables[feed]
             if self.after < r["_seen"] <= self.until and versions[key_of(feed, r)] == 1 and self.free(feed, r)
         ]
 

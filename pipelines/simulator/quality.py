@@ -113,8 +113,16 @@ def measure(rng: np.random.Generator, site: Site, p: Product, test: str, point: 
         if value <= LOD_ENDOTOXIN:
             return {"op": "<", "value": LOD_ENDOTOXIN, "text": None}
         return {"op": "=", "value": value, "text": None}
-    noise = {"VIAB": "viability", "CD3": "cd3_pct", "CAR": "car_pct", "VCN": "vcn", "CD4CD8": "cd4_cd8_ratio",
-             "IFNG": "ifn_gamma", "FOLD": "fold_expansion", "TVCAR": "total_viable_car_cells"}
+    noise = {
+        "VIAB": "viability",
+        "CD3": "cd3_pct",
+        "CAR": "car_pct",
+        "VCN": "vcn",
+        "CD4CD8": "cd4_cd8_ratio",
+        "IFNG": "ifn_gamma",
+        "FOLD": "fold_expansion",
+        "TVCAR": "total_viable_car_cells",
+    }
     sd = ATTRIBUTES[noise[test]].assay_sd if test in noise else 0.05
     drop = {"ipc_d5": 0.35, "harvest": 0.0, "release": -0.12}.get(point, 0.0)
     vcn = p.vcn / p.car if "vcn" in site.unlike else p.vcn
@@ -138,10 +146,23 @@ def limits(site: Site) -> list[dict[str, Any]]:
     """Release limits in row terms: test, low, high, inclusive, stage, blocking. The CDMO has its own."""
     strict = site.central
 
-    def limit(test: str, low: float | None, high: float | None, stage: str, blocking: bool = True,
-              inclusive: bool = True) -> dict[str, Any]:
-        return {"test": test, "low": low, "high": high, "stage": stage, "blocking": blocking,
-                "inclusive": inclusive}
+    def limit(
+        test: str,
+        low: float | None,
+        high: float | None,
+        stage: str,
+        *,
+        blocking: bool = True,
+        inclusive: bool = True,
+    ) -> dict[str, Any]:
+        return {
+            "test": test,
+            "low": low,
+            "high": high,
+            "stage": stage,
+            "blocking": blocking,
+            "inclusive": inclusive,
+        }
 
     return [
         limit("VIAB", 80.0 if strict else 70.0, None, "release"),

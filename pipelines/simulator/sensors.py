@@ -12,10 +12,11 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from .world import Culture, SensorDefect, SiteWorld, World
 
-# channel -> (set point, noise SD, decimals). Glucose, lactate and cell density follow growth instead of a set point.
+# channel -> (set point, noise SD, decimals). Glucose, lactate and cell density follow growth instead.
 CHANNELS: dict[str, tuple[float, float, int]] = {
     "temp": (37.0, 0.06, 3),
     "ph": (7.15, 0.015, 4),
@@ -28,6 +29,8 @@ CHANNELS: dict[str, tuple[float, float, int]] = {
 }
 GOOD, UNCERTAIN, BAD = 0, 1, 2
 
+Array = NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class Readings:
@@ -38,19 +41,17 @@ class Readings:
     frame: pl.DataFrame
 
 
-def _signal(name: str, days: np.ndarray, growth: float) -> np.ndarray:
+def _signal(name: str, days: Array, growth: float) -> Array:
     base = CHANNELS[name][0]
-    cells = 0.5 * np.exp(growth * np.clip(days - 1.4, 0, None)) / (1 + np.exp(growth * (days - 7.5)))
-    if name == "vcd":
-        return np.asarray(cells)
-    fed = 1 + 0.25 * np.sin(2 * np.pi * days)  # daily medium exchange
-    if name == "glucose":
-        return base * (1 - 0.55 * cells / (cells + 6)) * fed / 1.25
-    if name == "lactate":
-        return base + 14 * cells / (cells + 8)
-    if name == "do":
-        return base - 6 * cells / (cells + 5)
-    return np.full(days.shape, base)
+    cells: Array = 0.5 * np.exp(growth * np.clip(days - 1.4, 0, None)) / (1 + np.exp(growth * (days - 7.5)))
+    fed: Array = 1 + 0.25 * np.sin(2 * np.pi * days)  # daily medium exchange
+    shapes: dict[str, Array] = {
+        "vcd": cells,
+        "glucose": base * (1 - 0.55 * cells / (cells + 6)) * fed / 1.25,
+        "lactate": base + 14 * cells / (cells + 8),
+        "do": base - 6 * cells / (cells + 5),
+    }
+    return shapes.get(name, np.full(days.shape, base))
 
 
 def readings(culture: Culture, channels: int, minutes: int, defects: list[SensorDefect]) -> Readings:
@@ -72,14 +73,24 @@ def readings(culture: Culture, channels: int, minutes: int, defects: list[Sensor
         for defect in defects:
             if defect.channel == name:
                 dst |= _plant(defect, seconds, value, quality, noise)
-        frames.append(pl.DataFrame({
-            "channel": pl.Series([name], dtype=pl.String).new_from_index(0, days.size),
-            "seconds": seconds, "value": np.round(value, decimals), "quality": quality, "dst": dst,
-        }))
+        frames.append(
+            pl.DataFrame(
+                {
+                    "channel": pl.Series([name], dtype=pl.String).new_from_index(0, days.size),
+                    "seconds": seconds,
+                    "value": np.round(value, decimals),
+                    "quality": quality,
+                    "dst": dst,
+                }
+            )
+        )
     frame = pl.concat(frames).with_columns(
         pl.lit(culture.batch_id).alias("batch"),
         pl.lit(culture.reactor).alias("suite"),
-        pl.from_epoch("seconds", time_unit="s").dt.cast_time_unit("us").dt.replace_time_zone("UTC").alias("ts"),
+        pl.from_epoch("seconds", time_unit="s")
+        .dt.cast_time_unit("us")
+        .dt.replace_time_zone("UTC")
+        .alias("ts"),
     )
     return Readings(culture.start, culture.end, frame)
 
@@ -101,10 +112,13 @@ def _plant(
     return np.zeros(seconds.size, dtype=bool)
 
 
-def by_day(world: World, site: SiteWorld, first: int, last: int, day_of: pl.Expr) -> list[tuple[int, pl.DataFrame]]:
+def by_day(
+    world: World, site: SiteWorld, first: int, last: int, day_of: pl.Expr
+) -> list[tuple[int, pl.DataFrame]]:
     """Readings of fleet days first..last-1, one frame per day.
 
-    `day_of` is an expression over `ts` that gives the site's calendar date of a reading. Days that no culture touches are absent.
+    `day_of` is an expression over `ts` that gives the site's calendar date of a reading. Days that no culture
+    touches are absent.
     """
     start = datetime(2025, 11, 3, tzinfo=UTC)
     parts: dict[int, list[pl.DataFrame]] = {}
@@ -112,10 +126,13 @@ def by_day(world: World, site: SiteWorld, first: int, last: int, day_of: pl.Expr
         from_day, to_day = (culture.start - start).days - 1, (culture.end - start).days + 1
         if to_day < first or from_day >= last:
             continue
-        made = readings(culture, world.scale.channels, world.scale.minutes,
-                        site.sensor_defects.get(culture.batch_id, []))
+        made = readings(
+            culture, world.scale.channels, world.scale.minutes, site.sensor_defects.get(culture.batch_id, [])
+        )
         dated = made.frame.with_columns(((day_of - start.date()).dt.total_days()).alias("day"))
-        for (day,), frame in dated.partition_by("day", as_dict=True, maintain_order=True, include_key=False).items():
+        for (day,), frame in dated.partition_by(
+            "day", as_dict=True, maintain_order=True, include_key=False
+        ).items():
             if isinstance(day, int) and first <= day < last:
                 parts.setdefault(day, []).append(frame)
     return [(day, pl.concat(parts[day])) for day in sorted(parts)]

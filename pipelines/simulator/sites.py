@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 FLEET_START = datetime(2025, 11, 3, tzinfo=UTC)
-# Clocks in Chicago jump from 02:00 to 03:00 at this instant; the prairie site always has a batch running then.
+# Clocks in Chicago jump from 02:00 to 03:00 at this instant; prairie always has a batch running then.
 PRAIRIE_SPRING = datetime(2026, 3, 8, 8, tzinfo=UTC)
 
 
@@ -84,10 +84,22 @@ SITES = {
     s.name: s
     for s in (
         Site(0, "northgate", "NG", "Europe/London", 0, "G1517", replicates=2),
-        Site(1, "rhein", "RH", "Europe/Berlin", 1, "D2409", shift={"car_pct": 0.5}, sd_ratio={"viability": 1.6}),
+        Site(
+            1, "rhein", "RH", "Europe/Berlin", 1, "D2409", shift={"car_pct": 0.5}, sd_ratio={"viability": 1.6}
+        ),
         Site(2, "prairie", "PR", "America/Chicago", -6, "W4031", sicker=True),
-        Site(3, "meridian", "ME", "Asia/Singapore", 8, "Z7020", central=True, replicates=2,
-             shift={"car_pct": -1.6, "ifn_gamma": -1.8}, unlike=("viability", "vcn")),
+        Site(
+            3,
+            "meridian",
+            "ME",
+            "Asia/Singapore",
+            8,
+            "Z7020",
+            central=True,
+            replicates=2,
+            shift={"car_pct": -1.6, "ifn_gamma": -1.8},
+            unlike=("viability", "vcn"),
+        ),
     )
 }
 

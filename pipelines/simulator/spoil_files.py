@@ -14,7 +14,7 @@ from .sites import FLEET_START, PRAIRIE_SPRING, day_start
 from .world import Culture, Row, SensorDefect, minute
 from .writers import meridian, northgate, prairie, rhein
 
-_PRINT = {m.__name__.rsplit(".", 1)[1]: m for m in (northgate, rhein, prairie, meridian)}
+_PRINT = {"northgate": northgate, "rhein": rhein, "prairie": prairie, "meridian": meridian}
 _DATED = {"rhein": rhein, "prairie": prairie, "meridian": meridian}
 _STEADY = ("temp", "ph", "agit", "co2")  # channels with a set point: only there a drift is one
 
@@ -22,7 +22,8 @@ _STEADY = ("temp", "ph", "agit", "co2")  # channels with a set point: only there
 def _cultures(c: Chooser, running: timedelta) -> list[Culture]:
     """Untouched cultures of which at least `running` lies in the window."""
     return [
-        k for k in c.site.cultures
+        k
+        for k in c.site.cultures
         if (c.name, "sensor", k.batch_id) not in c.plan.used
         and min(k.end, c.until) - max(k.start, c.after) >= running
     ]
@@ -58,7 +59,7 @@ def drift(c: Chooser) -> bool:
     if not choices:
         return False
     culture = choices[int(c.rng.integers(0, len(choices)))]
-    steady = [n for n in list(CHANNELS)[:c.world.scale.channels] if n in _STEADY]
+    steady = [n for n in list(CHANNELS)[: c.world.scale.channels] if n in _STEADY]
     channel = steady[int(c.rng.integers(0, len(steady)))]
     start = minute(max(culture.start, c.after) + timedelta(hours=float(c.rng.uniform(48, 80))))
     sign = 1 if c.rng.random() < 0.5 else -1
@@ -73,8 +74,11 @@ def wrong_hour(c: Chooser) -> bool:
     if not c.after < PRAIRIE_SPRING + timedelta(days=1) <= c.until:
         return False
     running = [
-        k for k in c.site.cultures if k.start < PRAIRIE_SPRING - timedelta(hours=6)
-        and k.end > PRAIRIE_SPRING + timedelta(hours=6) and (c.name, "sensor", k.batch_id) not in c.plan.used
+        k
+        for k in c.site.cultures
+        if k.start < PRAIRIE_SPRING - timedelta(hours=6)
+        and k.end > PRAIRIE_SPRING + timedelta(hours=6)
+        and (c.name, "sensor", k.batch_id) not in c.plan.used
     ]
     if not running:
         return False
@@ -103,7 +107,13 @@ def late_file(c: Chooser) -> bool:
             noon = day_start(day) + timedelta(hours=12)
             clear = all(not k.start - timedelta(days=1) < noon < k.end + timedelta(days=1) for k in spoiled)
             name = _PRINT[c.name].sensor_file_name(day)
-            if day >= 0 and clear and name not in c.site.late and c.after < noon and day_start(day + 12) < c.until:
+            if (
+                day >= 0
+                and clear
+                and name not in c.site.late
+                and c.after < noon
+                and day_start(day + 12) < c.until
+            ):
                 days.append(day)
     if not days:
         return False
@@ -133,26 +143,45 @@ def _export_days(c: Chooser) -> list[int]:
 def resent(c: Chooser) -> bool:
     """A results file sent again under a new name, one row changed and its modification time not."""
     days = [
-        d for d in _export_days(c)
-        if d not in c.site.resends and ("assay", d) not in c.site.renames
+        d
+        for d in _export_days(c)
+        if d not in c.site.resends
+        and ("assay", d) not in c.site.renames
         and all(c.free("assay", r) for r in _fresh(c, "assay", d))
     ]
-    options = [(d, r) for d in days for r in _fresh(c, "assay", d)
-               if r["test"] in ("CAR", "IFNG", "CD4CD8", "FOLD") and r["modified"] == r["_seen"] and not r["reason"]]
+    options = [
+        (d, r)
+        for d in days
+        for r in _fresh(c, "assay", d)
+        if r["test"] in ("CAR", "IFNG", "CD4CD8", "FOLD") and r["modified"] == r["_seen"] and not r["reason"]
+    ]
     if not options:
         return False
     day, row = options[int(c.rng.integers(0, len(options)))]
     if c.name != "prairie":
         c.reserve("assay", _fresh(c, "assay", day))
     change = c.log_uniform(1.5, 20.0)
-    changed = {**row, "value": row["value"] * (1 + change / 100), "_seen": day_start(day) + timedelta(hours=6)}
+    changed = {
+        **row,
+        "value": row["value"] * (1 + change / 100),
+        "_seen": day_start(day) + timedelta(hours=6),
+    }
     c.take("assay", changed)
     c.site.tables["assay"].append(changed)
     c.site.sort()
     c.site.resends.add(day)
     stem, end = _DATED[c.name].file_name(c.world, "assay", day).rsplit(".", 1)
-    c.plan.add(Planted("resent_changed_row", c.name, "assay", row["result_id"], round(change, 2),
-                       "relative change in %", (f"{stem}_r2.{end}",)))
+    c.plan.add(
+        Planted(
+            "resent_changed_row",
+            c.name,
+            "assay",
+            row["result_id"],
+            round(change, 2),
+            "relative change in %",
+            (f"{stem}_r2.{end}",),
+        )
+    )
     return True
 
 
@@ -167,16 +196,22 @@ def renamed_column(c: Chooser) -> bool:
     """A column that bears another name in one file."""
     done = len(c.site.renames)
     feed, old, new = _RENAMES[c.name][done % 2]
-    # Full exports repeat their rows in the next file; elsewhere the rows are lost with the file, so keep them clean.
+    # Full exports repeat their rows in the next file; elsewhere rows are lost with the file: keep them clean.
     days = [
-        d for d in _export_days(c)
-        if d not in c.site.resends and (feed, d) not in c.site.renames and _fresh(c, feed, d)
+        d
+        for d in _export_days(c)
+        if d not in c.site.resends
+        and (feed, d) not in c.site.renames
+        and _fresh(c, feed, d)
         and (c.name == "prairie" or all(c.free(feed, r) for r in _fresh(c, feed, d)))
     ]
     if not days:
         return False
-    day = days[int(c.rng.integers(0, min(len(days), 4)))] if c.name == "prairie" else min(
-        days, key=lambda d: (len(_fresh(c, feed, d)), d))
+    day = (
+        days[int(c.rng.integers(0, min(len(days), 4)))]
+        if c.name == "prairie"
+        else min(days, key=lambda d: (len(_fresh(c, feed, d)), d))
+    )
     c.site.renames[feed, day] = (old, new)
     if c.name != "prairie":
         c.reserve(feed, _fresh(c, feed, day))

@@ -13,9 +13,14 @@ from .plan import Chooser, Planted
 from .quality import LOD_ENDOTOXIN
 from .supply import spec_versions
 from .world import Row, hours, key_of
-from .writers import meridian, northgate, prairie, rhein
+from .writers import meridian_tables, northgate_tables, prairie_tables, rhein_tables
 
-_PRINT = {m.__name__.rsplit(".", 1)[1]: m for m in (northgate, rhein, prairie, meridian)}
+_PRINT = {
+    "northgate": northgate_tables,
+    "rhein": rhein_tables,
+    "prairie": prairie_tables,
+    "meridian": meridian_tables,
+}
 _PERCENT = ("VIAB", "CD3", "CAR", "KILL")
 _BAG_ML, _WEIGHT_KG = 60.0, 75.0
 
@@ -56,7 +61,9 @@ def per_kilogram(c: Chooser) -> bool:
 def decimal_comma(c: Chooser) -> bool:
     """A comma where the site writes points."""
     printer = _PRINT[c.name].shown_result
-    row = c.one([r for r in _numeric(c, ("VIAB", "CD3", "CAR", "VCN", "CD4CD8", "KILL", "FOLD")) if "." in printer(r)])
+    row = c.one(
+        [r for r in _numeric(c, ("VIAB", "CD3", "CAR", "VCN", "CD4CD8", "KILL", "FOLD")) if "." in printer(r)]
+    )
     if row is None:
         return False
     c.take("assay", row)
@@ -94,7 +101,11 @@ def swapped_sample(c: Chooser) -> bool:
         if row["point"] == "release" and row["replicate"] == 1:
             by_batch.setdefault(row["batch_id"], []).append(row)
     neighbours = [
-        (a, b) for x, y in pairwise(by_batch) for a in by_batch[x] for b in by_batch[y] if a["test"] == b["test"]
+        (a, b)
+        for x, y in pairwise(by_batch)
+        for a in by_batch[x]
+        for b in by_batch[y]
+        if a["test"] == b["test"]
     ]
     if not neighbours:
         return False
@@ -103,10 +114,16 @@ def swapped_sample(c: Chooser) -> bool:
         c.take("assay", row)
     first["sample_id"], second["sample_id"] = second["sample_id"], first["sample_id"]
     for row, other in ((first, second), (second, first)):
-        c.plan.add(Planted("swapped_sample", c.name, "assay", row["result_id"], None, f"with {other['result_id']}"))
+        c.plan.add(
+            Planted("swapped_sample", c.name, "assay", row["result_id"], None, f"with {other['result_id']}")
+        )
     # A result may now lie before its sample was taken, or days after it.
-    c.plan.follows("clock_skew", c.name, "assay", (first["result_id"], second["result_id"],
-                                                   first["sample_id"], second["sample_id"]))
+    c.plan.follows(
+        "clock_skew",
+        c.name,
+        "assay",
+        (first["result_id"], second["result_id"], first["sample_id"], second["sample_id"]),
+    )
     return True
 
 
@@ -116,7 +133,11 @@ def edited_after_release(c: Chooser) -> bool:
     choices = []
     for row in c.site.tables["assay"]:
         at = signed.get(row["batch_id"])
-        known = row["_seen"] <= c.until and c.free("assay", row) and row["test"] in ("CAR", "IFNG", "CD4CD8", "FOLD")
+        known = (
+            row["_seen"] <= c.until
+            and c.free("assay", row)
+            and row["test"] in ("CAR", "IFNG", "CD4CD8", "FOLD")
+        )
         if known and at is not None and row["result_at"] < at and c.after - timedelta(days=15) < at < c.until:
             choices.append(row)
     counts: dict[str, int] = {}
@@ -137,8 +158,16 @@ def edited_after_release(c: Chooser) -> bool:
     c.site.tables["assay"].append(
         {**row_, "value": row_["value"] * (1 + change / 100), "modified": seen, "_seen": seen}
     )
-    c.plan.add(Planted("result_edited_after_release", c.name, "assay", row_["result_id"], round(change, 2),
-                       "relative change in %"))
+    c.plan.add(
+        Planted(
+            "result_edited_after_release",
+            c.name,
+            "assay",
+            row_["result_id"],
+            round(change, 2),
+            "relative change in %",
+        )
+    )
     return True
 
 
@@ -163,8 +192,17 @@ def spec_not_effective(c: Chooser) -> bool:
     c.take("release", row)
     row["spec_version"] = version
     early = (effective - row["signed_at"]).total_seconds() / 86400
-    c.plan.add(Planted("spec_not_effective", c.name, "release", row["release_id"], round(early, 1), "days too early",
-                       (row["batch_id"],)))
+    c.plan.add(
+        Planted(
+            "spec_not_effective",
+            c.name,
+            "release",
+            row["release_id"],
+            round(early, 1),
+            "days too early",
+            (row["batch_id"],),
+        )
+    )
     return True
 
 
@@ -177,8 +215,10 @@ def skewed_sample(c: Chooser) -> bool:
         if row["sample_id"] not in first or row["result_at"] < first[row["sample_id"]]["result_at"]:
             first[row["sample_id"]] = row
     choices = [
-        r for r in c.rows("sample")
-        if r["sample_id"] in first and (first[r["sample_id"]]["result_at"] - r["taken_at"]) < timedelta(hours=20)
+        r
+        for r in c.rows("sample")
+        if r["sample_id"] in first
+        and (first[r["sample_id"]]["result_at"] - r["taken_at"]) < timedelta(hours=20)
         and all(c.free("assay", x) for x in results[r["sample_id"]])
     ]
     row_ = c.one(choices)
@@ -191,7 +231,9 @@ def skewed_sample(c: Chooser) -> bool:
     row_["counted_at"] = row_["taken_at"]  # the cell counter has a clock of its own
     row_["taken_at"] = row_["taken_at"] + hours(ahead)
     c.plan.add(Planted("clock_skew", c.name, "sample", row_["sample_id"], round(ahead, 1), "hours ahead"))
-    c.plan.follows("clock_skew", c.name, "assay", sorted({r["result_id"] for r in results[row_["sample_id"]]}))
+    c.plan.follows(
+        "clock_skew", c.name, "assay", sorted({r["result_id"] for r in results[row_["sample_id"]]})
+    )
     return True
 
 
@@ -202,7 +244,9 @@ def _with_next(c: Chooser) -> list[tuple[Row, Row]]:
         chains.setdefault(row["coi"], []).append(row)
     free = {r["event_id"] for r in c.rows("custody")}
     return [
-        (a, b) for chain in chains.values() for a, b in pairwise(chain)
+        (a, b)
+        for chain in chains.values()
+        for a, b in pairwise(chain)
         if a["event_id"] in free and b["_seen"] <= c.until and c.free("custody", b) and not b.get("_fork")
     ]
 
@@ -242,8 +286,17 @@ def duplicate_event(c: Chooser) -> bool:
     c.take("custody", copy)
     c.site.tables["custody"].append(copy)
     c.site.sort()
-    c.plan.add(Planted("duplicate_custody_event", c.name, "custody", copy["event_id"], None,
-                       f"copy of {row['event_id']}", (row["event_id"],)))
+    c.plan.add(
+        Planted(
+            "duplicate_custody_event",
+            c.name,
+            "custody",
+            copy["event_id"],
+            None,
+            f"copy of {row['event_id']}",
+            (row["event_id"],),
+        )
+    )
     return True
 
 
@@ -255,19 +308,40 @@ def ledger_fork(c: Chooser) -> bool:
     row, _ = pairs[int(c.rng.integers(0, len(pairs)))]
     c.reserve("custody", [row])
     seen = row["_seen"] + timedelta(minutes=1)
-    fork = {**row, "event_id": _injected_id(c), "place": "corridor", "taker": "night_desk", "_fork": True,
-            "happened_at": row["happened_at"] + timedelta(minutes=25), "modified": seen, "_seen": seen}
+    fork = {
+        **row,
+        "event_id": _injected_id(c),
+        "place": "corridor",
+        "taker": "night_desk",
+        "_fork": True,
+        "happened_at": row["happened_at"] + timedelta(minutes=25),
+        "modified": seen,
+        "_seen": seen,
+    }
     c.take("custody", fork)
     c.site.tables["custody"].append(fork)
     c.site.sort()
-    c.plan.add(Planted("ledger_fork", c.name, "custody", fork["event_id"], None, f"beside {row['event_id']}",
-                       (row["event_id"], row["coi"])))
+    c.plan.add(
+        Planted(
+            "ledger_fork",
+            c.name,
+            "custody",
+            fork["event_id"],
+            None,
+            f"beside {row['event_id']}",
+            (row["event_id"], row["coi"]),
+        )
+    )
     return True
 
 
 def phi_in_free_text(c: Chooser) -> bool:
     """An order's free text that names the patient, or holds the record number."""
-    fresh = {r["order_id"] for r in c.site.tables["order"] if c.after < r["_seen"] <= c.until and r["status"] == "open"}
+    fresh = {
+        r["order_id"]
+        for r in c.site.tables["order"]
+        if c.after < r["_seen"] <= c.until and r["status"] == "open"
+    }
     row = c.one([r for r in c.site.tables["order"] if r["order_id"] in fresh and c.free("order", r)])
     if row is None:
         return False
@@ -278,6 +352,9 @@ def phi_in_free_text(c: Chooser) -> bool:
         if version["order_id"] == row["order_id"]:
             version["comment"] = leak
             c.take("order", version)
-    c.plan.add(Planted("phi_in_free_text", c.name, "order", row["order_id"], None,
-                       "name" if by_name else "record number"))
+    c.plan.add(
+        Planted(
+            "phi_in_free_text", c.name, "order", row["order_id"], None, "name" if by_name else "record number"
+        )
+    )
     return True

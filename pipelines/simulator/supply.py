@@ -72,13 +72,20 @@ def add_equipment(world: SiteWorld, seed: int, until_day: int) -> None:
             firmware = f"{int(rng.integers(2, 5))}.{int(rng.integers(0, 9))}.{int(rng.integers(0, 20))}"
             seen = FLEET_START - timedelta(days=30)
             while seen <= day_start(until_day):
-                world.add("equipment", seen, equipment_id=f"{site.prefix}-{kind}{n:02d}", model=model,
-                          serial=serial, firmware=firmware, qualification_due=due.date())
+                world.add(
+                    "equipment",
+                    seen,
+                    equipment_id=f"{site.prefix}-{kind}{n:02d}",
+                    model=model,
+                    serial=serial,
+                    firmware=firmware,
+                    qualification_due=due.date(),
+                )
                 seen, due = due - timedelta(days=3), due + timedelta(days=365)
 
 
 def spec_versions(base_days: int) -> list[tuple[int, datetime]]:
-    """Version number and effective date of the product specification: a new one at 55 % of the base period."""
+    """Version and effective date of the product specification: a new one at 55 % of the base period."""
     change = day_start(round(base_days * 0.55))
     return [(1, FLEET_START - timedelta(days=200)), (2, change)]
 

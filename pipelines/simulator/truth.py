@@ -6,8 +6,6 @@ Belongs here: turning the planted world into `truth.json`. Does not belong here:
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 from .people import SEVERITY_CENTRE, SICKER
@@ -37,22 +35,38 @@ def verdicts() -> list[dict[str, Any]]:
             unlike = name in site.unlike
             inside = abs(difference) < attribute.margin
             label = "unlike_methods" if unlike else "comparable" if inside else "not comparable"
-            made.append({
-                "attribute": name, "reference": REFERENCE, "site": site.name, "scale": attribute.scale,
-                "true_difference": round(difference, 6), "raw_difference": round(difference + patients, 6),
-                "margin_low": -round(attribute.margin, 6), "margin_high": round(attribute.margin, 6),
-                "sd_ratio": site.sd_ratio.get(name, 1.0), "unlike_methods": unlike, "label": label,
-            })
+            made.append(
+                {
+                    "attribute": name,
+                    "reference": REFERENCE,
+                    "site": site.name,
+                    "scale": attribute.scale,
+                    "true_difference": round(difference, 6),
+                    "raw_difference": round(difference + patients, 6),
+                    "margin_low": -round(attribute.margin, 6),
+                    "margin_high": round(attribute.margin, 6),
+                    "sd_ratio": site.sd_ratio.get(name, 1.0),
+                    "unlike_methods": unlike,
+                    "label": label,
+                }
+            )
     return made
 
 
-def write_truth(
-    sources: Path, world: World, received: dict[str, dict[str, int]], defects: list[dict[str, Any]],
-    natural: list[dict[str, Any]],
-) -> None:
-    """Write `truth.json` at the root of the sources."""
-    truth = {
-        "seed": world.seed, "scale": world.scale_name, "start": FLEET_START.isoformat(), "days": world.lived,
-        "received": received, "verdicts": verdicts(), "defects": defects, "natural": natural,
+def truth(
+    world: World,
+    received: dict[str, dict[str, int]],
+    defects: list[dict[str, Any]],
+    natural: list[dict[str, str]],
+) -> dict[str, Any]:
+    """The content of `truth.json`."""
+    return {
+        "seed": world.seed,
+        "scale": world.scale_name,
+        "start": FLEET_START.isoformat(),
+        "days": world.lived,
+        "received": received,
+        "verdicts": verdicts(),
+        "defects": defects,
+        "natural": natural,
     }
-    (sources / "truth.json").write_text(json.dumps(truth, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

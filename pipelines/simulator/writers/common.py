@@ -8,14 +8,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ..world import Row, key_of
+from pipelines.simulator.sites import FLEET_START, day_start
+from pipelines.simulator.world import Row, SiteWorld, World, key_of
 
 Column = tuple[str, str, Callable[[Any], Any]]
 
@@ -80,9 +81,7 @@ def local(at: datetime, tz: str) -> tuple[datetime, bool]:
 
 def is_ambiguous(row: Row, columns: Sequence[Column], tz: str) -> bool:
     """Whether any time of the row, printed without zone, occurs twice at the site."""
-    return any(
-        isinstance(row.get(name), datetime) and local(row[name], tz)[1] for _, name, _ in columns
-    )
+    return any(isinstance(row.get(name), datetime) and local(row[name], tz)[1] for _, name, _ in columns)
 
 
 def cell(row: Row, column: Column) -> Any:
@@ -92,8 +91,16 @@ def cell(row: Row, column: Column) -> Any:
 
 
 def csv_bytes(
-    feed: str, rows: Iterable[Row], columns: Sequence[Column], file: str, notes: Notes, *, sep: str = ",",
-    encoding: str = "utf-8", rename: tuple[str, str] | None = None, tz: str | None = None,
+    feed: str,
+    rows: Iterable[Row],
+    columns: Sequence[Column],
+    file: str,
+    *,
+    notes: Notes,
+    sep: str = ",",
+    encoding: str = "utf-8",
+    rename: tuple[str, str] | None = None,
+    tz: str | None = None,
 ) -> tuple[bytes, int]:
     """A CSV file and its number of data rows."""
     buffer = io.StringIO()
@@ -112,7 +119,12 @@ def csv_bytes(
 
 
 def jsonl_bytes(
-    feed: str, rows: Iterable[Row], columns: Sequence[Column], file: str, notes: Notes,
+    feed: str,
+    rows: Iterable[Row],
+    columns: Sequence[Column],
+    file: str,
+    *,
+    notes: Notes,
     rename: tuple[str, str] | None = None,
 ) -> tuple[bytes, int]:
     """A JSON-lines file and its number of lines."""
@@ -131,7 +143,7 @@ def epoch_ms(value: datetime | None) -> int | None:
 
 @dataclass(frozen=True)
 class Assay:
-    """How a site's laboratory names and prints one test: its code, method, unit, factor from our units, decimals."""
+    """How a laboratory names and prints one test: code, method, unit, decimals, factor from our units."""
 
     code: str
     method: str
@@ -148,3 +160,40 @@ def result_text(assay: Assay, row: Row, comma: bool = False, sign: bool = True) 
         return str(row["text"])
     shown = number(assay.decimals, comma, assay.factor)(row["value"])
     return f"<{shown}" if sign and row["op"] == "<" else shown
+
+
+@dataclass(frozen=True)
+class Export:
+    """One export of a site: rows modified in (after, until], as they stood at `at`; perhaps sent again."""
+
+    day: int
+    after: datetime
+    until: datetime
+    at: datetime
+    resent: bool
+
+    def rows(self, site: SiteWorld, feed: str) -> list[Row]:
+        """The rows of a feed in this export."""
+        return site.changes(feed, self.after, self.until, self.at)
+
+    def name(self, name: str) -> str:
+        """The file's name, with the mark of a file sent again."""
+        stem, end = name.rsplit(".", 1)
+        return f"{stem}_r2.{end}" if self.resent else name
+
+    def rename(self, site: SiteWorld, feed: str) -> tuple[str, str] | None:
+        """The column that bears another name in this file, if any."""
+        return None if self.resent else site.renames.get((feed, self.day))
+
+
+def exports(world: World, site: SiteWorld, period: int, *, full: bool = False) -> Iterator[Export]:
+    """All exports of a site so far, every `period` days: of everything (`full`) or only of changes."""
+    start = FLEET_START - timedelta(days=900)
+    after = start
+    for day in world.export_days(period):
+        until = day_start(day)
+        yield Export(day, after, until, until, resent=False)
+        again = until + timedelta(hours=12)
+        if day in site.resends and again <= day_start(world.lived):
+            yield Export(day, after, until, again, resent=True)
+        after = start if full else until

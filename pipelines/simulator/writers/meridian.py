@@ -1,4 +1,4 @@
-"""The CDMO: BatchML batch records, JSON lines in epoch milliseconds, EPCIS custody, a pipe-separated historian.
+"""The CDMO: BatchML batch records, JSON lines in epoch milliseconds, EPCIS custody, historian files.
 
 Belongs here: meridian's names, codes and layouts, and its own methods. Does not belong here: what happened.
 """
@@ -7,146 +7,48 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import polars as pl
 from lxml import etree
 
-from ..sensors import by_day
-from ..sites import FLEET_START, day_start
-from ..world import Row, SiteWorld, World
-from .common import Assay, Column, Notes, OutFile, epoch_ms, jsonl_bytes, number, result_text, same
+from pipelines.simulator.sensors import by_day
+from pipelines.simulator.sites import day_start
+from pipelines.simulator.world import Row, SiteWorld, World
+
+from .common import Export, Notes, OutFile, exports, jsonl_bytes
+from .meridian_tables import FEEDS
 from .northgate import keys_file
 
 TZ = "Asia/Singapore"
 EXPORT_DAYS = 14
-ASSAYS = {
-    "VIAB": Assay("VIAB_FLOW", "7AAD_FLOW", "%", 1), "CD3": Assay("CD3", "FLOW", "%", 1),
-    "CAR": Assay("CARPOS", "FLOW", "%", 1),
-    "VCN": Assay("VCN_TRANSDUCED", "DDPCR_TRANSDUCED", "copies/transduced cell", 2),
-    "CD4CD8": Assay("CD4_CD8", "FLOW", "1", 2), "IFNG": Assay("IFNG", "ELISA", "pg/mL", 0),
-    "KILL": Assay("KILLING", "FLOW", "%", 1), "ENDO": Assay("ENDOTOXIN", "LAL", "EU/mL", 2),
-    "STER": Assay("STERILITY", "CULTURE", "", 0), "MYCO": Assay("MYCOPLASMA", "PCR", "", 0),
-    "RCL": Assay("RCL", "PCR", "", 0), "BEADS": Assay("BEADS", "BEAD_COUNT", "beads/3e6 cells", 0),
-    "TVC": Assay("TVC", "AUTO_COUNT", "cells", 0), "TVCAR": Assay("TVCAR", "FLOW", "cells", 0),
-    "FOLD": Assay("FOLD", "AUTO_COUNT", "fold", 1),
-}
-RETIRED = "VIAB_FLOW_V1"
-
-
-def _iso(value: date | None) -> str | None:
-    return None if value is None else value.isoformat()
-
-
-def shown_result(row: Row) -> str:
-    """The number or word of a result as text (the `<` stands in `operator`)."""
-    return result_text(ASSAYS[row["test"]], row, sign=False)
-
-
-def _value(row: Row) -> Any:
-    if row.get("raw_value") is not None:
-        raw = str(row["raw_value"])
-        return raw if "," in raw else float(raw)
-    return row["text"] if row["value"] is None else float(number(ASSAYS[row["test"]].decimals)(row["value"]))
-
-
-def _of(part: str) -> Any:
-    return lambda r: getattr(ASSAYS[r["test"]], part)
-
-
-def _round(decimals: int) -> Any:
-    return lambda v: None if v is None else round(float(v), decimals)
-
-
-_MODIFIED: Column = ("modifiedMs", "modified", epoch_ms)
-_FEEDS: dict[str, tuple[str, tuple[Column, ...]]] = {
-    "order": ("orders", (
-        ("orderId", "order_id", same), ("mrn", "mrn", same), ("name", "name", same), ("dob", "dob", _iso),
-        ("sex", "sex", same), ("indication", "dx", same), ("priorLines", "prior_lines", same),
-        ("benda180d", "benda", same), ("ecog", "ecog", same), ("ldhBand", "ldh", same), ("product", "product", same),
-        ("coiId", "coi", same), ("slotDate", "slot", _iso), ("orderedAtMs", "ordered_at", epoch_ms),
-        ("status", "status", same), ("remark", "comment", same), _MODIFIED)),
-    "collection": ("collections", (
-        ("collectionId", "collection_id", same), ("orderId", "order_id", same), ("din", "din", same),
-        ("startMs", "start", epoch_ms), ("endMs", "end", epoch_ms), ("tncE9", "tnc", _round(2)),
-        ("cd3E9", "cd3", _round(2)), ("cd3Pct", "cd3_pct", _round(1)), ("volumeMl", "volume_ml", _round(0)),
-        ("tbvL", "tbv_l", _round(1)), ("anticoagulant", "anticoagulant", same), _MODIFIED)),
-    "sample": ("samples", (
-        ("sampleId", "sample_id", same), ("batchId", "batch_id", same), ("point", "point", same),
-        ("takenMs", "taken_at", epoch_ms), _MODIFIED)),
-    "assay": ("results", (
-        ("resultId", "result_id", same), ("sampleId", "sample_id", same), ("batchId", "batch_id", same),
-        ("assay", "*", lambda r: r.get("raw_test") or ASSAYS[r["test"]].code), ("method", "*", _of("method")),
-        ("lab", "lab", same), ("value", "*", _value),
-        ("operator", "*", lambda r: "=" if r.get("raw_value") is not None else r["op"]),
-        ("unit", "*", lambda r: r.get("raw_unit") or ASSAYS[r["test"]].unit), ("replicate", "replicate", same),
-        ("analystRole", "role", same), ("resultMs", "result_at", epoch_ms), _MODIFIED, ("reason", "reason", same))),
-    "reagent_lot": ("reagentLots", (
-        ("lotId", "lot_id", same), ("material", "material", same), ("supplier", "supplier", same),
-        ("gtin", "gtin", same), ("receivedOn", "received", _iso), ("expiresOn", "expires", _iso), ("qty", "qty", same),
-        ("titre", "titre", same), ("status", "status", same), _MODIFIED)),
-    "equipment": ("equipment", (
-        ("equipmentId", "equipment_id", same), ("model", "model", same), ("serial", "serial", same),
-        ("firmware", "firmware", same), ("qualificationDue", "qualification_due", _iso), _MODIFIED)),
-    "deviation": ("deviations", (
-        ("deviationId", "deviation_id", same), ("batchId", "batch_id", same), ("class", "klass", same),
-        ("cause", "cause", same), ("openedMs", "opened", epoch_ms), ("closedMs", "closed", epoch_ms), _MODIFIED)),
-    "specification": ("specifications", (
-        ("specId", "spec_id", same), ("product", "product", same), ("version", "version", same),
-        ("effectiveFrom", "effective_from", _iso), ("effectiveTo", "effective_to", _iso),
-        ("approvedByRole", "approved_by", same), _MODIFIED)),
-    "spec_limit": ("specLimits", (
-        ("specId", "spec_id", same), ("version", "version", same), ("assay", "*", _of("code")),
-        ("method", "*", _of("method")), ("low", "low", same), ("high", "high", same), ("inclusive", "inclusive", same),
-        ("stage", "stage", same), ("blocking", "blocking", same), ("unit", "*", _of("unit")), _MODIFIED)),
-    "release": ("releases", (
-        ("releaseId", "release_id", same), ("batchId", "batch_id", same), ("decision", "decision", same),
-        ("specId", "spec_id", same), ("specVersion", "spec_version", same), ("signerRole", "role", same),
-        ("signedMs", "signed_at", epoch_ms), ("conditionalOn", "condition", same), _MODIFIED)),
-    "infusion": ("infusions", (
-        ("infusionId", "infusion_id", same), ("orderId", "order_id", same), ("batchId", "batch_id", same),
-        ("infusedMs", "infused_at", epoch_ms), ("carPosViableCellsE6", "dose_e6", same),
-        ("perKgE6", "per_kg_e6", same), ("bags", "bags", same), ("oos", "oos", same), _MODIFIED)),
-    "outcome": ("outcomes", (
-        ("outcomeId", "outcome_id", same), ("infusionId", "infusion_id", same), ("endpoint", "endpoint", same),
-        ("day", "day", same), ("value", "value", same), ("censored", "censored", same), _MODIFIED)),
-}
 
 
 def file_name(world: World, feed: str, day: int) -> str:
     """Name of the export of a feed on a fleet day: a running number, one per export."""
-    return f"{_FEEDS[feed][0]}_{world.export_days(EXPORT_DAYS).index(day) + 1:04d}.jsonl"
+    return f"{FEEDS[feed][0]}_{world.export_days(EXPORT_DAYS).index(day) + 1:04d}.jsonl"
 
 
 def files(world: World, site: SiteWorld, notes: Notes) -> Iterator[OutFile]:
     """All files but the sensor days, as they lie there at the end of the fleet's last lived day."""
     now = day_start(world.lived)
-    before = FLEET_START - timedelta(days=900)
-    for day in world.export_days(EXPORT_DAYS):
-        until = day_start(day)
-        for feed in _FEEDS:
-            yield from _export(world, site, feed, day, before, until, notes, "")
-        again = until + timedelta(hours=12)
-        if day in site.resends and again <= now:
-            yield from _export(world, site, "assay", day, before, again, notes, "_r2", until)
-        before = until
+    for export in exports(world, site, EXPORT_DAYS):
+        for feed in ("assay",) if export.resent else FEEDS:
+            yield from _export(world, site, feed, export, notes)
     yield from _batch_records(site, now, notes)
     yield from _epcis(site, now, notes)
     yield keys_file(site, now)
 
 
-def _export(
-    world: World, site: SiteWorld, feed: str, day: int, after: datetime, at: datetime, notes: Notes, suffix: str,
-    until: datetime | None = None,
-) -> Iterator[OutFile]:
-    rows = site.changes(feed, after, until or at, at)
+def _export(world: World, site: SiteWorld, feed: str, export: Export, notes: Notes) -> Iterator[OutFile]:
+    rows = export.rows(site, feed)
     if not rows:
         return
-    name = file_name(world, feed, day).replace(".jsonl", f"{suffix}.jsonl")
-    data, n = jsonl_bytes(feed, rows, _FEEDS[feed][1], name, notes, None if suffix else site.renames.get((feed, day)))
-    yield OutFile(f"lims/{name}", data, at + timedelta(hours=1), {feed: n})
+    name = export.name(file_name(world, feed, export.day))
+    data, n = jsonl_bytes(feed, rows, FEEDS[feed][1], name, notes=notes, rename=export.rename(site, feed))
+    yield OutFile(f"lims/{name}", data, export.at + timedelta(hours=1), {feed: n})
 
 
 _NS = "http://www.wbf.org/xml/B2MML-V0401"
@@ -197,8 +99,12 @@ def _batch_records(site: SiteWorld, now: datetime, notes: Notes) -> Iterator[Out
         data = _batch_record(batch, own, used, changed)
         for n, row in enumerate(used, start=1):
             notes.place("lot_use", row, name, n)
-        yield OutFile(f"batch_records/{name}", data, changed + timedelta(minutes=10),
-                      {"batch": 1, "unit_operation": len(own), "lot_use": len(used)})
+        yield OutFile(
+            f"batch_records/{name}",
+            data,
+            changed + timedelta(minutes=10),
+            {"batch": 1, "unit_operation": len(own), "lot_use": len(used)},
+        )
 
 
 def _batch_record(batch: Row, steps: list[Row], lots: list[Row], changed: datetime) -> bytes:
@@ -217,10 +123,16 @@ def _batch_record(batch: Row, steps: list[Row], lots: list[Row], changed: dateti
     _child(product, "ProductID", batch["product"])
     _child(product, "ProductName", "Autologous anti-CD19 CAR-T cells")
     for name, value in (
-        ("orderId", batch["order_id"]), ("suite", batch["suite"]), ("protocolVersion", batch["protocol"]),
-        ("attempt", str(batch["attempt"])), ("status", batch["status"]), ("disposition", batch["disposition"]),
-        ("started", _offset(batch["started"])), ("harvested", _offset(batch["harvested"])),
-        ("formulated", _offset(batch["formulated"])), ("terminationCause", batch["cause"]),
+        ("orderId", batch["order_id"]),
+        ("suite", batch["suite"]),
+        ("protocolVersion", batch["protocol"]),
+        ("attempt", str(batch["attempt"])),
+        ("status", batch["status"]),
+        ("disposition", batch["disposition"]),
+        ("started", _offset(batch["started"])),
+        ("harvested", _offset(batch["harvested"])),
+        ("formulated", _offset(batch["formulated"])),
+        ("terminationCause", batch["cause"]),
         ("modified", _offset(batch["modified"])),
     ):
         _property(recipe, name, value)
@@ -241,7 +153,8 @@ def _batch_record(batch: Row, steps: list[Row], lots: list[Row], changed: dateti
         operation_key = (*unit_key, step["operation"])
         if operation_key not in parents:
             parents[operation_key] = _element(
-                parents[unit_key], "|".join((batch_id, "Manufacture", *operation_key)), "Operation")
+                parents[unit_key], "|".join((batch_id, "Manufacture", *operation_key)), "Operation"
+            )
         phase = _element(parents[operation_key], step["op_id"], "Phase")
         _property(phase, "phase", step["phase"])
         _property(phase, "automation", step["automation"])
@@ -278,41 +191,71 @@ def _epcis(site: SiteWorld, now: datetime, notes: Notes) -> Iterator[OutFile]:
         written[name] = row["_seen"]
     for name, events in months.items():
         document = {
-            "@context": ["https://ref.gs1.org/standards/epcis/epcis-context.jsonld",
-                         {"cellfleet": "https://cellfleet.example/epcis/"}],
-            "id": f"https://meridian.example/epcis/{name}", "type": "EPCISDocument", "schemaVersion": "2.0",
-            "creationDate": f"{written[name]:%Y-%m-%dT%H:%M:%SZ}", "epcisBody": {"eventList": events},
+            "@context": [
+                "https://ref.gs1.org/standards/epcis/epcis-context.jsonld",
+                {"cellfleet": "https://cellfleet.example/epcis/"},
+            ],
+            "id": f"https://meridian.example/epcis/{name}",
+            "type": "EPCISDocument",
+            "schemaVersion": "2.0",
+            "creationDate": f"{written[name]:%Y-%m-%dT%H:%M:%SZ}",
+            "epcisBody": {"eventList": events},
         }
-        yield OutFile(f"custody/{name}", (json.dumps(document, indent=1) + "\n").encode(),
-                      written[name] + timedelta(minutes=1), {"custody": len(events)})
+        yield OutFile(
+            f"custody/{name}",
+            (json.dumps(document, indent=1) + "\n").encode(),
+            written[name] + timedelta(minutes=1),
+            {"custody": len(events)},
+        )
 
 
 def _event(row: Row) -> dict[str, Any]:
     kind, step, disposition = _EPCIS[row["kind"]]
     epc = f"urn:cellfleet:coi:{row['coi']}"
     event: dict[str, Any] = {
-        "eventID": row["event_id"], "type": kind, "eventTime": f"{row['happened_at']:%Y-%m-%dT%H:%M:%S.000Z}",
+        "eventID": row["event_id"],
+        "type": kind,
+        "eventTime": f"{row['happened_at']:%Y-%m-%dT%H:%M:%S.000Z}",
         "eventTimeZoneOffset": "+08:00",
     }
     if kind == "ObjectEvent":
         event |= {"action": "ADD" if step == "commissioning" else "OBSERVE", "epcList": [epc]}
     elif kind == "AggregationEvent":
-        event |= {"action": "OBSERVE", "parentID": f"urn:cellfleet:shipper:{row['coi'][-7:]}", "childEPCs": [epc],
-                  "epcList": [epc]}
+        event |= {
+            "action": "OBSERVE",
+            "parentID": f"urn:cellfleet:shipper:{row['coi'][-7:]}",
+            "childEPCs": [epc],
+        }
     else:
-        event |= {"inputEPCList": [epc], "outputEPCList": [epc], "epcList": [epc]}
+        event |= {"inputEPCList": [epc], "outputEPCList": [epc]}
     return event | {
-        "bizStep": step, "disposition": disposition, "readPoint": {"id": f"urn:cellfleet:place:{row['place']}"},
+        "bizStep": step,
+        "disposition": disposition,
+        "readPoint": {"id": f"urn:cellfleet:place:{row['place']}"},
         "sourceList": [{"type": "possessing_party", "source": f"urn:cellfleet:party:{row['giver']}"}],
-        "destinationList": [{"type": "possessing_party", "destination": f"urn:cellfleet:party:{row['taker']}"}],
-        "sensorElementList": [{"sensorReport": [{"type": "Temperature", "value": row["temp_c"], "uom": "CEL"}]}],
-        "cellfleet:object": row["object"], "cellfleet:kind": row["kind"], "cellfleet:verifiedByTwo": row["verified"],
+        "destinationList": [
+            {"type": "possessing_party", "destination": f"urn:cellfleet:party:{row['taker']}"}
+        ],
+        "sensorElementList": [
+            {"sensorReport": [{"type": "Temperature", "value": row["temp_c"], "uom": "CEL"}]}
+        ],
+        "cellfleet:object": row["object"],
+        "cellfleet:kind": row["kind"],
+        "cellfleet:verifiedByTwo": row["verified"],
         "cellfleet:seq": row["seq"],
     }
 
 
-_SIGNALS = {"temp": "T", "ph": "PH", "do": "PO2", "agit": "RPM", "glucose": "GLU", "lactate": "LAC", "vcd": "VCD",
-            "co2": "CO2"}
+_SIGNALS = {
+    "temp": "T",
+    "ph": "PH",
+    "do": "PO2",
+    "agit": "RPM",
+    "glucose": "GLU",
+    "lactate": "LAC",
+    "vcd": "VCD",
+    "co2": "CO2",
+}
 _GLUCOSE_G_PER_MMOL, _LACTATE_G_PER_MMOL = 0.180156, 0.090078
 
 
@@ -335,10 +278,17 @@ def sensor_files(world: World, site: SiteWorld, first: int, last: int, notes: No
             "batch",
             pl.col("channel").replace_strict(_SIGNALS).alias("signal"),
             (pl.col("seconds") * 1000).alias("epoch_ms"),
-            pl.when(pl.col("channel") == "glucose").then((value * _GLUCOSE_G_PER_MMOL).round(4))
-            .when(pl.col("channel") == "lactate").then((value * _LACTATE_G_PER_MMOL).round(4))
-            .otherwise(value).alias("val"),
+            pl.when(pl.col("channel") == "glucose")
+            .then((value * _GLUCOSE_G_PER_MMOL).round(4))
+            .when(pl.col("channel") == "lactate")
+            .then((value * _LACTATE_G_PER_MMOL).round(4))
+            .otherwise(value)
+            .alias("val"),
             pl.col("quality").alias("q"),
         )
-        yield OutFile(f"historian/{sensor_file_name(day)}", made.write_csv(separator="|").encode(),
-                      day_start(day + 1) + timedelta(hours=1), {"sensor": made.height})
+        yield OutFile(
+            f"historian/{sensor_file_name(day)}",
+            made.write_csv(separator="|").encode(),
+            day_start(day + 1) + timedelta(hours=1),
+            {"sensor": made.height},
+        )
