@@ -63,10 +63,8 @@ class B2mml(XmlRecords):
         """XML whose root is in a namespace of the standard."""
         del filename
         root = re.search(rb"<(?![?!])[^>]*>", head)
-        return (
-            root is not None
-            and re.search(rb"(?:wbf|mesa)\.org/xml/b(?:2mml|atchml)", root[0], re.I) is not None
-        )
+        standard = rb"(?:wbf|mesa)\.org/xml/b(?:2mml|atchml)"
+        return root is not None and re.search(standard, root[0], re.IGNORECASE) is not None
 
     def header(self, path: Path, root: Any) -> dict[str, Any]:
         """The standard, its version and the message; another namespace is refused."""

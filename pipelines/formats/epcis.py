@@ -56,6 +56,7 @@ _OWN = {
 }  # fmt: skip
 _EPC_LISTS = ("epcList", "childEPCs", "inputEPCList", "outputEPCList")
 _QUANTITY_LISTS = ("quantityList", "childQuantityList", "inputQuantityList", "outputQuantityList")
+_ARRAYS = ("bizTransactionList", "sourceList", "destinationList", "sensorElementList")
 _TYPED_LISTS = (
     ("bizTransactionList", "bizTransaction", cbv.TRANSACTION_TYPES),
     ("sourceList", "source", cbv.PARTY_TYPES),
@@ -141,11 +142,9 @@ def _events(path: Path, document: dict[str, Any]) -> tuple[list[Any], dict[str, 
 
 def _count(document: Any) -> int:
     """Events of a document as plain JSON sees it."""
-    body = document.get("epcisBody")
-    if body is None:
-        return 1
+    body = document.get("epcisBody", {})
     body = body.get("queryResults", {}).get("resultsBody", body)
-    return len(body["eventList"]) if "eventList" in body else 1
+    return len(body.get("eventList", [None]))
 
 
 def _record(number: int, event: dict[str, Any], flags: list[Flag]) -> dict[str, str | None]:
@@ -169,6 +168,15 @@ def _problems(event: Any, context: bool) -> Iterator[_Problem]:
         return
     if not context:
         yield "missing_field", "@context", None, "The document has no @context, so its words mean nothing."
+    shapes = [f for f in (*_EPC_LISTS, *_QUANTITY_LISTS, *_ARRAYS) if not isinstance(event.get(f, []), list)]
+    for field in shapes:
+        yield "wrong_type", field, as_text(event[field]), f"{field} is a list."
+    for field in ("persistentDisposition", "errorDeclaration"):
+        if not isinstance(event.get(field, {}), dict):
+            shapes.append(field)
+            yield "wrong_type", field, as_text(event[field]), f"{field} is an object."
+    if shapes:
+        return
     yield from _when(event)
     yield from _what(kind, event)
     yield from _words(event)
@@ -217,32 +225,42 @@ def _what(kind: str, event: dict[str, Any]) -> Iterator[_Problem]:
                 as_text(action),
                 f"action {action!r} is not ADD, OBSERVE or DELETE.",
             )
-    sensed = bool(event.get("sensorElementList")) and "readPoint" in event
-    if kind == "ObjectEvent" and not sensed and "epcList" not in event and not event.get("quantityList"):
-        yield (
-            "missing_field",
-            "epcList",
-            None,
-            "An ObjectEvent says what it is about: epcList or quantityList.",
-        )
-    if kind in ("AggregationEvent", "AssociationEvent"):
-        children = event.get("childEPCs") or event.get("childQuantityList")
-        if not children and event.get("action") != "DELETE":
-            yield "missing_field", "childEPCs", None, f"An {kind} has childEPCs or childQuantityList."
-        if "parentID" not in event and (kind == "AssociationEvent" or event.get("action") != "OBSERVE"):
-            yield "missing_field", "parentID", None, f"parentID is required in this {kind}."
-    if kind == "TransactionEvent" and not event.get("bizTransactionList"):
+    if kind == "ObjectEvent":
+        sensed = event.get("sensorElementList") and "readPoint" in event
+        if not sensed and "epcList" not in event and not event.get("quantityList"):
+            yield (
+                "missing_field",
+                "epcList",
+                None,
+                "An ObjectEvent says what it is about: epcList or quantityList.",
+            )
+    elif kind == "TransactionEvent" and not event.get("bizTransactionList"):
         yield "missing_field", "bizTransactionList", None, "A TransactionEvent has a bizTransactionList."
-    if kind == "TransformationEvent" and "transformationID" not in event:
+    elif kind == "TransformationEvent" and "transformationID" not in event:
         for side in ("input", "output"):
             if not event.get(f"{side}EPCList") and not event.get(f"{side}QuantityList"):
                 yield "missing_field", f"{side}EPCList", None, f"A TransformationEvent has {side}s."
+    elif kind in ("AggregationEvent", "AssociationEvent"):
+        yield from _family(kind, event)
+    yield from _master_data(kind, event)
+
+
+def _family(kind: str, event: dict[str, Any]) -> Iterator[_Problem]:
+    children = event.get("childEPCs") or event.get("childQuantityList")
+    if not children and event.get("action") != "DELETE":
+        yield "missing_field", "childEPCs", None, f"An {kind} has childEPCs or childQuantityList."
+    if "parentID" not in event and (kind == "AssociationEvent" or event.get("action") != "OBSERVE"):
+        yield "missing_field", "parentID", None, f"parentID is required in this {kind}."
+
+
+def _master_data(kind: str, event: dict[str, Any]) -> Iterator[_Problem]:
     ilmd = event.get("ilmd")
-    if ilmd is not None:
-        if kind == "ObjectEvent" and event.get("action") in ("OBSERVE", "DELETE"):
-            yield "conflicting_header", "ilmd", None, "ilmd belongs to an ADD only."
-        if not isinstance(ilmd, dict) or any(":" not in key and key != "@context" for key in ilmd):
-            yield "unknown_term", "ilmd", as_text(ilmd), "Fields of ilmd need a namespace."
+    if ilmd is None:
+        return
+    if kind == "ObjectEvent" and event.get("action") in ("OBSERVE", "DELETE"):
+        yield "conflicting_header", "ilmd", None, "ilmd belongs to an ADD only."
+    if not isinstance(ilmd, dict) or any(":" not in key and key != "@context" for key in ilmd):
+        yield "unknown_term", "ilmd", as_text(ilmd), "Fields of ilmd need a namespace."
 
 
 def _words(event: dict[str, Any]) -> Iterator[_Problem]:
@@ -251,7 +269,8 @@ def _words(event: dict[str, Any]) -> Iterator[_Problem]:
             word = as_text(event[field])
             yield "unknown_term", field, word, f"{field} {word} is not in the Core Business Vocabulary."
     persistent = event.get("persistentDisposition", {})
-    for word in [w for side in ("set", "unset") for w in (persistent or {}).get(side, [])]:
+    held = [persistent.get(side, []) for side in ("set", "unset")]
+    for word in [w for side in held for w in (side if isinstance(side, list) else [side])]:
         if not cbv.known(word, cbv.DISPOSITIONS):
             yield "unknown_term", "persistentDisposition", as_text(word), f"disposition {word} is not known."
     for field, item, words in _TYPED_LISTS:
@@ -271,23 +290,14 @@ def _words(event: dict[str, Any]) -> Iterator[_Problem]:
 
 
 def _lists(event: dict[str, Any]) -> Iterator[_Problem]:
-    for field in _EPC_LISTS:
-        for epc in event.get(field, []):
+    for field in (*_EPC_LISTS, "parentID"):
+        held = event.get(field, [])
+        for epc in held if isinstance(held, list) else [held]:
             if not (isinstance(epc, str) and _URI.fullmatch(epc)):
                 yield "invalid_identifier", field, as_text(epc), f"{field}: {epc!r} is not a URI."
-    if "parentID" in event and not (isinstance(event["parentID"], str) and _URI.fullmatch(event["parentID"])):
-        yield "invalid_identifier", "parentID", as_text(event["parentID"]), "parentID is not a URI."
     for field in _QUANTITY_LISTS:
         for element in event.get(field, []):
-            if not isinstance(element, dict) or not isinstance(element.get("epcClass"), str):
-                yield "missing_field", field, as_text(element), f"Each element of {field} has an epcClass."
-                continue
-            if "quantity" in element and not isinstance(element["quantity"], Number):
-                quantity = as_text(element["quantity"])
-                yield "wrong_type", field, quantity, f"{field}: quantity {quantity} is not a number."
-            for key in element.keys() - {"epcClass", "quantity", "uom"}:
-                if ":" not in key:
-                    yield "unknown_term", field, key, f"{field}: unknown field {key}."
+            yield from _quantity(field, element)
     for sensed in event.get("sensorElementList", []):
         if not isinstance(sensed, dict) or not sensed.get("sensorReport"):
             yield "missing_field", "sensorElementList", None, "A sensor element has a sensorReport."
@@ -297,6 +307,18 @@ def _lists(event: dict[str, Any]) -> Iterator[_Problem]:
             yield from _certificate_dates(certificate)
         elif not (isinstance(certificate, str) and _URI.fullmatch(certificate)):
             yield "wrong_type", "certificationInfo", as_text(certificate), "certificationInfo holds URIs."
+
+
+def _quantity(field: str, element: Any) -> Iterator[_Problem]:
+    if not isinstance(element, dict) or not isinstance(element.get("epcClass"), str):
+        yield "missing_field", field, as_text(element), f"Each element of {field} has an epcClass."
+        return
+    if "quantity" in element and not isinstance(element["quantity"], Number):
+        quantity = as_text(element["quantity"])
+        yield "wrong_type", field, quantity, f"{field}: quantity {quantity} is not a number."
+    for key in element.keys() - {"epcClass", "quantity", "uom"}:
+        if ":" not in key:
+            yield "unknown_term", field, key, f"{field}: unknown field {key}."
 
 
 def _certificate_dates(certificate: dict[str, Any]) -> Iterator[_Problem]:

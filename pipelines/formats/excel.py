@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterable
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ class Excel:
                     refused.append(Refused(number, None, None, "hidden_row", mend))
                     continue
                 flags.append(Flag(number, "", "hidden row"))
-            rows.append((number, _record(cells, names, merged, formulas, flags, number)))
+            rows.append((number, _record(cells, names, merged, formulas, flags=flags, number=number)))
         received = _counted(path, data, sheet.title, first, width)
         header = {"sheet": sheet.title, "columns": names, "first_row": first}
         return reading(path, self.name, frame(rows), received, flags=flags, refused=refused, header=header)
@@ -161,6 +161,7 @@ def _record(
     names: list[str],
     merged: dict[tuple[int, int], Any],
     formulas: Any,
+    *,
     flags: list[Flag],
     number: int,
 ) -> dict[str, str | None]:
@@ -183,14 +184,12 @@ def _text(cell: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool):
-        return "true" if value else "false"
+        return str(value).lower()
     if isinstance(value, datetime):
         only_date = not any(mark in (cell.number_format or "").casefold() for mark in ("h", "ss"))
         return value.date().isoformat() if only_date and not value.time() else value.isoformat(sep=" ")
     if isinstance(value, date | time):
         return value.isoformat()
-    if isinstance(value, timedelta):
-        return str(value)
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
     return str(value)

@@ -49,7 +49,7 @@ class Fcs:
         data = whole(path)
         version, keywords, begin, end = _segments(path, data)
         channels = _channels(path, keywords)
-        events, received = _events(path, data, keywords, channels, begin, end)
+        events, received = _events(path, data, keywords, channels, (begin, end))
         names = unique_names([channel["name"] for channel in channels])
         columns = {name: pl.Series(name, events[i]) for i, name in enumerate(names)}
         count = len(events[0]) if events else 0
@@ -105,8 +105,8 @@ def _segments(path: Path, data: bytes) -> tuple[str, dict[str, str], int, int]:
 def _keywords(path: Path, text: bytes) -> dict[str, str]:
     """Keyword and value pairs between delimiters.
 
-    By the standard a doubled delimiter is one in the value and no value is empty; some programs write empty
-    values instead, which also doubles it. The reading that gives whole pairs with the required names is taken.
+    By the standard a doubled delimiter is one in the value and no value is empty; some programs write
+    empty values instead, which also doubles it. The reading that gives whole pairs is taken.
     """
     mark, body = text[:1], text[1:].rstrip(b"\x00 \r\n")
     body = body.removesuffix(mark)
@@ -162,11 +162,12 @@ def _utf8(text: str) -> str:
 
 
 def _events(
-    path: Path, data: bytes, keywords: dict[str, str], channels: list[dict[str, Any]], begin: int, end: int
+    path: Path, data: bytes, keywords: dict[str, str], channels: list[dict[str, Any]], extent: tuple[int, int]
 ) -> tuple[list[npt.NDArray[Any]], int]:
     """One array a channel, and the number of events by the length of the data segment."""
     bits = [channel["bits"] for channel in channels]
     per_event = sum(bits)
+    begin, end = extent
     length = end - begin + 1
     if begin <= 0 or length < 0 or per_event <= 0:
         raise UnreadableFile(path, "data offsets", "the data segment is nowhere", _SEND_AGAIN)
@@ -248,7 +249,7 @@ def _mask(channel: dict[str, Any]) -> np.uint64:
 
 
 def spillover_of(path: Path, keywords: dict[str, str]) -> dict[str, Any] | None:
-    """The spillover matrix of a file: channels, and rows (fluorochrome) by columns (detector); None without one."""
+    """The spillover matrix: channels, and rows (fluorochrome) by columns (detector); None without one."""
     text = next((keywords[key] for key in _SPILL if keywords.get(key)), None)
     if text is None:
         return None
@@ -266,8 +267,8 @@ def spillover_of(path: Path, keywords: dict[str, str]) -> dict[str, Any] | None:
 def compensate(fcs: Reading) -> pl.DataFrame:
     """Events with the file's spillover taken out: measured values times the inverse of the matrix.
 
-    Returns the records with the matrix's channels replaced (Float64), the others as they were. Raises ValueError
-    where the file has no matrix, the matrix names other channels, or it has no inverse.
+    Returns the records with the matrix's channels replaced (Float64), the others as they were. Raises
+    ValueError where the file has no matrix, the matrix names other channels, or it has no inverse.
     """
     spillover = fcs.header["spillover"]
     if spillover is None:

@@ -19,11 +19,15 @@ from pipelines.formats.fcs import Fcs
 from pipelines.formats.fhir import Fhir, FhirExportLog
 from pipelines.formats.gating_ml import GateMembership, GatingMl
 from pipelines.formats.jsonl import JsonLines
+from pipelines.formats.luminex import Intelliflex, Xponent
+from pipelines.formats.msd import MethodicalMind, MsdWorkbench
 from pipelines.formats.nc_view import NcView
 from pipelines.formats.nova_flex2 import NovaFlex2
 from pipelines.formats.nucleoview import NcViewReport, NucleoView
 from pipelines.formats.parquet import Parquet
 from pipelines.formats.protocol import Format, Options, Reading, UnreadableFile
+from pipelines.formats.quantstudio import QuantStudio
+from pipelines.formats.softmax_pro import SoftMaxPro
 from pipelines.formats.vicell_blu import ViCellBlu
 from pipelines.formats.vicell_xr import ViCellXr
 
@@ -50,6 +54,12 @@ FORMATS: tuple[Format, ...] = (
     NovaFlex2(),
     AbsoluteQ(),
     Qiacuity(),
+    QuantStudio(),
+    MsdWorkbench(),
+    MethodicalMind(),
+    Intelliflex(),
+    Xponent(),
+    SoftMaxPro(),
     JsonLines(),
     Delimited(),
 )

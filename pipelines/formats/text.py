@@ -95,7 +95,7 @@ def check_text(path: Path, block: bytes, encoding: str, offset: int) -> None:
 
 
 def decode(path: Path, data: bytes, options: Options, fallback: str | None = None) -> str:
-    """Text of a whole file. `fallback` is the encoding a vendor's unmarked export has when it is not UTF-8."""
+    """Text of a whole file; `fallback` is what a vendor's unmarked export is in when it is not UTF-8."""
     encoding, mark = encoding_of(path, data[:4], options)
     if encoding.startswith(("utf-16", "utf-32")):
         try:
