@@ -19,8 +19,8 @@ from warehouse.ledger.entries import LedgerError
 from warehouse.ledger.files import Place, read_lines
 from warehouse.ledger.heads import Head, head_of_line
 from warehouse.ledger.stamps import check_stamp, read_stamp
-from warehouse.ledger.walk import Book, Enough, Finding, walk
-from warehouse.ledger.witness import CONFLICTS, FILE, Seen
+from warehouse.ledger.walk import Book, Enough, Finding, Signed, walk
+from warehouse.ledger.witness import CONFLICTS, FILE, Seen, accepted_of_line, seen_of_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +80,7 @@ def audit(
                 place, witnesses, heads, key or (heads[0].key if heads else None), book
             )
             stamps = _check_stamps(place, heads, authority, book)
-            signed: dict[int, dict[str, str]] = {}
-            for head in heads:
-                signed.setdefault(head.size, {})[head.root] = f"were signed at {head.at}"
-            for one in seen:
-                signed.setdefault(one.head.size, {}).setdefault(
-                    one.head.root, f"{one.site} saw signed at {one.head.at}"
-                )
-            size, root, erased = walk(place, heads, signed, book, public_only=public_only)
+            size, root, erased = walk(place, heads, Signed(heads, seen), book, public_only=public_only)
         except Enough:
             pass  # the findings are in the book
     return AuditReport(size, root, len(heads), len(seen), stamps, erased, tuple(book.findings))
@@ -121,7 +114,7 @@ def _check_cosignatures(
 ) -> list[Seen]:
     """Cosignatures here and at the sites: each holds, is under a head that is here, and is in both places."""
     known = {head.at: head for head in heads}
-    ours = _read_seen(place.cosignatures, key, book)
+    ours = _read_accepted(place.cosignatures, key, book)
     for one in ours:
         if known.get(one.head.at) != one.head:
             book.note(
@@ -160,19 +153,41 @@ def _after(heads: Sequence[Head], seen: Seen) -> tuple[int, int]:
     return min(older, seen.head.size - 1), seen.head.size - 1
 
 
+def _read_accepted(path: Path, key: str | None, book: Book) -> list[Seen]:
+    """The keeper's cosignatures that hold."""
+    found: list[Seen] = []
+    for number, line in enumerate(read_lines(path, unfinished=True)):
+        where = f"line {number + 1} of {path.name}"
+        try:
+            own_number, one = accepted_of_line(line)
+        except ValueError as fault:
+            book.note("cosignature", f"{where} is no cosigned head: {fault}")
+            continue
+        if own_number != number:
+            book.note(
+                "cosignature", f"{where} was line {own_number + 1}: lines were moved, dropped or put in"
+            )
+        elif not one.holds or key not in (None, one.head.key):
+            book.note("cosignature", f"{where}: a signature does not fit")
+        else:
+            found.append(one)
+    return found
+
+
 def _read_seen(path: Path, key: str | None, book: Book) -> list[Seen]:
+    """What a witness saw that holds, in the order of the heads."""
     found: list[Seen] = []
     for number, line in enumerate(read_lines(path, unfinished=True), start=1):
         where = f"line {number} of {path}"
         try:
-            one = Seen.of_line(line)
+            one = seen_of_line(line)
         except ValueError as fault:
-            book.note("cosignature", f"{where} is no cosigned head: {fault}")
+            book.note("witness", f"{where} is no cosigned head: {fault}")
             continue
-        if not one.holds or (key is not None and one.head.key != key):
-            book.note("cosignature", f"{where}: a signature does not fit")
-        elif found and (one in found[-1:] or (path.name == FILE and found[-1].head.at >= one.head.at)):
-            book.note("cosignature", f"{where} is out of order or there twice")
+        if not one.holds or key not in (None, one.head.key):
+            book.note("witness", f"{where}: a signature does not fit")
+        elif found and found[-1].head.at >= one.head.at:
+            book.note("witness", f"{where} is out of order or there twice")
         else:
             found.append(one)
     return found
@@ -183,14 +198,16 @@ def _check_stamps(place: Place, heads: Sequence[Head], authority: Sequence[Certi
     given."""
     known = {head.at: head for head in heads}
     good = 0
-    for number, line in enumerate(read_lines(place.stamps, unfinished=True), start=1):
+    for number, line in enumerate(read_lines(place.stamps, unfinished=True)):
         try:
-            head_at, response = read_stamp(line)
+            own_number, head_at, response = read_stamp(line)
+            if own_number != number:
+                raise LedgerError(f"it was line {own_number + 1}")
             if head_at not in known:
                 raise LedgerError(f"the head of {head_at} is not here")
             if authority:
                 check_stamp(known[head_at], response, authority)
             good += 1
         except (ValueError, LedgerError) as fault:
-            book.note("stamp", f"line {number} of {place.stamps.name} is no valid time stamp: {fault}")
+            book.note("stamp", f"line {number + 1} of {place.stamps.name} is no valid time stamp: {fault}")
     return good

@@ -59,7 +59,7 @@ class Catalogue:
 
     def rows(self) -> Iterator[Row]:
         """All rows in the order of the entries."""
-        yield from self._db.execute("SELECT number, mark, start FROM entry ORDER BY number")
+        return self._db.execute("SELECT number, mark, start FROM entry ORDER BY number")
 
     def damage(self) -> str | None:
         """What SQLite itself finds wrong with the file, ids that lead nowhere or astray included."""

@@ -19,7 +19,7 @@ from warehouse.ledger.log import stored_at
 from warehouse.ledger.stamps import read_stamp
 from warehouse.ledger.tree import consistency_path, inclusion_path
 from warehouse.ledger.verify import FORMAT, check_inclusion
-from warehouse.ledger.witness import Seen
+from warehouse.ledger.witness import accepted_of_line
 
 
 def prove(folder: Path, entry_id: str, *, show: bool = True, kept: Head | None = None) -> dict[str, Any]:
@@ -57,14 +57,14 @@ def prove(folder: Path, entry_id: str, *, show: bool = True, kept: Head | None =
         raise LedgerError(
             f"entry {entry_id} does not lead to the head of {covering.at}: run `cellfleet ledger audit`"
         )
-    seen, stamps = parsed(place.cosignatures, Seen.of_line), parsed(place.stamps, read_stamp)
+    seen, stamps = parsed(place.cosignatures, accepted_of_line), parsed(place.stamps, read_stamp)
     steps = [
         {
             "head": head.content,
             "consistency": [part.hex() for part in part_way],
-            "cosignatures": [one.as_proof for one in seen if one.head.at == head.at],
+            "cosignatures": [one.as_proof for _, one in seen if one.head.at == head.at],
             "stamps": [
-                base64.b64encode(response).decode() for head_at, response in stamps if head_at == head.at
+                base64.b64encode(response).decode() for _, head_at, response in stamps if head_at == head.at
             ],
         }
         for head, part_way in zip(way, ways, strict=True)

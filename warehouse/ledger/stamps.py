@@ -25,10 +25,10 @@ from rfc3161_client import (
 )
 
 from warehouse.ledger.entries import LedgerError
-from warehouse.ledger.files import Place, append_line, from_json_line, to_json_line
+from warehouse.ledger.files import Place, append_line, from_json_line, parsed, to_json_line
 from warehouse.ledger.heads import HEX32, TIME, Head, read_heads
 
-STAMP_FIELDS = {"head_at": TIME, "response": "[0-9a-f]+", "sha256": HEX32}
+STAMP_FIELDS = {"head_at": TIME, "number": None, "response": "[0-9a-f]+", "sha256": HEX32}
 _LONGEST = 1 << 18
 
 
@@ -99,16 +99,19 @@ def stamp(folder: Path, ask: Callable[[bytes], bytes], authority: Sequence[Certi
         response = ask(request.as_bytes())
         at = check_stamp(head, response, authority, request.nonce)
         digest = hashlib.sha256(response).hexdigest()
-        line = to_json_line({"head_at": head.at, "response": response.hex(), "sha256": digest})
+        number = len(parsed(place.stamps, read_stamp))
+        line = to_json_line(
+            {"head_at": head.at, "number": number, "response": response.hex(), "sha256": digest}
+        )
         append_line(place.stamps, line, place.torn)
         return at
 
 
-def read_stamp(line: bytes) -> tuple[str, bytes]:
-    """Time of the head and the authority's answer from a line of stamps.jsonl; ValueError when a byte
-    differs."""
+def read_stamp(line: bytes) -> tuple[int, str, bytes]:
+    """Number of a line of stamps.jsonl, from 0, time of the head and the authority's answer from a line of
+    stamps.jsonl; ValueError when a byte differs."""
     content = from_json_line(line, STAMP_FIELDS)
     response = bytes.fromhex(content["response"])
     if hashlib.sha256(response).hexdigest() != content["sha256"]:
         raise ValueError("the answer does not have its hash")
-    return content["head_at"], response
+    return content["number"], content["head_at"], response

@@ -8,7 +8,7 @@ audit.py. Memory does not grow with the log: a stack of subtree roots, and the i
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from warehouse.ledger.catalogue import Catalogue
@@ -18,6 +18,7 @@ from warehouse.ledger.heads import Head
 from warehouse.ledger.log import BATCH_FIELDS
 from warehouse.ledger.tree import HASH_BYTES, fold
 from warehouse.ledger.verify import node_hash
+from warehouse.ledger.witness import Seen
 
 ENOUGH = 100
 
@@ -57,17 +58,34 @@ class Book:
             raise Enough
 
 
+class Signed:
+    """What was signed of the log: for each size the roots, each with who says so.
+
+    `vouched` are the sizes that someone besides the keeper saw, or the keeper's own where nobody else is
+    heard: only there can the log be said to be good so far.
+    """
+
+    def __init__(self, heads: Sequence[Head], seen: Sequence[Seen]) -> None:
+        self.roots: dict[int, dict[str, str]] = {}
+        for head in heads:
+            self.roots.setdefault(head.size, {})[head.root] = f"were signed at {head.at}"
+        for one in seen:
+            told = f"{one.site} saw signed at {one.head.at}"
+            self.roots.setdefault(one.head.size, {}).setdefault(one.head.root, told)
+        self.vouched = {one.head.size for one in seen} or {head.size for head in heads}
+
+
 class Roots:
     """Roots that were acknowledged or signed, each compared when the walk has passed as many entries."""
 
-    def __init__(self, place: Place, signed: Mapping[int, Mapping[str, str]], book: Book) -> None:
-        self._place, self._signed, self._book = place, signed, book
+    def __init__(self, place: Place, signed: Signed, book: Book) -> None:
+        self._place, self._signed, self._vouched, self._book = place, signed.roots, signed.vouched, book
         self._batches = self._read()
         self._next = next(self._batches, None)
-        self._agreed = 0
+        self.agreed = 0
         self.acknowledged = 0
 
-    def _read(self) -> Iterator[tuple[int, str]]:
+    def _read(self) -> Iterator[tuple[int, str, str]]:
         reached = 0
         for number, line in enumerate(read_lines(self._place.batches, unfinished=True), start=1):
             where = f"line {number} of {self._place.batches.name}"
@@ -79,7 +97,7 @@ class Roots:
             if batch["from"] != reached or batch["size"] <= reached:
                 self._book.note("batch", f"{where} does not follow on {reached} entries", (reached, reached))
             reached = max(reached, batch["size"])
-            yield batch["size"], batch["root"]
+            yield batch["size"], batch["root"], where
 
     @property
     def over(self) -> bool:
@@ -90,11 +108,8 @@ class Roots:
         """Compare the log's root over `size` entries with every root written down for that size."""
         while self._next is not None and self._next[0] <= size:
             if self._next[0] == size and self._next[1] != fold(peaks).hex():
-                self._book.note(
-                    "batch",
-                    f"the root after {size} entries is not the acknowledged one",
-                    (self.acknowledged, size - 1),
-                )
+                sentence = f"the root after {size} entries is not that of {self._next[2]}"
+                self._book.note("batch", sentence, (self.acknowledged, size - 1))
             self.acknowledged = max(self.acknowledged, self._next[0])
             self._next = next(self._batches, None)
         if size not in self._signed:
@@ -103,10 +118,10 @@ class Roots:
         wrong = [who for other, who in self._signed[size].items() if other != root]
         for who in wrong:
             self._book.note(
-                "history", f"the first {size} entries are not those that {who}", (self._agreed, size - 1)
+                "history", f"the first {size} entries are not those that {who}", (self.agreed, size - 1)
             )
-        if not wrong:
-            self._agreed = size
+        if not wrong and size in self._vouched:
+            self.agreed = size
 
     def finish(self, size: int) -> None:
         """Say what should follow after the log's last entry, and what was never acknowledged."""
@@ -122,9 +137,8 @@ class Roots:
         for other in sorted(self._signed):
             if other > size:
                 who = next(iter(self._signed[other].values()))
-                self._book.note(
-                    "missing", f"the log ends after {size} entries and not as {who}", (size, size)
-                )
+                sentence = f"the log ends after {size} entries and is not as {who}"
+                self._book.note("missing", sentence, (self.agreed, size))
         if self.acknowledged < size:
             self._book.note(
                 "unfinished",
@@ -136,8 +150,8 @@ class Roots:
 class Private:
     """The private lines in their order: content against the log, times, kinds, ids, erasures."""
 
-    def __init__(self, place: Place, catalogue: Catalogue, heads: Sequence[Head], book: Book) -> None:
-        self._place, self._catalogue, self._heads, self._book = place, catalogue, heads, book
+    def __init__(self, catalogue: Catalogue, heads: Sequence[Head], roots: Roots, book: Book) -> None:
+        self._catalogue, self._heads, self._roots, self._book = catalogue, heads, roots, book
         self._rows = catalogue.rows()
         self._catalogued = 0
         self._start = 0
@@ -186,7 +200,7 @@ class Private:
             self._book.note(
                 "time",
                 f"entry {number} ({name}) claims to be recorded at {recorded_at}: its place denies that",
-                here,
+                (self._roots.agreed, number),
                 name,
             )
         self._recorded_at = max(self._recorded_at, recorded_at)
@@ -198,9 +212,9 @@ class Private:
     def finish(self, size: int) -> None:
         """Say what the pass as a whole shows: erasures against their records, the catalogue's length."""
         for number in sorted(self.erased - self._erasures):
-            self._book.note(
-                "erased", f"entry {number} was erased and the log does not say so", (number, number)
-            )
+            # Either this entry was erased on the quiet, or the record of it, further on, was taken away.
+            sentence = f"entry {number} was erased and the log does not say so"
+            self._book.note("erased", sentence, (number, size))
         for number in sorted(self._erasures - self.erased):
             self._book.note(
                 "erased", f"entry {number} is logged as erased and is still there: erase it again"
@@ -214,14 +228,14 @@ class Private:
 def walk(
     place: Place,
     heads: Sequence[Head],
-    signed: Mapping[int, Mapping[str, str]],
+    signed: Signed,
     book: Book,
     *,
     public_only: bool,
 ) -> tuple[int, str, int]:
     """Pass the whole log; return its size, its root (hex) and how many entries are erased.
 
-    `signed` gives for a size the roots signed for it, each with who signed. Findings go to `book`.
+    Findings go to `book`; `public_only` passes the log without the private store.
     """
     roots = Roots(place, signed, book)
     if public_only:
@@ -230,7 +244,7 @@ def walk(
     try:
         catalogue = Catalogue(place.catalogue)
         try:
-            private = Private(place, catalogue, heads, book)
+            private = Private(catalogue, heads, roots, book)
             size, peaks = _pass(place, roots, private, book)
             private.finish(size)
         finally:

@@ -24,7 +24,7 @@ from warehouse.ledger.files import (
     from_json_line,
     last_line,
     node_reader,
-    read_lines,
+    parsed,
     to_json_line,
 )
 from warehouse.ledger.heads import (
@@ -61,17 +61,16 @@ class Seen:
     cosignature: str
 
     @classmethod
-    def of_line(cls, line: bytes) -> Seen:
-        """Read a line of witness.jsonl or cosignatures.jsonl; ValueError when a byte of its form differs."""
-        content = from_json_line(line, SEEN_FIELDS)
-        own = {name: content.pop(name) for name in _OWN_FIELDS}
-        return cls(Head(**content), **own)
+    def of(cls, content: dict[str, Any]) -> Seen:
+        """From the fields of a line."""
+        own = {name: content[name] for name in _OWN_FIELDS}
+        return cls(Head(**{name: content[name] for name in HEAD_FIELDS}), **own)
 
     @property
-    def line(self) -> bytes:
-        """Its written form."""
+    def content(self) -> dict[str, Any]:
+        """The fields of its line."""
         own = {name: value for name, value in asdict(self).items() if name != "head"}
-        return to_json_line({**self.head.content, **own})
+        return {**self.head.content, **own}
 
     @property
     def holds(self) -> bool:
@@ -90,6 +89,17 @@ class Seen:
         }
 
 
+def seen_of_line(line: bytes) -> Seen:
+    """Read a line of witness.jsonl; ValueError when a byte of its form differs."""
+    return Seen.of(from_json_line(line, SEEN_FIELDS))
+
+
+def accepted_of_line(line: bytes) -> tuple[int, Seen]:
+    """Read a line of the keeper's cosignatures.jsonl: its number there, from 0, and what the site signed."""
+    content = from_json_line(line, {**SEEN_FIELDS, "number": None})
+    return content["number"], Seen.of(content)
+
+
 def last_seen(witness: Path) -> Head | None:
     """The newest head that this witness saw: what the keeper must prove consistency with."""
     path = witness / FILE
@@ -97,7 +107,7 @@ def last_seen(witness: Path) -> Head | None:
         return None
     line, _ = last_line(path)
     try:
-        return Seen.of_line(line).head if line else None
+        return seen_of_line(line).head if line else None
     except ValueError as fault:
         raise LedgerError(f"{path} was changed: restore it from the site's backup") from fault
 
@@ -134,7 +144,7 @@ def cosign(
     witness.mkdir(parents=True, exist_ok=True)
     path, last = witness / FILE, last_seen(witness)
     if last == head:
-        return Seen.of_line(last_line(path)[0])
+        return seen_of_line(last_line(path)[0])
     if last is not None:
         grown = last.at < head.at and check_consistency(
             last.size, head.size, proof, bytes.fromhex(last.root), bytes.fromhex(head.root)
@@ -149,7 +159,7 @@ def cosign(
     moment = utc_text(seen_at)
     signature = key.sign(cosigned_message(site, moment, head.message, head.signature)).hex()
     seen = Seen(head, site, moment, public_hex(key), signature)
-    append_line(path, seen.line, witness / "torn")
+    append_line(path, to_json_line(seen.content), witness / "torn")
     return seen
 
 
@@ -160,5 +170,7 @@ def accept(folder: Path, seen: Seen) -> None:
     with place.locked(write=True):
         if seen.head not in read_heads(place.heads) or not seen.holds:
             raise LedgerError(f"the cosignature of {seen.site} is not under a head of this ledger")
-        if seen.line not in read_lines(place.cosignatures):
-            append_line(place.cosignatures, seen.line, place.torn)
+        accepted = parsed(place.cosignatures, accepted_of_line)
+        if seen not in [one for _, one in accepted]:
+            line = to_json_line({**seen.content, "number": len(accepted)})
+            append_line(place.cosignatures, line, place.torn)

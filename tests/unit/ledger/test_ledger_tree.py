@@ -24,7 +24,7 @@ from warehouse.ledger.tree import (
 )
 from warehouse.ledger.verify import check_consistency, check_inclusion, leaf_hash
 
-# Leaves, roots and proofs of the Certificate Transparency reference tests (transparency-dev/merkle, testonly).
+# Leaves, roots and proofs of the Certificate Transparency reference tests (transparency-dev/merkle).
 LEAVES = [
     bytes.fromhex(text)
     for text in (

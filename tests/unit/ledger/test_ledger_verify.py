@@ -111,7 +111,11 @@ def run(tmp_path, proof, *arguments):
     shutil.copy(Path(verify.__file__), program)
     file.write_text(proof if isinstance(proof, str) else json.dumps(proof))
     return subprocess.run(
-        [sys.executable, "-I", "-S", program, file, *arguments], capture_output=True, text=True, cwd=tmp_path
+        [sys.executable, "-I", "-S", program, file, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
     )
 
 

@@ -23,7 +23,7 @@ from warehouse.ledger import (
     sign_head,
 )
 from warehouse.ledger.heads import Head
-from warehouse.ledger.witness import Seen
+from warehouse.ledger.witness import seen_of_line
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
@@ -97,7 +97,7 @@ def test_a_fork_that_each_site_believes_shows_when_their_heads_meet(tmp_path):
 
 
 def witness_line(home, number):
-    return Seen.of_line((home / "witness.jsonl").read_bytes().splitlines(keepends=True)[number])
+    return seen_of_line((home / "witness.jsonl").read_bytes().splitlines(keepends=True)[number])
 
 
 def test_a_shorter_older_or_foreign_head_is_not_cosigned(tmp_path):
