@@ -27,6 +27,7 @@ from .writers.common import Notes, OutFile
 _WRITERS = {"northgate": northgate, "rhein": rhein, "prairie": prairie, "meridian": meridian}
 _SENSOR_CHUNK_DAYS = 90  # bounds memory: readings of a site are held for this many days at a time
 _STATE = ".state/fleet.json"
+_MARK = "SYNTHETIC"  # tells any reader that no patient stands behind these files
 
 Files = dict[str, dict[str, dict[str, int]]]
 
@@ -75,7 +76,8 @@ def _clear(sources: Path) -> None:
             )
         shutil.rmtree(folder, ignore_errors=True)
     shutil.rmtree(sources / ".state", ignore_errors=True)
-    (sources / "truth.json").unlink(missing_ok=True)
+    for name in ("truth.json", _MARK):
+        (sources / name).unlink(missing_ok=True)
 
 
 def _prepare(seed: int, scale: str, lived: int) -> tuple[World, Plan]:
@@ -115,6 +117,9 @@ def _write(sources: Path, world: World, plan: Plan, state: _State, progress: Cal
         sources / "truth.json": truth(world, _received(state.files), plan.entries(notes), natural),
         sources / _STATE: {**kept, "repeated_hours": repeated},
     }
+    (sources / _MARK).write_text(
+        "Everything here was drawn by a simulator. No real patient, no real batch.\n"
+    )
     moment = day_start(world.lived).timestamp()
     for path, content in written.items():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,184 @@
+"""Compares what the platform found with what was planted: counts, defects by class and magnitude, verdicts.
+
+Belongs here: the table from a finding's reason to a planted class, the arithmetic of recall and precision.
+Does not belong here: planting, or any knowledge of how something is detected; the platform is read only
+through its published tables.
+"""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+_CLASS = {
+    "unit_implausible": "unit_swap",
+    "unit_not_declared": "unit_swap",
+    "duplicate_event": "duplicate_custody_event",
+    "time_order": "clock_skew",
+    "nonexistent_local_time": "dst",
+    "ambiguous_local_time": "dst",
+    "number_format": "decimal_comma",
+    "sensor_flat_line": "sensor_flat_line",
+    "sensor_drift": "sensor_drift",
+    "identity_conflict": "swapped_sample",
+    "edited_after_release": "result_edited_after_release",
+    "lot_unknown": "missing_lot",
+    "spec_not_effective": "spec_not_effective",
+    "zero_below_detection": "lod_as_zero",
+    "late_file": "late_file",
+    "changed_without_notice": "resent_changed_row",
+    "code_retired": "retired_code",
+    "column_missing": "renamed_column",
+    "identifier_in_free_text": "phi_in_free_text",
+    "chain_fork": "ledger_fork",
+}
+_BY_FILE = {
+    "late_file",
+    "renamed_column",
+}  # these are about a file: whatever row is named, the file counts once
+# The truth's attributes as a fleet may call them in its plan.
+_ATTRIBUTE = {
+    "viability": ("viability",),
+    "cd3_pct": ("cd3",),
+    "car_pct": ("car_",),
+    "vcn": ("vcn",),
+    "cd4_cd8_ratio": ("cd4",),
+    "ifn_gamma": ("ifn", "potency"),
+    "fold_expansion": ("fold",),
+    "total_viable_car_cells": ("total",),
+}
+_BINS = 3
+
+Found = tuple[str, str, str]  # class, site, subject
+
+
+def score(sources: Path, con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    """Score a published snapshot (open connection) against the `truth.json` in `sources`.
+
+    Returns {"received": {site: {feed: {"written", "received"}}}, "defects": {class: {"planted", "found",
+    "false", "recall", "precision", "by_magnitude"}}, "verdicts": {"confusion", "rows"}}; a rate without a
+    denominator is None. Where a fleet compares several methods of one attribute, the first verdict counts.
+    Raises FileNotFoundError without a truth file, duckdb.Error without the tables.
+    """
+    truth: dict[str, Any] = json.loads((sources / "truth.json").read_text(encoding="utf-8"))
+    return {
+        "received": _received(truth["received"], con),
+        "defects": _defects(truth, _found(con)),
+        "verdicts": _verdicts(truth["verdicts"], con),
+    }
+
+
+def _received(
+    written: dict[str, dict[str, int]], con: duckdb.DuckDBPyConnection
+) -> dict[str, dict[str, dict[str, int | None]]]:
+    rows = con.execute(
+        "SELECT site_id, feed, sum(received)::BIGINT FROM quality.accounting GROUP BY ALL"
+    ).fetchall()
+    got = {(site, feed): n for site, feed, n in rows}
+    return {
+        site: {
+            feed: {"written": feeds.get(feed), "received": got.get((site, feed))}
+            for feed in sorted({*feeds, *(f for s, f in got if s == site)})
+        }
+        for site, feeds in written.items()
+    }
+
+
+def _found(con: duckdb.DuckDBPyConnection) -> set[Found]:
+    rows = con.execute(
+        "SELECT DISTINCT site_id, reason_code, subject, source_file, source_row FROM quality.quarantine UNION "
+        "SELECT DISTINCT site_id, reason_code, subject, source_file, source_row FROM quality.finding"
+    ).fetchall()
+    found: set[Found] = set()
+    for site, reason, subject, file, line in rows:
+        kind = _CLASS.get(reason)
+        if kind is None:
+            continue
+        name = Path(file).name if file else ""
+        found.add((kind, site, name if kind in _BY_FILE and name else subject or f"{name}:{line}"))
+    return found
+
+
+def _defects(truth: dict[str, Any], found: set[Found]) -> dict[str, dict[str, Any]]:
+    names: dict[Found, list[int]] = {}
+    for n, defect in enumerate(truth["defects"]):
+        for subject in (defect["subject"], *defect["also"]):
+            names.setdefault((defect["class"], defect["site"], subject), []).append(n)
+    natural = {(n["class"], n["site"], n["subject"]) for n in truth["natural"]}
+    hit: set[int] = set()
+    false: dict[str, int] = {}
+    for item in found:
+        if item in names:
+            hit.update(names[item])
+        elif item not in natural:
+            false[item[0]] = false.get(item[0], 0) + 1
+    made = {}
+    for kind in sorted(set(_CLASS.values())):
+        planted = [n for n, d in enumerate(truth["defects"]) if d["class"] == kind]
+        good = sum(n in hit for n in planted)
+        wrong = false.get(kind, 0)
+        made[kind] = {
+            "planted": len(planted),
+            "found": good,
+            "false": wrong,
+            "recall": _rate(good, len(planted)),
+            "precision": _rate(good, good + wrong),
+            "by_magnitude": _by_magnitude([(truth["defects"][n]["magnitude"], n in hit) for n in planted]),
+        }
+    return made
+
+
+def _rate(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _by_magnitude(defects: list[tuple[float | None, bool]]) -> list[dict[str, Any]] | None:
+    """Recall in up to three bins of equal size, from small to large magnitudes; None where there are none."""
+    sized = sorted((abs(m), hit) for m, hit in defects if m is not None)
+    if not sized or sized[0][0] == sized[-1][0]:
+        return None
+    edges = [round(i * len(sized) / _BINS) for i in range(_BINS + 1)]
+    bins = [sized[a:b] for a, b in pairwise(edges) if b > a]
+    return [
+        {
+            "from": part[0][0],
+            "to": part[-1][0],
+            "planted": len(part),
+            "found": sum(hit for _, hit in part),
+            "recall": _rate(sum(hit for _, hit in part), len(part)),
+        }
+        for part in bins
+    ]
+
+
+def _verdicts(truth: list[dict[str, Any]], con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    told = con.execute(
+        "SELECT attribute, site, verdict, reason, estimate, ci_low, ci_high FROM mart.comparability"
+    ).fetchall()
+    confusion: dict[str, dict[str, int]] = {}
+    rows = []
+    for true in truth:
+        match = [t for t in told if t[1] == true["site"] and t[0].startswith(_ATTRIBUTE[true["attribute"]])]
+        verdict, reason, estimate, low, high = match[0][2:] if match else (None, None, None, None, None)
+        by_word = confusion.setdefault(true["label"], {})
+        word = verdict or "no verdict"
+        by_word[word] = by_word.get(word, 0) + 1
+        rows.append(
+            {
+                "attribute": true["attribute"],
+                "site": true["site"],
+                "label": true["label"],
+                "true_difference": true["true_difference"],
+                "raw_difference": true["raw_difference"],
+                "verdict": verdict,
+                "reason": reason,
+                "estimate": estimate,
+                "ci_low": low,
+                "ci_high": high,
+            }
+        )
+    return {"confusion": confusion, "rows": rows}
