@@ -71,7 +71,7 @@ def _solve(
     """
 
     def upper(c1: float) -> float:
-        return high_quantile(high(c1) + alpha)
+        return high_quantile(min(1.0, high(c1) + alpha))
 
     def excess(c1: float) -> float:
         return low(upper(c1)) - low(c1) - alpha
@@ -124,7 +124,7 @@ def dispersion_constants(df1: int, df2: int, rho1: float, rho2: float, *, alpha:
     c1, c2 = _solve(
         lambda c: float(f.cdf(c / rho1)),
         lambda c: float(f.cdf(c / rho2)),
-        lambda p: rho2 * float(f.ppf(min(p, 1.0))),
+        lambda p: rho2 * float(f.ppf(p)),
         rho1 * float(f.ppf(1e-9)),
         level,
     )
