@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -17,14 +18,15 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from pipelines.formats.protocol import Options
 from pipelines.formats.registry import FORMATS
-from pipelines.harmonise.units import Inconvertible, conversion
+from pipelines.harmonise.units import InconvertibleError, conversion
+from warehouse.dictionary import Field as DictionaryField
 from warehouse.dictionary import dictionary
 
 TYPE = "pipelines.components.ManufacturingSite"
+SPAN = re.compile(r"\d+(\.\d+)? (minute|hour|day)s?")
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-# Columns that a format or the pipeline itself supplies beside those the file prints.
-SUPPLIED = ("source_row",)
-# The three ways a result is told: a number with its operator, a word of a qualitative test.
+# The ways a result is told: a number with its operator, a word of a qualitative test.
+NAMED = ("low", "high", "reading")  # their unit is that of the attribute or quantity which the row names
 RESULT_FIELDS = ("value", "operator", "result_code", "value_as_given", "unit_as_given")
 
 
@@ -48,22 +50,66 @@ class Time(_Part):
 
 
 class Column(_Part):
-    """Where a field of the dictionary comes from. A plain text stands for `from: that text`."""
+    """Where a field of the dictionary comes from. A plain text stands for `from: that text`.
 
-    source: str | list[str] | None = Field(default=None, alias="from", description="Column, or columns joined by `|`.")
+    A column that holds JSON is followed by a path into it: `code$.coding[0].code`, `identifier$[0].value`.
+    """
+
+    source: str | list[str] | None = Field(
+        default=None, alias="from", description="Column, or columns joined by `|`."
+    )
+    first: list[str] | None = Field(
+        default=None, description="The first of these columns that has a text; a file may lack any of them."
+    )
     value: str | int | float | bool | None = Field(default=None, description="The same value for every record.")
-    template: str | None = Field(default=None, description="Text made of columns and earlier fields, `{Probe}/{attribute}`.")
+    template: str | None = Field(
+        default=None, description="Text made of columns and earlier fields, `{Probe}/{attribute}`."
+    )
+    part: str | None = Field(
+        default=None, description="Regular expression with one group: the part of the text that is meant."
+    )
     codes: str | None = Field(default=None, description="Code map (under `codes`) that translates the text.")
     unit: str | None = Field(default=None, description="Unit printed by the source for this column, in UCUM.")
-    unit_from: str | None = Field(default=None, description="Column that prints the unit; translated by `units`.")
-    unit_by: dict[str, str] | None = Field(
-        default=None, description="`{column: code map}`: the unit follows from another column's text."
+    unit_from: str | None = Field(
+        default=None, description="Column that prints the unit; translated by `units`."
     )
-    operator_from: str | None = Field(default=None, description="Column that prints <, = or >; else it is read off the value.")
+    unit_by: dict[str, str] | None = Field(
+        default=None,
+        description="`{column or other field of the row: code map}`: the unit follows from its text.",
+    )
+    operator_from: str | None = Field(
+        default=None, description="Column that prints <, = or >; else it is read off the value."
+    )
     words: str | None = Field(default=None, description="Code map of a qualitative result's words.")
-    time: Time | None = Field(default=None, description="How this column prints times, where it differs from the site.")
+    time: Time | None = Field(
+        default=None, description="How this column prints times, where it differs from the site."
+    )
     decade: bool = Field(default=False, description="Keep only the decade of this date (birth dates).")
-    patient: bool = Field(default=False, description="A record number to be replaced by the site's random patient key.")
+    patient: bool = Field(
+        default=False, description="A record number to be replaced by the site's random patient key."
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Column:
+        given = [n for n in ("source", "first", "value", "template") if getattr(self, n) is not None]
+        if len(given) != 1:
+            raise ValueError("say where it comes from by exactly one of `from`, `first`, `value`, `template`")
+        if self.part is not None and _groups(self.part) != 1:
+            raise ValueError(f"`part` {self.part!r} must be a regular expression with exactly one group")
+        if sum(u is not None for u in (self.unit, self.unit_from, self.unit_by)) > 1:
+            raise ValueError("give the unit once: `unit`, `unit_from` or `unit_by`")
+        if self.unit_by is not None and len(self.unit_by) != 1:
+            raise ValueError("`unit_by` names exactly one column or field and its code map")
+        if self.patient and not isinstance(self.source, str):
+            raise ValueError("a record number comes `from` one column")
+        return self
+
+
+def _groups(pattern: str) -> int | None:
+    try:
+        return re.compile(pattern).groups
+    except re.error:
+        return None
 
 
 def _column(value: Any) -> Any:
@@ -127,18 +173,46 @@ class Feed(_Part):
     modified: str | None = Field(default=None, description="High-water column of a relational table.")
     overlap: str = Field(default="2 days", description="How far below the high water an extract reads again.")
     format: FormatChoice = FormatChoice(name="jsonl")
-    record: str | list[str] = Field(description="Column or columns that identify a record.")
-    version: str | None = Field(default=None, description="Column whose time says which version of a record is newer.")
-    day: str | None = Field(
-        default=None, description="Regular expression with one group: the day in the file's name, for a feed with a file a day."
+    only: dict[str, str] = Field(
+        default_factory=dict,
+        description="Of files that hold several kinds of records: those whose column has this text are this feed's.",
     )
-    late_after: str | None = Field(default=None, description="How long after its day a file may come, e.g. `36 hours`.")
-    identifying: list[str] = Field(default_factory=list, description="Columns with direct identifiers; never leave the vault.")
-    free_text: list[str] = Field(default_factory=list, description="Columns with free text; never leave the vault, searched for identifiers.")
-    ignore: list[str] = Field(default_factory=list, description="Further columns that are known and not used.")
+    record: str | list[str] = Field(description="Column or columns that identify a record.")
+    version: str | None = Field(
+        default=None, description="Column whose time says which version of a record is newer."
+    )
+    day: str | None = Field(
+        default=None,
+        description="Regular expression with one group: the day in the file's name, where there is a file a day.",
+    )
+    late_after: str | None = Field(
+        default=None, description="How long after its day a file may come, e.g. `36 hours`."
+    )
+    identifying: list[str] = Field(
+        default_factory=list, description="Columns with direct identifiers; never leave the vault."
+    )
+    free_text: list[str] = Field(
+        default_factory=list,
+        description="Columns with free text; never leave the vault, searched for identifiers.",
+    )
+    ignore: list[str] = Field(
+        default_factory=list, description="Further columns that are known and not used."
+    )
+    optional: list[str] = Field(
+        default_factory=list, description="Columns that a file may lack without being set aside."
+    )
     time: Time | None = None
     decimal: Literal[".", ","] | None = None
-    maps: list[Mapping] = Field(alias="tables")
+    maps: list[Mapping] = Field(alias="tables", min_length=1)
+
+    @model_validator(mode="after")
+    def _readable(self) -> Feed:
+        if self.day is not None and _groups(self.day) != 1:
+            raise ValueError(f"`day` {self.day!r} must be a regular expression with exactly one group")
+        for name, text in (("overlap", self.overlap), ("late_after", self.late_after)):
+            if text is not None and not SPAN.fullmatch(text):
+                raise ValueError(f"`{name}` {text!r} must be like `36 hours` or `2 days`")
+        return self
 
 
 class Patients(_Part):
@@ -160,11 +234,14 @@ class Contract(_Part):
     deadline: str = Field(default="0 7 * * *", description="Cron, in the site's time zone: when last night's data must be in.")
     decimal: Literal[".", ","] = "."
     time: Time
+    dates: str = Field(default="iso", description="How dates without a clock are printed: `iso` or a strptime pattern.")
     patients: Patients | None = None
     systems: dict[Identifier, System]
     units: dict[str, str] = Field(default_factory=dict, description="Unit as printed → UCUM.")
     codes: dict[Identifier, dict[str, str | bool | int]] = Field(default_factory=dict)
-    retired: dict[Identifier, list[str]] = Field(default_factory=dict, description="Codes of a map that the site retired.")
+    retired: dict[Identifier, list[str]] = Field(
+        default_factory=dict, description="Codes of a map that the site retired."
+    )
     feeds: dict[Identifier, Feed]
 
     @model_validator(mode="after")
@@ -195,13 +272,22 @@ def problems_of(c: Contract) -> list[tuple[tuple[str, ...], str]]:
     except ValueError as error:
         found.append((("time_zone",), str(error)))
     for printed, ucum in c.units.items():
-        try:
-            conversion(ucum, ucum)
-        except Inconvertible:
-            found.append((("units", printed), f"{ucum!r} is not a UCUM unit; write e.g. `[EU]/mL`, `mg/dL`, `%`"))
+        if problem := _unit_problem(ucum):
+            found.append((("units", printed), problem))
+    for name in c.retired:
+        if name not in c.codes:
+            found.append((("retired", name), f"no code map {name!r} under `codes`"))
     for name, feed in c.feeds.items():
         found += [(("feeds", name, *path), text) for path, text in _feed_problems(c, feed)]
     return found
+
+
+def _unit_problem(ucum: str) -> str | None:
+    try:
+        conversion(ucum, ucum)
+    except InconvertibleError:
+        return f"{ucum!r} is not a UCUM unit; write e.g. `[EU]/mL`, `mg/dL`, `%`"
+    return None
 
 
 def _feed_problems(c: Contract, feed: Feed) -> list[tuple[tuple[str, ...], str]]:
@@ -229,9 +315,12 @@ def _mapping_problems(c: Contract, m: Mapping) -> list[tuple[tuple[str, ...], st
         given |= set(RESULT_FIELDS)
     if m.each:
         given |= {"attribute", "method_id"}
-    for key in table.key:
-        if key not in given:
-            found.append((("columns",), f"key field {key} has no source"))
+    for name in table.required:
+        if name not in given:
+            found.append((("columns",), f"field {name}, without which a row says nothing, has no source"))
+    for name, needed in (("result", "attribute"), ("low", "attribute"), ("reading", "quantity_name")):
+        if name in m.columns and needed not in given:
+            found.append((("columns", name), f"needs {needed}, which gives its unit"))
     for name, column in m.columns.items():
         if name != "result" and name not in table.fields:
             found.append((("columns", name), f"{m.table} has no field {name}; fields: {', '.join(table.fields)}"))
@@ -240,6 +329,8 @@ def _mapping_problems(c: Contract, m: Mapping) -> list[tuple[tuple[str, ...], st
     for i, each in enumerate(m.each):
         if each.attribute not in d.attributes:
             found.append((("each", str(i)), f"{each.attribute!r} is not an attribute of the dictionary"))
+        elif problem := _conversion_problem(each.unit, d.attributes[each.attribute]):
+            found.append((("each", str(i)), problem))
     return found
 
 
@@ -247,10 +338,13 @@ def _column_problems(c: Contract, name: str, column: Column) -> list[str]:
     d = dictionary()
     found: list[str] = []
     f = d.fields.get(name)
-    maps = [column.codes, column.words, *(column.unit_by or {}).values()]
-    for used in filter(None, maps):
+    units = next(iter((column.unit_by or {}).values()), None)
+    for used in filter(None, (column.codes, column.words, units)):
         if used not in c.codes:
             found.append(f"no code map {used!r} under `codes`")
+    for text, ucum in c.codes.get(units or "", {}).items():
+        if problem := _unit_problem(str(ucum)):
+            found.append(f"code map {units}: {text!r}: {problem}")
     if f is not None and f.vocabulary and column.codes in c.codes:
         words = d.vocabularies[f.vocabulary]
         found += [
@@ -258,18 +352,29 @@ def _column_problems(c: Contract, name: str, column: Column) -> list[str]:
             for code, word in c.codes[column.codes].items()
             if str(word) not in words
         ]
-    if f is not None and column.unit is not None and f.unit is not None:
-        try:
-            conversion(column.unit, f.unit, f.molar_mass)
-        except Inconvertible as error:
-            found.append(str(error))
-    if f is not None and f.type == "float" and f.unit and not (column.unit or column.unit_from or column.unit_by or column.value is not None):
-        found.append(f"declare the unit the source prints (`unit: {f.unit}` or another)")
+    if f is not None and column.unit is not None and (problem := _conversion_problem(column.unit, f)):
+        found.append(problem)
+    stated = column.unit or column.unit_from or column.unit_by
+    if f is not None and f.type == "float" and not stated and column.value is None:
+        if f.unit:
+            found.append(f"declare the unit the source prints (`unit: {f.unit}` or another)")
+        elif name in NAMED:
+            found.append("declare the unit the source prints: `unit`, `unit_from` or `unit_by`")
     if column.patient and c.patients is None:
         found.append("a record number needs `patients: {key_file: …}`")
     if f is not None and f.privacy == "identifying":
         found.append("this field would carry a direct identifier; leave it out")
     return found
+
+
+def _conversion_problem(unit: str, f: DictionaryField) -> str | None:
+    if f.unit is None:
+        return _unit_problem(unit)
+    try:
+        conversion(unit, f.unit, f.molar_mass)
+    except InconvertibleError as error:
+        return str(error)
+    return None
 
 
 class ContractError(ValueError):
@@ -294,7 +399,7 @@ def load_contract(path: Path) -> Contract:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
         raise ContractError(path, [f"{path}:{line}: not YAML: {getattr(error, 'problem', error)}"]) from error
-    if not isinstance(document, dict) or document.get("type") != TYPE or "attributes" not in document:
+    if tree is None or not isinstance(document, dict) or document.get("type") != TYPE or "attributes" not in document:
         raise ContractError(path, [f"{path}:1: a contract starts with `type: {TYPE}` and has `attributes`"])
     try:
         return Contract.model_validate(document["attributes"])

@@ -1,7 +1,7 @@
 """Unit conversion between UCUM units, exact and never guessed.
 
-UCUM is read by `ucumvert` on `pint`. Annotations such as `{cells}` and arbitrary units such as `[EU]` carry meaning that
-pint drops, so they must be equal on both sides: `[EU]/mL` does not become `[IU]/mL`, and never `/kg`.
+UCUM is read by `ucumvert` on `pint`. Annotations such as `{cells}` and arbitrary units such as `[EU]` carry
+meaning that pint drops, so they must be equal on both sides: `[EU]/mL` does not become `[IU]/mL`, nor `/kg`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ANNOTATION = re.compile(r"\{[^}]*\}|\[(?:EU|IU|pH)\]")
 SPAN = 1e6
 
 
-class Inconvertible(ValueError):
+class InconvertibleError(ValueError):
     """The two units do not measure the same, or one is not UCUM; the sentence says which."""
 
 
@@ -34,7 +34,7 @@ class Conversion:
 
 @cache
 def _registry() -> Any:
-    from ucumvert import PintUcumRegistry
+    from ucumvert import PintUcumRegistry  # noqa: PLC0415  # costly: parses a grammar
 
     return PintUcumRegistry()
 
@@ -43,24 +43,24 @@ def _registry() -> Any:
 def conversion(source: str, target: str, molar_mass: float | None = None) -> Conversion:
     """Conversion from one UCUM unit to another; `molar_mass` in g/mol allows mass to amount of substance.
 
-    Raises Inconvertible.
+    Raises InconvertibleError.
     """
     if ANNOTATION.findall(source) != ANNOTATION.findall(target):
-        raise Inconvertible(f"{source!r} cannot become {target!r}: they do not count the same thing")
+        raise InconvertibleError(f"{source!r} cannot become {target!r}: they do not count the same thing")
     if source == target and ANNOTATION.sub("", source).strip("./") == "":
         return Conversion(1.0, 0.0)
     ureg = _registry()
     try:
         have, want = _unit(ureg, source), _unit(ureg, target)
     except Exception as error:
-        raise Inconvertible(f"{source!r} or {target!r} is not a UCUM unit") from error
+        raise InconvertibleError(f"{source!r} or {target!r} is not a UCUM unit") from error
     if source == target:
         return Conversion(1.0, 0.0)
     try:
         zero, far = _moved(ureg, have, want, 0.0, molar_mass), _moved(ureg, have, want, SPAN, molar_mass)
     except Exception as error:
         need = " without a molar mass in the dictionary" if molar_mass is None else ""
-        raise Inconvertible(f"{source!r} cannot be converted to {target!r}{need}") from error
+        raise InconvertibleError(f"{source!r} cannot be converted to {target!r}{need}") from error
     return Conversion((far - zero) / SPAN, zero)
 
 

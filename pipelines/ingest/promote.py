@@ -14,7 +14,7 @@ import duckdb
 import polars as pl
 
 from pipelines.harmonise.contract import Contract, Feed
-from pipelines.harmonise.mapping import Compiler, columns_used, ident, text_of
+from pipelines.harmonise.mapping import Compiler, columns_used, ident, text_of, version_sql
 from pipelines.ingest.accounting import account
 from pipelines.ingest.evidence import file_frame, refused_frame, remark_frame
 from pipelines.ingest.outcome import Outcome
@@ -92,7 +92,7 @@ def _identify(con: duckdb.DuckDBPyConnection, contract: Contract, feed_name: str
     payload = sorted((set(columns_used(feed)) & columns) - (set(feed.identifying) - pseudonymised))
     packed = ", ".join(f"{ident(c)} := s.{ident(c)}" for c in payload)
     subject = "concat_ws('|', " + ", ".join(f"coalesce({text_of(c)}, '')" for c in record) + ")"
-    version = _version(contract, feed)
+    version = version_sql(contract, feed)
     con.execute(
         f"CREATE OR REPLACE TABLE arrived AS SELECT *, md5({quoted(contract.site_id + '|' + feed_name + '|')} || payload) AS record_id "
         f"FROM (SELECT s.*, {subject} AS subject, {version} AS source_version, CAST(to_json(struct_pack({packed})) AS VARCHAR) AS payload FROM staged AS s)"
@@ -112,18 +112,6 @@ def _identify(con: duckdb.DuckDBPyConnection, contract: Contract, feed_name: str
         "WHERE k.record_id IS NULL OR (f.record_id <> a.record_id AND a.source_version IS NOT DISTINCT FROM f.source_version AND a.sent_at > f.sent_at) "
         "QUALIFY row_number() OVER (PARTITION BY a.record_id ORDER BY a.sent_at DESC, a.source_file, a.source_row) = 1"
     )
-
-
-def _version(contract: Contract, feed: Feed) -> str:
-    if feed.version is None:
-        return "CAST(NULL AS TIMESTAMPTZ)"
-    time = feed.time or contract.time
-    local = Compiler._local(text_of(feed.version), time)
-    if time.format == "epoch_ms":
-        return f"timezone('UTC', {local})"
-    if time.format == "iso":
-        return f"coalesce(TRY_CAST({text_of(feed.version)} AS TIMESTAMPTZ), timezone({quoted(time.zone or 'UTC')}, {local}))"
-    return f"timezone({quoted(time.zone or 'UTC')}, {local})"
 
 
 def _map(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed) -> list[str]:
@@ -253,7 +241,7 @@ def _evidence(
         # A row of a re-sent file that differs though the source's own stamp did not move: changed without notice.
         "SELECT '' AS table_name, 'changed_without_notice' AS reason_code, 'error' AS severity, t.subject, 'content changed while the version stamp did not' AS detail, t.source_file, t.source_row, t.record_id "
         "FROM to_map t JOIN known k ON k.subject = t.subject AND k.record_id <> t.record_id AND k.source_version = t.source_version WHERE t.source_version IS NOT NULL AND t.sent_at >= k.sent_at "
-        "UNION ALL BY NAME SELECT '', 'changed_without_notice', 'error', a.subject, 'content changed while the version stamp did not', max_by(a.source_file, a.sent_at), max_by(a.source_row, a.sent_at), max_by(a.record_id, a.sent_at) "
+        "UNION ALL BY NAME SELECT '' AS table_name, 'changed_without_notice' AS reason_code, 'error' AS severity, a.subject, 'content changed while the version stamp did not' AS detail, max_by(a.source_file, a.sent_at) AS source_file, max_by(a.source_row, a.sent_at) AS source_row, max_by(a.record_id, a.sent_at) AS record_id "
         "FROM to_map a WHERE a.source_version IS NOT NULL AND a.subject NOT IN (SELECT subject FROM known) GROUP BY a.subject, a.source_version HAVING count(DISTINCT a.record_id) > 1)"
     )
     # A finding is raised once: what the lake already holds is not raised again.

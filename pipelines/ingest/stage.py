@@ -17,7 +17,7 @@ from pipelines.formats.protocol import Flag, Options, Refused, UnreadableFile
 from pipelines.formats.registry import format_named
 from pipelines.harmonise.contract import Contract, Feed
 from pipelines.harmonise.identifiers import patient_keys
-from pipelines.harmonise.mapping import columns_used
+from pipelines.harmonise.mapping import column_of, columns_used, optional_columns, split_path
 from warehouse.settings import Settings
 from warehouse.vault import Arrival
 
@@ -67,7 +67,8 @@ def stage(
     """Read the files and create `staged`: file, sha256, row, sent_at, patient keys and usable columns, all text."""
     used = columns_used(feed)
     wanted = set(used) | set(feed.identifying) | set(feed.free_text)
-    known = wanted | set(feed.ignore)
+    known = {column_of(name) for name in wanted} | set(feed.ignore)
+    needed = {column_of(name) for name in set(used) - optional_columns(feed)}
     files: list[FileRead] = []
     frames: list[pl.DataFrame] = []
     for arrival in arrivals:
@@ -77,13 +78,17 @@ def stage(
         except UnreadableFile as error:
             read.refusal = f"{error.problem} {error.mend}".replace(arrival.path.name, arrival.name)
             continue
-        read.received, read.refused, read.flags = reading.received, reading.refused, reading.flags
         columns = set(reading.records.columns) - {"source_row"}
-        read.missing = sorted(set(used) - columns) if reading.records.height else []
+        records = _only(feed, reading.records)
+        read.received = reading.received - (reading.records.height - records.height)
+        rows = set(records["source_row"])
+        read.flags = tuple(g for g in reading.flags if g.source_row in rows)
+        read.refused = tuple(r for r in reading.refused if r.field is None or r.source_row in rows)
+        read.missing = sorted(needed - columns) if records.height else []
         read.unknown = sorted(columns - known) if feed.format.name in SELF_NAMED else []
-        texts = [pl.col(c).cast(pl.String) for c in reading.records.columns if c in wanted]
+        texts = [_text(name) for name in sorted(wanted) if column_of(name) in columns]
         frames.append(
-            reading.records.select(
+            records.select(
                 pl.lit(arrival.name).alias("source_file"),
                 pl.lit(arrival.sha256).alias("source_file_sha256"),
                 "source_row",
@@ -106,6 +111,22 @@ def stage(
     con.execute("CREATE OR REPLACE TABLE staged AS SELECT * FROM staged_frame")
     con.unregister("staged_frame")
     return Staged(files, frame.height, identified)
+
+
+def _only(feed: Feed, records: pl.DataFrame) -> pl.DataFrame:
+    """Of a file that holds several kinds of records, those that are this feed's."""
+    for name, wanted in feed.only.items():
+        if name not in records.columns:
+            return records.clear()
+        records = records.filter(pl.col(name).cast(pl.String) == wanted)
+    return records
+
+
+def _text(name: str) -> pl.Expr:
+    """A source column as text; of a column that holds JSON, what its path points to."""
+    column, path = split_path(name)
+    text = pl.col(column).cast(pl.String)
+    return text.str.json_path_match(path).alias(name) if path else text
 
 
 # Formats whose columns are named by the site; a vendor's format names its own and may give more than is used.

@@ -1,0 +1,102 @@
+"""Printed times into instants: never guessed, so a local time that occurs twice or never is refused.
+
+Belongs here: SQL of moments in a declared format and zone. Does not belong here: which column holds a time.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from zoneinfo import ZoneInfo
+
+from pipelines.harmonise.contract import Time
+from pipelines.harmonise.sql import Expression, Problem
+from warehouse.dictionary.render import quoted
+
+OFFSET = r"(Z|[+-]\d{2}:?\d{2})$"
+# Years whose clock changes are looked up; a time outside them is checked against the zone's rules one by one.
+YEARS = (1950, 2060)
+
+
+def local_sql(text: str, time: Time) -> str:
+    """The moment as printed, without its offset (TIMESTAMP); NULL where the text is no time of that format."""
+    if time.format == "iso":
+        return f"TRY_CAST(regexp_replace({text}, {quoted(OFFSET)}, '') AS TIMESTAMP)"
+    if time.format == "epoch_ms":
+        return f"make_timestamp(TRY_CAST({text} AS BIGINT) * 1000)"
+    return f"try_strptime({text}, {quoted(time.format)})"
+
+
+def instant_sql(text: str, time: Time) -> str:
+    """The instant (TIMESTAMPTZ). Where a local time occurs twice this is one of the two: `moment` refuses it."""
+    local = local_sql(text, time)
+    if time.format == "epoch_ms":
+        return f"timezone('UTC', {local})"
+    if "%z" in time.format:
+        return local
+    unstamped = f"timezone({quoted(time.zone)}, {local})" if time.zone else "CAST(NULL AS TIMESTAMPTZ)"
+    if time.format != "iso":
+        return unstamped
+    return f"CASE WHEN {stamped(text)} THEN TRY_CAST({text} AS TIMESTAMPTZ) ELSE {unstamped} END"
+
+
+def stamped(text: str) -> str:
+    """Whether an ISO time carries its offset."""
+    return f"regexp_matches({text}, {quoted(OFFSET)})"
+
+
+def moment(text: str, time: Time, label: str) -> Expression:
+    """An instant and why it may be refused."""
+    local = local_sql(text, time)
+    instant = instant_sql(text, time)
+    problems = [Problem(f"{text} IS NOT NULL AND {local} IS NULL", "time_format", label, text, time.format)]
+    if time.format == "epoch_ms" or "%z" in time.format:
+        return Expression(instant, problems)
+    if time.zone is None:
+        wanted = "a time with its offset, or `zone` in the contract"
+        naive = f"{local} IS NOT NULL AND NOT {stamped(text)}"
+        return Expression(instant, [*problems, Problem(naive, "zone_missing", label, text, wanted)])
+    bare = f"NOT {stamped(text)} AND " if time.format == "iso" else ""
+    zone = quoted(time.zone)
+    days = clock_changes(time.zone)
+    if not days:
+        return Expression(instant, problems)
+    # The zone's rules are costly to ask: only on days when its clocks change can an hour be missing or double.
+    near = (
+        f"CAST({local} AS DATE) IN ({', '.join(f'DATE {quoted(d.isoformat())}' for d in days)}) "
+        f"OR year({local}) NOT BETWEEN {YEARS[0]} AND {YEARS[1]}"
+    )
+    at = f"timezone({zone}, {local})"
+    never = f"timezone({zone}, {at}) <> {local}"
+    twice = " OR ".join(f"timezone({zone}, {at} {sign} INTERVAL 1 HOUR) = {local}" for sign in "+-")
+    return Expression(
+        instant,
+        [
+            *problems,
+            Problem(
+                f"{bare}CASE WHEN {near} THEN {never} ELSE false END",
+                "nonexistent_local_time", label, text, f"a time that exists in {time.zone}",
+            ),
+            Problem(
+                f"{bare}CASE WHEN {near} THEN {twice} ELSE false END",
+                "ambiguous_local_time", label, text, f"an offset: this hour occurs twice in {time.zone}",
+            ),
+        ],
+    )  # fmt: skip
+
+
+@cache
+def clock_changes(zone: str) -> tuple[date, ...]:
+    """Local days on which the zone's offset changes, with the day before and after; empty where it never does."""
+    info = ZoneInfo(zone)
+    found: set[date] = set()
+    at = datetime(YEARS[0], 1, 1, tzinfo=UTC)
+    end = datetime(YEARS[1] + 1, 1, 2, tzinfo=UTC)
+    before = at.astimezone(info).utcoffset()
+    while at < end:
+        at += timedelta(days=1)
+        offset = at.astimezone(info).utcoffset()
+        if offset != before:
+            found |= {at.date() - timedelta(days=n) for n in (-1, 0, 1, 2)}
+            before = offset
+    return tuple(sorted(found))
