@@ -85,10 +85,11 @@ def _bounded(
 def _start(cp: CrossProducts, criterion: Criterion) -> Floats:
     """The best of a coarse grid: the profiled deviance can have more than one valley."""
     count = len(cp.order)
-    # Several valleys are a matter of few rows; the corners do for many rows or many factors.
-    grid = _GRID if count <= 3 and cp.n <= 500 else (0.0, 1.0)
+    # Several valleys are a matter of few rows; many rows, or many factors, start from the middle.
+    if cp.n > 500 or count > 3:
+        return np.ones(count)
     best, start = np.inf, np.ones(count)
-    for ratios in product(grid, repeat=count):
+    for ratios in product(_GRID, repeat=count):
         lam = np.array(ratios)
         value = deviance(cp, profile(cp, lam), criterion)
         if value < best:
@@ -112,8 +113,8 @@ def search(cp: CrossProducts, criterion: Criterion) -> tuple[Profile, Derivative
             return at, of, value
         step = _bounded(np.log1p(at.lam), free, gradient, hessian, expected)
         promise = float(-gradient @ step)
-        # A step that promises less than the deviance can show is taken whole, and is the last.
-        if promise < 1e-12 * max(1.0, abs(value)):
+        # So close, Newton's error squares: one more whole step is exact to rounding, and is the last.
+        if promise < 1e-8:
             at = profile(cp, np.expm1(np.maximum(np.log1p(at.lam) + step, 0.0)))
             return at, derivatives(cp, at), deviance(cp, at, criterion)
         at, value, moved = _line(cp, at, value, step=step, gradient=gradient, criterion=criterion)
