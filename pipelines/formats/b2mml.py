@@ -98,7 +98,7 @@ class B2mml(XmlRecords):
         return Place(record.row, path, identity, parent.depth + 1 if parent else 0, inherited)
 
     def finish(self, collector: Collector, record: Record, own: dict[str, Any], element: Any) -> None:
-        """A quantity apart from its unit; a time must exist, and one without an offset is said to have none."""
+        """A quantity apart from its unit; a time must exist, and one without an offset is flagged."""
         del element
         if isinstance(quantity := own.get("Quantity"), dict):
             record.values["quantity"] = first_text(quantity.get("QuantityString"))

@@ -51,7 +51,8 @@ _OWN = {
     "AssociationEvent": {"action", "parentID", "childEPCs", "childQuantityList"},
     "TransactionEvent": {"action", "parentID", "epcList", "quantityList"},
     "TransformationEvent": {
-        "transformationID", "inputEPCList", "inputQuantityList", "outputEPCList", "outputQuantityList", "ilmd",
+        "transformationID", "inputEPCList", "inputQuantityList", "outputEPCList", "outputQuantityList",
+        "ilmd",
     },
 }  # fmt: skip
 _EPC_LISTS = ("epcList", "childEPCs", "inputEPCList", "outputEPCList")

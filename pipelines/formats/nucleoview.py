@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from pipelines.formats.collect import Collector, Column, Record, zone_of
 from pipelines.formats.key_value import KeyValueReport
+from pipelines.formats.protocol import UnreadableFile
 
 _COUNTS: dict[str, Column] = {
     "viability (%)": Column("viability_ao_dapi_pct", "number"),
@@ -67,7 +68,11 @@ class NucleoView(KeyValueReport):
         return name in ("Date time", "Time zone offset")
 
     def finish(self, collector: Collector, record: Record, lines: Mapping[str, str]) -> None:
-        """Put time and offset together."""
+        """Put time and offset together; a report ends with its checksum."""
+        if not any(name.startswith("//[") for name in lines):
+            raise UnreadableFile(
+                collector.path, "last line", "no checksum at the end: cut off", "Export the result again."
+            )
         if "date time" not in lines:
             return
         offset = lines.get("time zone offset", "")
@@ -80,7 +85,7 @@ class NcViewReport(KeyValueReport):
     """One result of an NC-202 as text, its time in UTC."""
 
     name = "nc_view_report"
-    required = ("source id", "sample id", "viability (%)", "time (utc)")
+    required = ("source id", "sample id", "viability (%)", "time (utc)", "status")
     expected = _EXPECTED
     separator = re.compile(r":\t|:$")
     counted = re.compile(rb"(?m)^Viability \(%\):")

@@ -18,7 +18,14 @@ class ViCellXr(KeyValueReport):
     """Vi-CELL XR."""
 
     name = "vicell_xr"
-    required = ("sample id", "rundate", "viability (%)", "total viable cells / ml (x 10^6)")
+    # the last is the last line of a report: without it the file is cut off
+    required = (
+        "sample id",
+        "rundate",
+        "viability (%)",
+        "total viable cells / ml (x 10^6)",
+        "imagebasename",
+    )
     expected = ("viable_cell_count", "total_cell_count", "total_cell_density_per_ml")
     separator = re.compile(r" ?:(?: |$)")
     counted = re.compile(rb"(?m)^Sample ID :")
