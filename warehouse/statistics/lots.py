@@ -11,25 +11,17 @@ for two, the same integral over the two independent sample variances.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from math import ceil, inf, sqrt
 
 import numpy as np
 from scipy.special import betaincinv, betaln, chdtri, gammaln, ndtr, stdtrit
 
+from warehouse.statistics.quadrature import unit_nodes
 from warehouse.statistics.refusal import Floats, StatisticsRefusal, one_sided, probability
 from warehouse.statistics.scales import Margin
 
 _TAIL = 1e-13
 _MOST_LOTS = 10_000_000
-
-
-@lru_cache(maxsize=4)
-def _nodes(count: int, panels: int = 1) -> tuple[Floats, Floats]:
-    """Gauss-Legendre nodes and weights on (0, 1), `count` in each of equal panels."""
-    x, w = np.polynomial.legendre.leggauss(count)
-    starts = np.arange(panels)[:, None]
-    return ((starts + (x + 1) / 2) / panels).ravel(), np.tile(w / 2 / panels, panels)
 
 
 def _inside(margin: Margin, true: float, sd: float, per_root: Floats, df: float) -> Floats:
@@ -38,7 +30,7 @@ def _inside(margin: Margin, true: float, sd: float, per_root: Floats, df: float)
     The integrand is smooth up to the root where the half width fills the margin, and 0 beyond it, so
     the integral stops there.
     """
-    x, w = _nodes(64)
+    x, w = unit_nodes(64)
     lowest, highest = sqrt(chdtri(df, 1 - _TAIL)), sqrt(chdtri(df, _TAIL))
     end = np.clip((margin.high - margin.low) / (2 * per_root), lowest, highest)[:, None]
     root = lowest + x * (end - lowest)
@@ -76,8 +68,8 @@ def welch_tost_power(
 ) -> float:
     """Power of Welch's TOST with true SDs and sizes; `n_test` may be infinite (the reference alone is noise).
 
-    Exact up to quadrature (1e-5 at worst, with very many lots): with X, Y the two chi-squares, X + Y and X / (X + Y) are independent,
-    and the Welch df depend on the second alone.
+    Exact up to quadrature (1e-5 at worst, with very many lots): with X, Y the two chi-squares, X + Y and
+    X / (X + Y) are independent, and the Welch df depend on the second alone.
     """
     level = one_sided(alpha)
     a, b = sd_reference**2 / n_reference, sd_test**2 / n_test
@@ -87,7 +79,7 @@ def welch_tost_power(
         return t_tost_power(margin, sqrt(b), n_test - 1, true=true, alpha=level)
     first, second = n_reference - 1, n_test - 1
     # Panels, because with many lots the integrand turns to 0 sharply at one share.
-    x, w = _nodes(16, panels=12)
+    x, w = unit_nodes(16, panels=12)
     p, q = first / 2, second / 2
     # share = sin(angle)^2 keeps the density bounded at one degree of freedom.
     low = np.arcsin(sqrt(betaincinv(p, q, _TAIL)))

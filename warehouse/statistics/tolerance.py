@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import exp, sqrt
+from math import exp, pi, sqrt
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -22,6 +22,7 @@ from scipy.optimize import brentq
 from scipy.special import chdtrc, ndtr
 
 from warehouse.statistics.means import Summary, summarise
+from warehouse.statistics.quadrature import unit_nodes
 from warehouse.statistics.refusal import Floats, StatisticsRefusal, probability, vector
 
 if TYPE_CHECKING:
@@ -62,6 +63,11 @@ def _size(n: int, coverage: float, confidence: float) -> None:
         raise StatisticsRefusal(f"A tolerance factor needs at least 2 lots, got {n}.")
 
 
+def _density(z: Floats) -> Floats:
+    """Standard normal density, without the checks that a distribution object repeats at every step."""
+    return np.asarray(np.exp(-z * z / 2) / sqrt(2 * pi))
+
+
 def _half_width(z: Floats, coverage: float) -> Floats:
     """r with Phi(z + r) - Phi(z - r) = coverage, by Newton steps kept inside a bracket."""
     low, high = np.zeros_like(z), np.abs(z) + float(stats.norm.ppf((1 + coverage) / 2)) + 1.0
@@ -70,12 +76,13 @@ def _half_width(z: Floats, coverage: float) -> Floats:
     for _ in range(100):
         error = ndtr(z + r) - ndtr(z - r) - coverage
         low, high = np.where(error < 0, r, low), np.where(error < 0, high, r)
-        slope = stats.norm.pdf(z + r) + stats.norm.pdf(z - r)
+        slope = _density(z + r) + _density(z - r)
         step = r - error / np.maximum(slope, 1e-300)
         new = np.where((step > low) & (step < high), step, (low + high) / 2)
-        if np.max(np.abs(new - r)) < 1e-15 * (1 + np.max(np.abs(r))):
-            break
+        settled = np.max(np.abs(new - r)) < 1e-13 * (1 + np.max(np.abs(r)))
         r = new
+        if settled:  # the step just taken was quadratic: its error is rounding
+            break
     return np.asarray(r)
 
 
@@ -88,10 +95,10 @@ def two_sided_factor(n: int, coverage: float, confidence: float, df: float | Non
     """
     _size(n, coverage, confidence)
     freedom = float(n - 1 if df is None else df)
-    x, w = np.polynomial.legendre.leggauss(200)
     # Beyond 9 standard errors of the mean nothing is left (1e-19); the integrand is even.
-    u = 4.5 * (x + 1)
-    weight = 4.5 * w * 2 * stats.norm.pdf(u)
+    x, w = unit_nodes(200)
+    u = 9.0 * x
+    weight = 9.0 * w * 2 * _density(u)
     r2 = _half_width(u / sqrt(n), coverage) ** 2
 
     def gap(log_k: float) -> float:
@@ -205,15 +212,15 @@ def quality_range_acceptance(
     probability(share, "share")
     if n_reference < 2 or n_test < 1 or k <= 0 or sd_ratio <= 0:
         raise StatisticsRefusal("A quality range needs 2 reference lots, 1 test lot, k and sd_ratio above 0.")
-    x, w = np.polynomial.legendre.leggauss(64)
-    u, df = (x + 1) / 2, n_reference - 1
+    u, w = unit_nodes(64)
+    df = n_reference - 1
     mean = stats.norm.ppf(u) / sqrt(n_reference)
     sd = np.sqrt(stats.chi2.ppf(u, df) / df)
     low = (mean[:, None] - k * sd[None, :] - shift) / sd_ratio
     high = (mean[:, None] + k * sd[None, :] - shift) / sd_ratio
     needed = int(np.ceil(share * n_test - 1e-9))
     passed = stats.binom.sf(needed - 1, n_test, ndtr(high) - ndtr(low))
-    return float((w[:, None] / 2 * w[None, :] / 2 * passed).sum())
+    return float((w[:, None] * w[None, :] * passed).sum())
 
 
 def prediction(
@@ -243,13 +250,13 @@ def prediction(
 
 def _simultaneous(n: int, lots: int, confidence: float, tails: int, highest: float) -> float:
     """Factor for all of the next lots: the mean's error and the sample SD are integrated out."""
-    x, w = np.polynomial.legendre.leggauss(80)
-    z = 9.0 * x
-    weight_z = 9.0 * w * stats.norm.pdf(z)
+    x, w = unit_nodes(80)
+    z = 18.0 * (x - 0.5)
+    weight_z = 18.0 * w * _density(z)
     df = n - 1
     low, high = stats.chi2.ppf([1e-14, 1 - 1e-14], df) ** 0.5
-    root = low + (x + 1) / 2 * (high - low)
-    weight_s = (high - low) / 2 * w * stats.chi.pdf(root, df)
+    root = low + x * (high - low)
+    weight_s = (high - low) * w * stats.chi.pdf(root, df)
     sd = root / sqrt(df)
 
     def gap(k: float) -> float:
