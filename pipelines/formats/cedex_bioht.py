@@ -67,7 +67,7 @@ class CedexBioHt:
             "instrument_serial_number": line[7],
             "instrument_software_version": version,
             "archived_at_local": line[1],
-            "operator": collector.person(line[9]),
+            "instrument_operator": collector.person(line[9]),
         }
         return header, layout
 

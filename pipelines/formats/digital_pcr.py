@@ -22,7 +22,7 @@ class AbsoluteQ(VendorTable):
     name = "absolute_q"
     required = ("run", "plate", "well", "dye", "target", "conc. cp/ul", "positives")
     columns: ClassVar[Mapping[str, Column]] = {
-        "run": Column("run_name"),
+        "run": Column("instrument_run_name"),
         "date": Column("result_at", "time"),
         "instrument": Column("instrument_serial_number"),
         "plate": Column("plate_id"),
@@ -74,7 +74,7 @@ class Qiacuity(VendorTable):
         "partitions (valid)": Column("partitions_valid", "number"),
         "partitions (positive)": Column("partitions_positive", "number"),
         "partitions (negative)": Column("partitions_negative", "number"),
-        "threshold": Column("threshold", "number"),
+        "threshold": Column("partition_threshold", "number"),
     }
 
     def header(self, base: dict[str, Any]) -> dict[str, Any]:

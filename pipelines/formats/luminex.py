@@ -33,8 +33,8 @@ class Intelliflex(VendorTable):
         "plate start": Column("result_at", "time"),
         "well location": Column("well"),
         "sample id": Column("sample_id"),
-        "user": Column("operator", "person"),
-        "operator": Column("operator", "person"),
+        "user": Column("instrument_operator", "person"),
+        "operator": Column("instrument_operator", "person"),
     }
 
 
@@ -68,7 +68,7 @@ class Xponent:
         once = {
             "instrument_serial_number": facts.get("SN"),
             "batch_id_printed": facts.get("Batch"),
-            "operator": facts.get("Operator"),
+            "instrument_operator": facts.get("Operator"),
         }
         add_to_all(collector, {**once, **time.values})
         received = counted(text, _opens, ",")

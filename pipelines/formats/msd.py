@@ -44,7 +44,7 @@ class MsdWorkbench(VendorTable):
         "spot": Column("spot"),
         "dilution": Column("dilution_factor", "number"),
         "detection range": Column("detection_range", "status", fine=_IN_RANGE),
-        "signal": Column("signal", "number"),
+        "signal": Column("spot_signal", "number"),
         "calc. concentration": Column("calculated_concentration", "number"),
     }
 
@@ -152,7 +152,7 @@ class _Grid:
                 self.collector.refused.append(Refused(row, None, None, "missing_field", mend))
                 continue
             self.collector.records.append(record)
-            self.collector.number(record, "signal", printed)
+            self.collector.number(record, "spot_signal", printed)
 
 
 def _plate_facts(collector: Collector, facts: dict[str, str]) -> dict[str, str | None]:

@@ -21,8 +21,8 @@ class NcView(VendorTable):
     columns: ClassVar[Mapping[str, Column]] = {
         "name": Column("result_name"),
         "sample id": Column("sample_id"),
-        "user": Column("user", "person"),
-        "operator": Column("operator", "person"),
+        "user": Column("instrument_user", "person"),
+        "operator": Column("instrument_operator", "person"),
         "signed by": Column("signed_by", "person"),
         "instrument": Column("instrument_serial_number"),
         "status": Column("instrument_status", "status"),

@@ -25,12 +25,12 @@ class NovaFlex2(VendorTable):
     required = ("date & time", "sample id", "sample type", "gluc", "lac")
     columns: ClassVar[Mapping[str, Column]] = {
         "date & time": Column("result_at", "time"),
-        "sample time": Column("sampled_at", "time"),
+        "sample time": Column("taken_at", "time"),
         "sample id": Column("sample_id"),
         "sample type": Column("sample_type"),
         "vessel id": Column("reactor_id"),
         "batch id": Column("batch_id_printed"),
-        "operator": Column("operator", "person"),
+        "operator": Column("instrument_operator", "person"),
         "ph": Column("ph", "number"),
         "po2": Column("po2_mmhg", "number"),
         "pco2": Column("pco2_mmhg", "number"),

@@ -20,7 +20,7 @@ _COUNTS: dict[str, Column] = {
     "live (cells/ml)": Column("viable_cell_density_per_ml", "number"),
     "dead (cells/ml)": Column("dead_cell_density_per_ml", "number"),
     "total (cells/ml)": Column("total_cell_density_per_ml", "number"),
-    "operator": Column("operator", "person"),
+    "operator": Column("instrument_operator", "person"),
 }
 _EXPECTED = (
     "result_at",
@@ -51,8 +51,8 @@ class NucleoView(KeyValueReport):
         "instrument type": Column("instrument_model"),
         "instrument s/n": Column("instrument_serial_number"),
         "application sw version": Column("instrument_software_version"),
-        "login id": Column("user", "person"),
-        "pc": Column("computer", "person"),
+        "login id": Column("instrument_user", "person"),
+        "pc": Column("instrument_computer", "person"),
     }
 
     def take(
@@ -100,7 +100,7 @@ class NcViewReport(KeyValueReport):
         "status": Column("instrument_status", "status"),
         "instrument": Column("instrument_serial_number"),
         "software version": Column("instrument_software_version"),
-        "user": Column("user", "person"),
+        "user": Column("instrument_user", "person"),
         "signed by": Column("signed_by", "person"),
     }
 

@@ -33,6 +33,6 @@ class ViCellBlu(VendorTable):
         "dilution": Column("dilution_factor", "number"),
         "analysis date/time": Column("result_at", "time"),
         "reanalysis date/time": Column("reanalysed_at", "time"),
-        "analysis by": Column("operator", "person"),
-        "reanalysis by": Column("reanalysis_operator", "person"),
+        "analysis by": Column("instrument_operator", "person"),
+        "reanalysis by": Column("instrument_reanalysis_operator", "person"),
     }

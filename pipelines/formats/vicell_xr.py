@@ -33,7 +33,7 @@ class ViCellXr(KeyValueReport):
         "sample id": Column("sample_id"),
         "rundate": Column("result_at", "time"),
         "unit s/n": Column("instrument_serial_number"),
-        "user": Column("operator", "person"),
+        "user": Column("instrument_operator", "person"),
         "analysis version": Column("analysis_version"),
         "images": Column("image_count", "number"),
         "total cells": Column("total_cell_count", "number"),

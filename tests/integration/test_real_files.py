@@ -142,7 +142,7 @@ def cedex_hires(r: Reading) -> dict[str, Any]:
         "samples": r.records["sample_id"].to_list(),
         "viability": [round(v, 4) for v in numbers(r.records["viability_trypan_blue_pct"])],
         "viable_per_mL": numbers(r.records["viable_cell_density_per_ml"]),
-        "draw_time_first": r.records["sampled_at_as_printed"][0],
+        "draw_time_first": r.records["taken_at_as_printed"][0],
     }
 
 
@@ -252,7 +252,7 @@ def msd_workbench(r: Reading) -> dict[str, Any]:
         "rows": r.records.height,
         "samples": sorted(set(r.records["sample_id"])),
         "assays": sorted(set(r.records["analyte"])),
-        "signal_sum": sum(numbers(r.records["signal"])),
+        "signal_sum": sum(numbers(r.records["spot_signal"])),
         "nan_calc_conc": [text for _, text in flags(r, "calculated_concentration")].count("NaN"),
         "detection_flags": dict(Counter(ranges)),
     }
@@ -266,7 +266,7 @@ def methodical_mind(r: Reading) -> dict[str, Any]:
     return {
         "plates": len(r.header["plates"]),
         "signal_values": r.records.height,
-        "signal_sum": sum(numbers(r.records["signal"])),
+        "signal_sum": sum(numbers(r.records["spot_signal"])),
         "header": header,
     }
 
