@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 
 from warehouse.statistics.chart_constants import c4, d2, d3
 from warehouse.statistics.chart_rules import PointSignal, Rule, rule_set, signals_of
-from warehouse.statistics.checked import FloatArray, IntArray, labels_of, positive, same_length
+from warehouse.statistics.checked import FloatArray, IntArray, Labels, labels_of, positive, same_length
 from warehouse.statistics.refusal import StatisticsRefusal, vector
 
 RULE_1: tuple[Rule, ...] = rule_set("nelson", (1,))
@@ -140,7 +140,7 @@ def moving_range_chart(values: ArrayLike, baseline: Baseline | None = None, k: f
     return _spread_chart("MR", moving, base, np.full(moving.size, 2), centre_of=d2, error_of=d3, k=k)
 
 
-def subgroups_of(values: ArrayLike, labels: Sequence[object]) -> Subgroups:
+def subgroups_of(values: ArrayLike, labels: Labels) -> Subgroups:
     """Split values by label into rational subgroups (each of at least 2 values)."""
     y = vector(values, "values")
     same_length(values=y, labels=labels)
@@ -248,7 +248,7 @@ class Phase:
 
 def individuals_by_phase(
     values: ArrayLike,
-    phases: Sequence[object],
+    phases: Labels,
     in_baseline: Sequence[bool] | None = None,
     *,
     minimum: int = 8,

@@ -7,6 +7,7 @@ array, or a StatisticsRefusal that says which cell is wrong. Does not belong her
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +17,7 @@ from warehouse.statistics.refusal import StatisticsRefusal, vector
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+Labels = Sequence[object] | NDArray[Any]
 
 
 def finite_matrix(
@@ -37,7 +39,7 @@ def finite_matrix(
     return array
 
 
-def same_length(**arrays: Sequence[object] | FloatArray | BoolArray | IntArray) -> None:
+def same_length(**arrays: Labels) -> None:
     """Refuse when the named sequences differ in length."""
     sizes = {name: len(array) for name, array in arrays.items()}
     if len(set(sizes.values())) > 1:
@@ -63,7 +65,7 @@ def positive(value: float, name: str) -> float:
     return float(value)
 
 
-def labels_of(values: Sequence[object], name: str, minimum_groups: int = 1) -> tuple[list[str], IntArray]:
+def labels_of(values: Labels, name: str, minimum_groups: int = 1) -> tuple[list[str], IntArray]:
     """Distinct labels in order of first appearance and the code of each row."""
     order: dict[str, int] = {}
     codes = np.array([order.setdefault(str(value), len(order)) for value in values], dtype=np.int64)

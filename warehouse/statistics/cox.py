@@ -20,6 +20,7 @@ from warehouse.statistics.checked import (
     BoolArray,
     FloatArray,
     IntArray,
+    Labels,
     finite_matrix,
     labels_of,
     same_length,
@@ -29,6 +30,7 @@ from warehouse.statistics.survival import Followed
 
 Ties = Literal["efron", "breslow"]
 _STEPS = 50
+_NO_LIMIT = 1e3  # a standard error this large, in spreads of the covariate, means that the data set no limit
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,11 @@ def _concordance(data: Followed, linear: FloatArray, layers: IntArray) -> float:
     return right / total
 
 
+def _separated(names: Sequence[str], beta: FloatArray) -> str:
+    worst = names[int(np.abs(beta).argmax())]
+    return f"{worst} separates the subjects completely, so its hazard ratio has no finite value."
+
+
 def _terms(
     names: Sequence[str], beta: FloatArray, errors: FloatArray, confidence: float
 ) -> tuple[CoxTerm, ...]:
@@ -157,7 +164,7 @@ def cox(
     names: Sequence[str],
     *,
     ties: Ties = "efron",
-    strata: Sequence[object] | None = None,
+    strata: Labels | None = None,
     confidence: float = 0.95,
 ) -> CoxFit:
     """Fit by Newton's method. covariates: (subjects, p) numbers; any end counts as the event.
@@ -201,15 +208,13 @@ def cox(
         improved = trial[0] - value
         value, gradient, information = trial
         if np.abs(beta).max() > 25.0 or np.linalg.cond(information) > 1e14:
-            worst = names[int(np.abs(beta).argmax())]
-            raise StatisticsRefusal(
-                f"{worst} separates the subjects completely, so its hazard ratio has no finite value."
-            )
+            raise StatisticsRefusal(_separated(names, beta))
         if abs(improved) < 1e-12 * (abs(value) + 1.0) and np.abs(step).max() < 1e-9:
             break
     else:
-        worst = names[int(np.abs(beta).argmax())]
-        raise StatisticsRefusal(f"The fit does not settle; {worst} may separate the subjects completely.")
+        raise StatisticsRefusal(_separated(names, beta))
+    if np.diag(np.linalg.inv(information)).max() > _NO_LIMIT**2:
+        raise StatisticsRefusal(_separated(names, beta))
     covariance = np.linalg.inv(information) / np.outer(spreads, spreads)
     terms = _terms(names, beta / spreads, np.sqrt(np.diag(covariance)), confidence)
     ratio = 2.0 * (value - null)

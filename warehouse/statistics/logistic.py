@@ -23,7 +23,8 @@ from warehouse.statistics.refusal import StatisticsRefusal, probability, vector
 
 Arithmetic = Literal["exact", "as R"]
 INTERCEPT = "(Intercept)"
-_STEPS = 200
+_STEPS = 500
+_SINGULAR = 1e13
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,10 @@ class LogisticFit:
 
 @dataclass(frozen=True, eq=False)
 class _Problem:
-    """y (n,) of 0 and 1, x (n, p) with the intercept first, and whether Jeffreys' prior is added."""
+    """y (n,) of 0 and 1, an orthogonal basis x (n, p) of the design, and whether Jeffreys' prior is added.
+
+    In an orthogonal basis neither the unit nor the origin of a covariate can spoil a step.
+    """
 
     y: FloatArray
     x: FloatArray
@@ -87,16 +91,22 @@ class _Problem:
             value += 0.5 * float(log_determinant) if sign > 0 else -math.inf
         return value
 
-    def gradient(self, beta: FloatArray) -> FloatArray:
+    def slope(self, beta: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Gradient and the curvature to step by.
+
+        Firth's gradient is that of data in which each subject counts 1 + leverage times, half of the extra
+        as an event (Heinze & Schemper 2002); the curvature is of those data too, else the steps overshoot
+        where subjects are few.
+        """
         chance = special.expit(self.x @ beta)
+        weight = chance * (1.0 - chance)
         residual = self.y - chance
         if self.firth:
-            weight = chance * (1.0 - chance)
             solved = np.linalg.solve(self.information(beta), self.x.T)
             leverage = weight * np.einsum("np,pn->n", self.x, solved)
             residual = residual + leverage * (0.5 - chance)
-        up: FloatArray = self.x.T @ residual
-        return up
+            weight = weight * (1.0 + leverage)
+        return self.x.T @ residual, (self.x * weight[:, None]).T @ self.x
 
     def best(self, start: FloatArray, free: IntArray) -> tuple[FloatArray, float]:
         """Maximise over the coefficients whose positions are in `free`, by Newton with halving."""
@@ -106,11 +116,13 @@ class _Problem:
             return beta, value
         for _ in range(_STEPS):
             step = np.zeros_like(beta)
-            block = self.information(beta)[np.ix_(free, free)]
-            if np.linalg.cond(block) > 1e14:
-                raise StatisticsRefusal(_NO_MAXIMUM)
-            step[free] = np.linalg.solve(block, self.gradient(beta)[free])
-            step *= min(1.0, 5.0 / max(float(np.abs(step).max()), 1e-300))
+            if np.linalg.cond(self.information(beta)[np.ix_(free, free)]) > _SINGULAR:
+                break
+            gradient, curvature = self.slope(beta)
+            step[free] = np.linalg.solve(curvature[np.ix_(free, free)], gradient[free])
+            moved = float(np.abs(self.x @ step).max())
+            if moved > 5.0:  # further than this the chances leave the range the quadratic is good for
+                step *= 5.0 / moved
             factor = 1.0
             least = value - 1e-12 * (1.0 + abs(value))
             while self.log_likelihood(beta + factor * step, self.firth) < least:
@@ -119,10 +131,8 @@ class _Problem:
                     return beta, value
             beta = beta + factor * step
             value = self.log_likelihood(beta, self.firth)
-            if float(np.abs(step).max()) < 1e-10:
+            if moved < 1e-9:
                 return beta, value
-            if float(np.abs(beta).max()) > 30.0:
-                break
         raise StatisticsRefusal(_NO_MAXIMUM)
 
 
@@ -239,10 +249,8 @@ def _spline(x: FloatArray, y: FloatArray) -> interpolate.CubicSpline:
 
 def _prepared(
     outcome: ArrayLike, covariates: ArrayLike, names: Sequence[str]
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Outcome, design with intercept on the scale of each covariate's spread, and those spreads (intercept
-    1).
-    """
+) -> tuple[FloatArray, FloatArray]:
+    """Outcome and design with intercept, checked."""
     y = vector(outcome, "outcome", at_least=3)
     x = finite_matrix(covariates, "covariates", 3, 1)
     same_length(outcome=y, covariates=x)
@@ -259,14 +267,48 @@ def _prepared(
     flat = np.ptp(x, axis=0) == 0.0
     if flat.any():
         raise StatisticsRefusal(f"{names[int(flat.argmax())]} is the same for every subject.")
-    spreads = np.concatenate(([1.0], x.std(axis=0)))
-    design = np.column_stack([np.ones(y.size), x]) / spreads
-    if (
-        np.linalg.matrix_rank(np.column_stack([design[:, :1], design[:, 1:] - design[:, 1:].mean(axis=0)]))
-        < (design.shape[1])
-    ):
+    standard = (x - x.mean(axis=0)) / x.std(axis=0)
+    if np.linalg.matrix_rank(standard, tol=1e-8 * y.size) < x.shape[1]:
         raise StatisticsRefusal("One covariate is a combination of the others; leave one of them out.")
-    return y, design, spreads
+    return y, np.column_stack([np.ones(y.size), x])
+
+
+def _basis(y: FloatArray, design: FloatArray, last: int, firth: bool) -> tuple[_Problem, float]:
+    """The problem in an orthogonal basis whose last coefficient is that of column `last` times the returned
+    unit.
+    """
+    order = [*(j for j in range(design.shape[1]) if j != last), last]
+    q, r = np.linalg.qr(design[:, order])
+    root = math.sqrt(y.size)
+    turned = q * np.where(np.diag(r) < 0.0, -root, root)
+    return _Problem(y, turned, firth), abs(float(r[-1, -1])) / root
+
+
+def _term(
+    name: str, problem: _Problem, unit: float, confidence: float, arithmetic: Arithmetic
+) -> LogisticTerm:
+    """Everything about the last coefficient of a problem, in the unit of its covariate."""
+    p = problem.x.shape[1]
+    beta, top = problem.best(np.zeros(p), np.arange(p))
+    at = _before_last_step(problem) if arithmetic == "as R" and not problem.firth else beta
+    error = math.sqrt(float(np.linalg.inv(problem.information(at))[-1, -1]))
+    profile = _Profile(problem, beta, top, p - 1, error)
+    if arithmetic == "exact":
+        drop = 0.5 * float(stats.chi2.ppf(confidence, 1))
+        found = [profile.bound(side, drop) for side in (-1, 1)]
+    else:
+        found = profile.interpolated(confidence)
+    lower, upper = (None if bound is None else bound / unit for bound in found)
+    start = beta.copy()
+    start[-1] = 0.0
+    try:
+        without = problem.best(start, np.arange(p - 1))[1]
+    except StatisticsRefusal:
+        without = -math.inf  # the rest separates once this is held at 0: no evidence for 0 at all
+    value = float(beta[-1])
+    ratio_p = float(stats.chi2.sf(max(0.0, 2.0 * (top - without)), 1))
+    wald_p = float(2.0 * stats.norm.sf(abs(value / error)))
+    return LogisticTerm(name, value / unit, error / unit, wald_p, lower, upper, ratio_p)
 
 
 def logistic(
@@ -280,40 +322,23 @@ def logistic(
 ) -> LogisticFit:
     """Fit outcome (n,) of 0/1 on covariates (n, p); the intercept is added and comes first.
 
-    firth=True adds Jeffreys' prior: finite under separation and nearly unbiased with few events. Without
-    it, separation is refused in words. Intervals and tests are by (penalised) profile likelihood.
+    firth=True adds Jeffreys' prior: finite under separation and nearly unbiased with few events. Without it,
+    separation is refused in words. Intervals and tests are by (penalised) profile likelihood.
 
     arithmetic 'as R' is for comparing with R: standard errors as glm leaves them, one step before the
     maximum, and bounds interpolated as its confint does. Estimates are the maximum either way.
     """
     probability(confidence, "confidence")
-    y, design, spreads = _prepared(outcome, covariates, names)
-    problem = _Problem(y, design, firth)
+    y, design = _prepared(outcome, covariates, names)
     p = design.shape[1]
-    everything = np.arange(p)
-    beta, top = problem.best(np.zeros(p), everything)
-    judged_at = _before_last_step(problem) if arithmetic == "as R" and not firth else beta
-    errors = np.sqrt(np.diag(np.linalg.inv(problem.information(judged_at))))
-    drop = 0.5 * float(stats.chi2.ppf(confidence, 1))
     terms = []
     for j, name in enumerate((INTERCEPT, *names)):
-        start = beta.copy()
-        start[j] = 0.0
-        try:
-            without = problem.best(start, np.delete(everything, j))[1]
-        except StatisticsRefusal:
-            without = -math.inf  # the rest separates once this is held at 0: no evidence for 0 at all
-        profile = _Profile(problem, beta, top, j, float(errors[j]))
-        if arithmetic == "exact":
-            found = [profile.bound(side, drop) for side in (-1, 1)]
-        else:
-            found = profile.interpolated(confidence)
-        scaled = [None if bound is None else bound / float(spreads[j]) for bound in found]
-        coefficient, error = float(beta[j] / spreads[j]), float(errors[j] / spreads[j])
-        wald_p = float(2.0 * stats.norm.sf(abs(coefficient / error)))
-        ratio_p = float(stats.chi2.sf(max(0.0, 2.0 * (top - without)), 1))
-        terms.append(LogisticTerm(str(name), coefficient, error, wald_p, scaled[0], scaled[1], ratio_p))
-    _, base_top = problem.best(np.zeros(p), everything[:1])
+        problem, unit = _basis(y, design, j, firth)
+        terms.append(_term(str(name), problem, unit, confidence, arithmetic))
+    # With the intercept first in the basis, the other coefficients at 0 are the other basis weights at 0.
+    whole, _ = _basis(y, design, p - 1, firth)
+    beta, top = whole.best(np.zeros(p), np.arange(p))
+    _, base_top = whole.best(np.zeros(p), np.arange(1))
     ratio = max(0.0, 2.0 * (top - base_top))
     rate = float(y.mean())
     null = -2.0 * y.size * (rate * math.log(rate) + (1.0 - rate) * math.log1p(-rate))
@@ -321,7 +346,7 @@ def logistic(
         terms=tuple(terms),
         n=int(y.size),
         events=int(y.sum()),
-        deviance=-2.0 * problem.log_likelihood(beta, penalised=False),
+        deviance=-2.0 * whole.log_likelihood(beta, penalised=False),
         null_deviance=null,
         likelihood_ratio=ratio,
         degrees=p - 1,

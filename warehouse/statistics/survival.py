@@ -10,7 +10,6 @@ those of R's `survival`: events come before censorings at the same time, entries
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from warehouse.statistics.checked import FloatArray, IntArray, labels_of, same_length
+from warehouse.statistics.checked import FloatArray, IntArray, Labels, labels_of, same_length
 from warehouse.statistics.refusal import StatisticsRefusal, probability, vector
 
 Interval = Literal["log", "log-log", "plain"]
@@ -37,7 +36,7 @@ class Followed:
 
 def followed(
     times: ArrayLike,
-    ends: Sequence[object] | ArrayLike,
+    ends: ArrayLike,
     entries: ArrayLike | None = None,
     censored: object = 0,
 ) -> Followed:
@@ -204,9 +203,7 @@ def _group_sums(
     return alive @ by_event, (alive * events) @ share, covariance
 
 
-def log_rank(
-    data: Followed, groups: Sequence[object], rho: float = 0.0, strata: Sequence[object] | None = None
-) -> GroupTest:
+def log_rank(data: Followed, groups: Labels, rho: float = 0.0, strata: Labels | None = None) -> GroupTest:
     """G-rho test: rho 0 is the log-rank test, rho 1 the Peto-Peto test. With strata, sums over them."""
     names, codes = labels_of(groups, "groups", 2)
     same_length(times=data.times, groups=codes)

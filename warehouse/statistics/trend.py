@@ -190,8 +190,12 @@ def _argmax_after(x: float, xi: float, phi: float) -> float:
     return 1.0 + one + two - three
 
 
-def _quantile(level: float, phi: float) -> float:
-    """Quantile of argmax V with xi = 1 (only the mean changes, so the design is the same either side)."""
+def argmax_quantile(level: float, variance_ratio: float = 1.0) -> float:
+    """Quantile of the argmax of Bai's (1997) two-sided Brownian motion with drift.
+
+    variance_ratio: noise variance after the break over that before. Published for 1: 97.5 % point 11.03.
+    """
+    phi = variance_ratio
     near = 1e-12
     if level < 0.5:
         reach = 1.0
@@ -205,11 +209,10 @@ def _quantile(level: float, phi: float) -> float:
 
 
 def structural_break(values: ArrayLike, confidence: float = 0.95, trim: float = 0.15) -> Break:
-    """The break of the mean with the least squared error, each side holding `trim` of the values, and Bai's
-    interval.
+    """The break of the mean with the least squared error, and Bai's interval.
 
-    Variances may differ either side. It locates a break supposed to exist; whether there is one is for
-    pettitt or snht.
+    Each side holds at least the share `trim` of the values. Variances may differ either side. It locates a
+    break supposed to exist; whether there is one is for pettitt or snht.
     """
     probability(confidence, "confidence")
     y = _varying(values, 6)
@@ -237,8 +240,8 @@ def structural_break(values: ArrayLike, confidence: float = 0.95, trim: float = 
             "The spreads either side of the break differ too much for an interval of its place."
         )
     scale = variance_before / delta**2
-    upper = _quantile(1.0 - tail, phi) * scale
-    lower = _quantile(tail, phi) * scale
+    upper = argmax_quantile(1.0 - tail, phi) * scale
+    lower = argmax_quantile(tail, phi) * scale
     return Break(
         index,
         index - math.ceil(upper),

@@ -23,6 +23,8 @@ TIME = ("year", "time", "t", "date", "day", "month", "index", "week")
 SIZE = ("size", "sizes", "n", "units", "area")
 COUNT = ("d", "defectives", "defects", "x", "count", "counts", "events", "nonconforming")
 
+_ROLES = (("sample", SAMPLE), ("phase", PHASE), ("time", TIME))
+
 
 def is_number(text: str) -> bool:
     try:
@@ -41,16 +43,23 @@ def role_column(case: Case, parameter: str, usual: tuple[str, ...]) -> str | Non
     return next((known for name in usual for known in columns if known.lower() == name), None)
 
 
-def value_column(case: Case, besides: Iterable[str | None] = ()) -> str:
-    """The column of measured values: named by `value`, else the first numeric one without another role."""
+def value_column(case: Case) -> str:
+    """The column of measured values: named by `value`, else the first numeric one without another usual role.
+
+    A table whose every numeric column has a usual role gives the first of them.
+    """
     named = case.parameters.get("value", case.parameters.get("column"))
     if isinstance(named, str) and named in case.table():
         return named
-    taken = {column for column in besides if column}
-    for column, texts in case.table().items():
-        if column not in taken and texts and all(is_number(text) for text in texts if text not in {"", "NA"}):
-            return column
-    raise StatisticsRefusal(f"Case {case.id} has no column of numbers.")
+    numeric = [
+        name
+        for name, texts in case.table().items()
+        if texts and all(is_number(text) for text in texts if text not in {"", "NA"})
+    ]
+    if not numeric:
+        raise StatisticsRefusal(f"Case {case.id} has no column of numbers.")
+    roles = {role_column(case, role, usual) for role, usual in _ROLES}
+    return next((name for name in numeric if name not in roles), numeric[0])
 
 
 def chosen_rows(case: Case, key: str, samples: list[str] | None = None) -> BoolArray:

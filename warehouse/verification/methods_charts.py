@@ -18,10 +18,8 @@ from warehouse.statistics.chart_rules import run_of
 from warehouse.statistics.refusal import StatisticsRefusal
 from warehouse.verification.case_columns import (
     COUNT,
-    PHASE,
     SAMPLE,
     SIZE,
-    TIME,
     as_written,
     chosen_rows,
     positions,
@@ -44,8 +42,7 @@ def _limits(chart: charts.Chart) -> list[Any]:
 
 def chart_imr(case: Case) -> dict[str, Any]:
     """Individuals and moving range. Parameters: value, phase1, k."""
-    phase = role_column(case, "phase", PHASE)
-    values = np.array(case.numbers(value_column(case, [phase, role_column(case, "time", TIME)])))
+    values = np.array(case.numbers(value_column(case)))
     k = float(case.parameters.get("k", 3.0))
     base = charts.individuals_baseline(values[chosen_rows(case, "phase1")])
     chart, moving = charts.individuals_chart(values, base, k), charts.moving_range_chart(values, base, k)
@@ -71,8 +68,8 @@ def chart_imr(case: Case) -> dict[str, Any]:
 
 def chart_variables(case: Case) -> dict[str, Any]:
     """Xbar, R and S. Parameters: value, sample, phase1, k; violations are over all samples."""
-    sample, phase = role_column(case, "sample", SAMPLE), role_column(case, "phase", PHASE)
-    values = np.array(case.numbers(value_column(case, [sample, phase])))
+    sample = role_column(case, "sample", SAMPLE)
+    values = np.array(case.numbers(value_column(case)))
     size = case.parameters.get("subgroup_size")
     if sample is not None:
         labels = case.table()[sample]
@@ -113,7 +110,7 @@ def chart_ewma(case: Case) -> dict[str, Any]:
     """EWMA. Parameters: ewma0 (centre), s, lambda, k (width), limits; centre and s from the data when
     absent.
     """
-    values = case.numbers(value_column(case, [role_column(case, "time", TIME)]))
+    values = case.numbers(value_column(case))
     given = case.parameters
     own = None if {"ewma0", "s"} <= set(given) else charts.individuals_baseline(values)
     centre = float(given["ewma0"]) if own is None else float(given.get("ewma0", own.centre))
@@ -136,7 +133,7 @@ def chart_cusum(case: Case) -> dict[str, Any]:
     """Tabular CUSUM. Parameters: target, k, h in the data's unit, or in multiples of sigma where that is
     given.
     """
-    values = case.numbers(value_column(case, [role_column(case, "time", TIME)]))
+    values = case.numbers(value_column(case))
     given = case.parameters
     unit = float(given.get("sigma", given.get("s", 1.0)))
     target = float(given.get("target", np.mean(values)))
@@ -163,8 +160,7 @@ def chart_cusum(case: Case) -> dict[str, Any]:
 def _count_case(kind: str) -> Callable[[Case], dict[str, Any]]:
     def adapter(case: Case) -> dict[str, Any]:
         counted, sized = role_column(case, "count", COUNT), role_column(case, "size", SIZE)
-        phase, sample = role_column(case, "phase", PHASE), role_column(case, "sample", SAMPLE)
-        events = np.array(case.numbers(counted or value_column(case, [sized, phase, sample])))
+        events = np.array(case.numbers(counted or value_column(case)))
         fixed = case.parameters.get("size", case.parameters.get("n", 1))
         fallback = np.full(events.size, float(fixed) if isinstance(fixed, (int, float)) else 1.0)
         sizes = np.array(case.numbers(sized)) if sized else fallback

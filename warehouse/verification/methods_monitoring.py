@@ -23,7 +23,6 @@ from warehouse.statistics.checked import FloatArray
 from warehouse.statistics.refusal import StatisticsRefusal
 from warehouse.verification import methods_charts, methods_outcomes
 from warehouse.verification.case_columns import (
-    PHASE,
     SAMPLE,
     TIME,
     as_written,
@@ -70,8 +69,8 @@ def run_lengths(case: Case) -> dict[str, Any]:
 
 def process_capability(case: Case) -> dict[str, Any]:
     """Capability as qcc states it, and Pp, Ppk. Parameters: LSL, USL, target, conf, sigma_within, minimum."""
-    sample, phase = role_column(case, "sample", SAMPLE), role_column(case, "phase", PHASE)
-    values = case.numbers(value_column(case, [sample, phase]))
+    sample = role_column(case, "sample", SAMPLE)
+    values = case.numbers(value_column(case))
     given = case.parameters
     bounds = [None if given.get(name) is None else float(given[name]) for name in ("LSL", "USL", "target")]
     limits = capability.Specification(*bounds)
@@ -161,7 +160,7 @@ def trend_changepoint(case: Case) -> dict[str, Any]:
     A part that refuses leaves its keys out and says why under `refusal`; the others stand.
     """
     time = role_column(case, "time", TIME)
-    values = case.numbers(value_column(case, [time]))
+    values = case.numbers(value_column(case))
     out: dict[str, Any] = {}
 
     def tests() -> None:
