@@ -167,7 +167,7 @@ def fit_mixed(
     return MixedFit(
         method=method, names=labels, beta=beta, covariance=sigma2 * scale**2 * (back @ at.phi @ back.T),
         variances=variances, boundary=tuple(name for k, name in enumerate(coded) if at.lam[k] == 0.0),
-        criterion=criterion + shift, rows=cp.n,
+        criterion=float(criterion + shift), rows=cp.n,
         levels={name: int(code.max()) + 1 for name, code in coded.items()},
         small=_small(
             at, of, m=cp.n - cp.p, sigma2=sigma2, scale=scale, rotation=rotation

@@ -179,13 +179,13 @@ def profile(cp: CrossProducts, lam: Floats) -> Profile:
             log_det += float(np.log(s).sum())
             r.append(both / s)
         else:
-            root: Floats = np.linalg.cholesky(s)
+            root = np.asarray(np.linalg.cholesky(s), dtype=np.float64)
             log_det += 2.0 * float(np.log(np.diagonal(root, axis1=1, axis2=2)).sum())
             r.append(both * _inverse(s, root))
     cross = cross - u.T @ _times(cp, r, u)
     xx, xy = cross[:-1, :-1], cross[:-1, -1]
     log_det_x = 2.0 * float(np.log(np.diag(np.linalg.cholesky(xx))).sum())
-    phi: Floats = np.linalg.inv(xx)
+    phi = np.asarray(np.linalg.inv(xx), dtype=np.float64)
     phi = (phi + phi.T) / 2.0
     beta = phi @ xy
     return Profile(

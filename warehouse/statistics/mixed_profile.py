@@ -11,15 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from math import sqrt
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
+from scipy import interpolate, optimize, stats
 
 from warehouse.statistics.mixed import codes, fit_mixed
 from warehouse.statistics.mixed_core import CrossProducts, Floats, cross_products, derivatives, profile
 from warehouse.statistics.mixed_fit import search
 from warehouse.statistics.refusal import StatisticsRefusal, probability, vector
+
+Ends = Literal["solved", "spline"]
 
 
 @dataclass(frozen=True)
@@ -40,40 +44,56 @@ def profile_intervals(
     *,
     names: Sequence[str] | None = None,
     level: float = 0.95,
+    ends: Ends = "solved",
 ) -> ProfileIntervals:
-    """Intervals for every parameter of the ML fit; arguments as for `fit_mixed`, and the same refusals."""
-    limit = float(stats.chi2.ppf(probability(level, "level"), 1))
+    """Intervals for every parameter of the ML fit; arguments as for `fit_mixed`, and the same refusals.
+
+    `ends` "solved" finds where the likelihood has fallen; "spline" reads them, as lme4 does, from a spline
+    through some twenty points of the profile, for comparison with values lme4 printed (they differ by about 2e-4).
+    """
+    limit = sqrt(float(stats.chi2.ppf(probability(level, "level"), 1)))
     fit = fit_mixed(y, x, factors, names=names, method="ml")
     response, design = vector(y, "response"), np.asarray(x, dtype=np.float64)
     coded = [codes(values) for values in factors.values()]
-    scale = np.sqrt(sum(fit.variances.values()))
+    scale = sqrt(sum(fit.variances.values()))
     inside = (response - design @ fit.beta) / scale
     cp = cross_products(np.hstack([design, inside[:, None]]), coded)
-    floor = fit.criterion - 2.0 * cp.n * float(np.log(scale))
+    lowest = fit.criterion - 2.0 * cp.n * float(np.log(scale))
     ratios = np.array([fit.variances[name] for name in factors]) / fit.variances["residual"]
     start = np.append(np.log(fit.variances["residual"] / scale**2), np.log1p(ratios))
+    reach = sqrt(float(stats.chi2.ppf(0.99, len(factors) + 1 + design.shape[1])))
+
+    def interval(
+        rise: Callable[[float], float], centre: float, shift: float, floor: float
+    ) -> tuple[float, float]:
+        def signed_root(value: float) -> float:
+            return float(np.sign(value - centre) * np.sqrt(max(rise(value) - lowest, 0.0)))
+
+        if ends == "spline":
+            return _read(signed_root, centre, shift, floor=floor, reach=reach, limit=limit)
+        return _solve(signed_root, centre, shift, floor=floor, limit=limit)
 
     sd: dict[str, tuple[float, float]] = {}
     for k, name in enumerate([*factors, "residual"]):
         held = None if name == "residual" else k
-        centre = float(np.sqrt(fit.variances[name])) / scale
+        centre = sqrt(fit.variances[name]) / scale
 
-        def drop(value: float, held: int | None = held) -> float:
-            return _held_variance(cp, held, value**2, start) - floor - limit
+        def by_variance(value: float, held: int | None = held) -> float:
+            return _held_variance(cp, held, value**2, start)
 
-        lower, upper = _ends(drop, centre, (centre or 1.0) / 4.0, floor=0.0)
-        sd[name] = (lower * scale, upper * scale)
+        low, high = interval(by_variance, centre, 0.01 * centre if centre > 0.0 else 1e-3 / scale, 0.0)
+        sd[name] = (low * scale, high * scale)
     fixed: dict[str, tuple[float, float]] = {}
     errors = fit.standard_errors / scale
     for j, name in enumerate(fit.names):
 
-        def fall(value: float, j: int = j) -> float:
+        def by_effect(value: float, j: int = j) -> float:
             moved = np.hstack([np.delete(design, j, axis=1), (inside - value * design[:, j])[:, None]])
-            return search(cross_products(moved, coded), "ml")[2] - floor - limit
+            return search(cross_products(moved, coded), "ml")[2]
 
-        lower, upper = _ends(fall, 0.0, float(errors[j]))
-        fixed[name] = (float(fit.beta[j] + lower * scale), float(fit.beta[j] + upper * scale))
-    return ProfileIntervals(level=level, log_likelihood=fit.log_likelihood, sd=sd, fixed=fixed)
+        low, high = interval(by_effect, 0.0, reach / 8.0 * float(errors[j]), -np.inf)
+        fixed[name] = (float(fit.beta[j]) + low * scale, float(fit.beta[j]) + high * scale)
+    return ProfileIntervals(level=level, log_likelihood=float(fit.log_likelihood), sd=sd, fixed=fixed)
 
 
 def _held_variance(cp: CrossProducts, held: int | None, variance: float, start: Floats) -> float:
@@ -102,34 +122,59 @@ def _held_variance(cp: CrossProducts, held: int | None, variance: float, start: 
 
     # Wide for a likelihood, narrow enough for the factorisation: e^10 either way from the optimum.
     bounds = [(start[0] - 10.0, start[0] + 10.0) if i == 0 else (0.0, start[i] + 10.0) for i in free]
-    best = np.inf
-    for first in (start[free], np.where(free == 0, start[0] + 0.7, 0.7)):
-        found = optimize.minimize(
-            objective, first, jac=True, bounds=bounds, method="L-BFGS-B",
-            options={"ftol": 1e-14, "gtol": 1e-9, "maxiter": 500},
-        )  # fmt: skip
-        best = min(best, float(found.fun))
-    return best
+    found = optimize.minimize(
+        objective, start[free], jac=True, bounds=bounds, method="L-BFGS-B",
+        options={"ftol": 1e-14, "gtol": 1e-9, "maxiter": 500},
+    )  # fmt: skip
+    return float(found.fun)
 
 
-def _ends(
-    drop: Callable[[float], float], centre: float, step: float, *, floor: float = -np.inf
+def _solve(
+    root: Callable[[float], float], centre: float, shift: float, *, floor: float, limit: float
 ) -> tuple[float, float]:
-    """Where `drop` crosses 0 below and above `centre`; the lower end is `floor` when it never does."""
-    lower = floor
-    if centre > floor and not (np.isfinite(floor) and drop(floor) < 0.0):
-        lower = _crossing(drop, centre, -step, floor)
-    return lower, _crossing(drop, centre, step, floor)
+    """Where the signed root of the rise reaches -limit and limit; `floor` where it never falls that far."""
+    low = floor
+    if centre > floor and not (np.isfinite(floor) and abs(root(floor)) < limit):
+        low = _crossing(lambda v: -root(v) - limit, centre, -shift, floor)
+    return low, _crossing(lambda v: root(v) - limit, centre, shift, floor)
 
 
-def _crossing(drop: Callable[[float], float], centre: float, step: float, floor: float) -> float:
+def _crossing(over: Callable[[float], float], centre: float, step: float, floor: float) -> float:
     inside = centre
     for _ in range(60):
         outside = max(centre + step, floor)
-        if drop(outside) >= 0.0:
+        if over(outside) >= 0.0:
             low, high = sorted((inside, outside))
-            if not np.isfinite(drop(low)):
+            if not np.isfinite(over(low)):
                 low = high * 1e-8
-            return float(optimize.brentq(drop, low, high, xtol=1e-12, rtol=1e-12))
+            return float(optimize.brentq(over, low, high, xtol=1e-12, rtol=1e-12))
         inside, step = outside, step * 2.0
     raise StatisticsRefusal("The likelihood is too flat for an interval; more groups or lots are needed.")
+
+
+def _read(
+    root: Callable[[float], float], centre: float, shift: float, *, floor: float, reach: float, limit: float
+) -> tuple[float, float]:
+    """The ends on lme4's inverse spline.
+
+    Points are walked outwards from `centre`, each about reach / 8 further in the signed root by linear
+    extrapolation, until `reach`; a natural cubic goes through them, and its inverse is the Hermite cubic
+    with the reciprocal slopes.
+    """
+    first = centre + shift
+    known = {centre: 0.0, first: root(first)}
+    walks = [(centre, first), (first, centre)] if centre > floor else [(centre, first)]
+    for walk in walks:
+        before, here = walk
+        while len(known) < 200 and here > floor and abs(known[here]) <= reach:
+            ratio = abs((here - before) / (known[here] - known[before]))
+            stride = min(reach / 8.0 * ratio, 10.0 * abs(here - before))
+            before, here = here, max(floor, here + float(np.sign(here - before)) * stride)
+            known[here] = root(here)
+    points = np.array(sorted(known))
+    roots = np.array([known[point] for point in points])
+    if not (np.isfinite(roots).all() and (np.diff(roots) > 0.0).all()):
+        raise StatisticsRefusal("The profile of the likelihood is not monotone; solve for the ends instead.")
+    slopes = 1.0 / interpolate.CubicSpline(points, roots, bc_type="natural")(points, 1)
+    inverse = interpolate.CubicHermiteSpline(roots, points, slopes)
+    return (floor if roots[0] > -limit else float(inverse(-limit))), float(inverse(limit))

@@ -237,3 +237,14 @@ def test_degenerate_inputs_are_refused_in_words(
 
 def test_interaction_labels_are_cells() -> None:
     assert len(set(interaction(["a", "a", "b"], ["1", "2", "1"]))) == 3
+
+
+def test_lme4s_spline_and_the_solved_ends_are_close() -> None:
+    rng = np.random.default_rng(4)
+    labels = [str(i) for i in range(8) for _ in range(4)]
+    y = np.repeat(rng.normal(0, 1.0, 8), 4) + rng.normal(0, 0.7, 32)
+    solved = profile_intervals(y, np.ones((32, 1)), {"lot": labels})
+    read = profile_intervals(y, np.ones((32, 1)), {"lot": labels}, ends="spline")
+    for name, interval in solved.sd.items():
+        assert read.sd[name] == pytest.approx(interval, rel=2e-3)
+    assert read.fixed["x0"] == pytest.approx(solved.fixed["x0"], rel=1e-3, abs=1e-3)
