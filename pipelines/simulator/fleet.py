@@ -114,17 +114,20 @@ def _write(sources: Path, world: World, plan: Plan, state: _State, progress: Cal
     repeated = [n for n in natural if n["class"] == "dst" and n["feed"] == "sensor"]
     kept = {"seed": world.seed, "scale": world.scale_name, "lived": world.lived, "files": state.files}
     written = {
-        sources / "truth.json": truth(world, _received(state.files), plan.entries(notes), natural),
-        sources / _STATE: {**kept, "repeated_hours": repeated},
+        _MARK: "Everything here was drawn by a simulator. No real patient, no real batch.",
+        "truth.json": _json(truth(world, _received(state.files), plan.entries(notes), natural)),
+        _STATE: _json({**kept, "repeated_hours": repeated}),
     }
-    (sources / _MARK).write_text(
-        "Everything here was drawn by a simulator. No real patient, no real batch.\n"
-    )
     moment = day_start(world.lived).timestamp()
-    for path, content in written.items():
+    for name, content in written.items():
+        path = sources / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        path.write_text(content + "\n", encoding="utf-8")
         os.utime(path, (moment, moment))
+
+
+def _json(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=1, ensure_ascii=False)
 
 
 def _put(folder: Path, made: Iterable[OutFile], site: SiteWorld, known: dict[str, dict[str, int]]) -> None:

@@ -90,8 +90,8 @@ def _received(
 
 def _found(con: duckdb.DuckDBPyConnection) -> set[Found]:
     rows = con.execute(
-        "SELECT DISTINCT site_id, reason_code, subject, source_file, source_row FROM quality.quarantine UNION "
-        "SELECT DISTINCT site_id, reason_code, subject, source_file, source_row FROM quality.finding"
+        "SELECT site_id, reason_code, subject, source_file, source_row FROM quality.quarantine UNION "
+        "SELECT site_id, reason_code, subject, source_file, source_row FROM quality.finding"
     ).fetchall()
     found: set[Found] = set()
     for site, reason, subject, file, line in rows:

@@ -6,12 +6,13 @@ Belongs here: how each class spoils a stretch of readings or a file. Does not be
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from bisect import bisect_left
+from datetime import timedelta
 
 from .plan import Chooser, Planted
 from .sensors import CHANNELS
 from .sites import FLEET_START, PRAIRIE_SPRING, day_start
-from .world import Culture, Row, SensorDefect, minute
+from .world import Culture, Row, SensorDefect, key_of, minute
 from .writers import meridian, northgate, prairie, rhein
 
 _PRINT = {"northgate": northgate, "rhein": rhein, "prairie": prairie, "meridian": meridian}
@@ -124,42 +125,41 @@ def late_file(c: Chooser) -> bool:
     return True
 
 
-def _window(c: Chooser, day: int) -> tuple[datetime, datetime]:
+def _sent(c: Chooser, feed: str) -> dict[int, list[Row]]:
+    """Rows new or changed in each regular export of the window, by export day; without the last export."""
     days = c.world.export_days(_DATED[c.name].EXPORT_DAYS)
-    place = days.index(day)
-    return (day_start(days[place - 1]) if place else FLEET_START - timedelta(days=900)), day_start(day)
-
-
-def _fresh(c: Chooser, feed: str, day: int) -> list[Row]:
-    after, until = _window(c, day)
-    return c.site.changes(feed, after, until, until)
-
-
-def _export_days(c: Chooser) -> list[int]:
-    period = _DATED[c.name].EXPORT_DAYS
-    return [d for d in range(period, c.world.base_days - 1, period) if c.after < day_start(d) < c.until]
+    newest: dict[tuple[int, str], Row] = {}
+    for row in c.site.tables[feed]:
+        place = bisect_left(days, (row["modified"] - FLEET_START) / timedelta(days=1))
+        if place < len(days):
+            newest[days[place], key_of(feed, row)] = row
+    sent: dict[int, list[Row]] = {}
+    for (day, _), row in newest.items():
+        if day < c.world.base_days - 1 and c.after < day_start(day) < c.until:
+            sent.setdefault(day, []).append(row)
+    return dict(sorted(sent.items()))
 
 
 def resent(c: Chooser) -> bool:
     """A results file sent again under a new name, one row changed and its modification time not."""
-    days = [
-        d
-        for d in _export_days(c)
+    sent = {
+        d: rows
+        for d, rows in _sent(c, "assay").items()
         if d not in c.site.resends
         and ("assay", d) not in c.site.renames
-        and all(c.free("assay", r) for r in _fresh(c, "assay", d))
-    ]
+        and all(c.free("assay", r) for r in rows)
+    }
     options = [
         (d, r)
-        for d in days
-        for r in _fresh(c, "assay", d)
+        for d, rows in sent.items()
+        for r in rows
         if r["test"] in ("CAR", "IFNG", "CD4CD8", "FOLD") and r["modified"] == r["_seen"] and not r["reason"]
     ]
     if not options:
         return False
     day, row = options[int(c.rng.integers(0, len(options)))]
     if c.name != "prairie":
-        c.reserve("assay", _fresh(c, "assay", day))
+        c.reserve("assay", sent[day])
     change = c.log_uniform(1.5, 20.0)
     changed = {
         **row,
@@ -197,24 +197,21 @@ def renamed_column(c: Chooser) -> bool:
     done = len(c.site.renames)
     feed, old, new = _RENAMES[c.name][done % 2]
     # Full exports repeat their rows in the next file; elsewhere rows are lost with the file: keep them clean.
-    days = [
-        d
-        for d in _export_days(c)
+    full = c.name == "prairie"
+    sent = {
+        d: rows
+        for d, rows in _sent(c, feed).items()
         if d not in c.site.resends
         and (feed, d) not in c.site.renames
-        and _fresh(c, feed, d)
-        and (c.name == "prairie" or all(c.free(feed, r) for r in _fresh(c, feed, d)))
-    ]
-    if not days:
+        and (full or all(c.free(feed, r) for r in rows))
+    }
+    if not sent:
         return False
-    day = (
-        days[int(c.rng.integers(0, min(len(days), 4)))]
-        if c.name == "prairie"
-        else min(days, key=lambda d: (len(_fresh(c, feed, d)), d))
-    )
+    early = list(sent)[:4]
+    day = early[int(c.rng.integers(0, len(early)))] if full else min(sent, key=lambda d: (len(sent[d]), d))
     c.site.renames[feed, day] = (old, new)
-    if c.name != "prairie":
-        c.reserve(feed, _fresh(c, feed, day))
+    if not full:
+        c.reserve(feed, sent[day])
     name = _DATED[c.name].file_name(c.world, feed, day)
     c.plan.add(Planted("renamed_column", c.name, feed, name, None, f"{old} -> {new}", file=name))
     return True
