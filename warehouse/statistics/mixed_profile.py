@@ -49,7 +49,7 @@ def profile_intervals(
     """Intervals for every parameter of the ML fit; arguments as for `fit_mixed`, and the same refusals.
 
     `ends` "solved" finds where the likelihood has fallen; "spline" reads them, as lme4 does, from a spline
-    through some twenty points of the profile, for comparison with values lme4 printed (they differ by about 2e-4).
+    through some twenty points of the profile, to compare with values lme4 printed (about 2e-4 apart).
     """
     limit = sqrt(float(stats.chi2.ppf(probability(level, "level"), 1)))
     fit = fit_mixed(y, x, factors, names=names, method="ml")
@@ -167,8 +167,8 @@ def _read(
     for walk in walks:
         before, here = walk
         while len(known) < 200 and here > floor and abs(known[here]) <= reach:
-            ratio = abs((here - before) / (known[here] - known[before]))
-            stride = min(reach / 8.0 * ratio, 10.0 * abs(here - before))
+            rise, run = abs(known[here] - known[before]), abs(here - before)
+            stride = min(reach / 8.0 * run / rise, 10.0 * run) if rise > 0.0 else 10.0 * run
             before, here = here, max(floor, here + float(np.sign(here - before)) * stride)
             known[here] = root(here)
     points = np.array(sorted(known))
