@@ -146,7 +146,10 @@ def indices(
     moving-range estimate has fewer; pass them for an honest width.
     """
     probability(confidence, "confidence")
-    positive(sigma, "sigma (values that never vary have no capability index)")
+    if not (math.isfinite(centre) and math.isfinite(sigma) and sigma > 0.0):
+        raise StatisticsRefusal(
+            f"Centre {centre:g} and sigma {sigma:g}: values that never vary have no capability index."
+        )
     if n < 2:
         raise StatisticsRefusal(f"Capability needs at least 2 values, got {n}.")
     nu = positive(float(n - 1) if degrees is None else degrees, "degrees")

@@ -23,6 +23,7 @@ from warehouse.statistics.chart_constants import c4, d2, d3
 from warehouse.statistics.chart_rules import PointSignal, Rule, rule_set, signals_of
 from warehouse.statistics.checked import FloatArray, IntArray, Labels, labels_of, positive, same_length
 from warehouse.statistics.refusal import StatisticsRefusal, vector
+from warehouse.statistics.refusal import spread as spread_of
 
 RULE_1: tuple[Rule, ...] = rule_set("nelson", (1,))
 SpreadOfIndividuals = Literal["moving range", "median moving range", "sd"]
@@ -43,7 +44,11 @@ class Baseline:
     n: int
 
     def __post_init__(self) -> None:
-        positive(self.sigma, "sigma of the baseline (a baseline that never varies cannot carry limits)")
+        if not math.isfinite(self.centre) or not (math.isfinite(self.sigma) and self.sigma > 0.0):
+            raise StatisticsRefusal(
+                f"The baseline has centre {self.centre:g} and sigma {self.sigma:g}; limits need finite "
+                "numbers and some variation. Take a longer period, or a reading with more digits."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +115,7 @@ def individuals_baseline(values: ArrayLike, spread: SpreadOfIndividuals = "movin
     elif spread == "median moving range":
         sigma = float(np.median(moving)) / (np.sqrt(2.0) * 0.6744897501960817)
     elif spread == "sd":
-        sigma = float(y.std(ddof=1)) / c4(y.size)
+        sigma = spread_of(y) / c4(y.size)
     else:
         raise StatisticsRefusal(f"There is no estimate of spread {spread!r} for single values.")
     return Baseline(float(y.mean()), sigma, spread, int(y.size))
@@ -157,7 +162,8 @@ def subgroups_of(values: ArrayLike, labels: Labels) -> Subgroups:
     means = np.add.reduceat(grouped, starts) / sizes
     ranges = np.maximum.reduceat(grouped, starts) - np.minimum.reduceat(grouped, starts)
     squares = np.add.reduceat((grouped - means[codes[order]]) ** 2, starts)
-    return Subgroups(tuple(names), sizes, means, ranges, np.sqrt(squares / (sizes - 1.0)))
+    sds = np.where(ranges > 0.0, np.sqrt(squares / (sizes - 1.0)), 0.0)  # equal values have no rounding error
+    return Subgroups(tuple(names), sizes, means, ranges, sds)
 
 
 def subgroup_baseline(groups: Subgroups, spread: SpreadOfSubgroups = "range") -> Baseline:

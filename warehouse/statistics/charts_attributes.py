@@ -68,8 +68,9 @@ def _baseline(found: FloatArray, sizes: FloatArray, binomial: bool, laney: bool)
     if laney:
         if found.size < 2:
             raise StatisticsRefusal("Laney's spread factor needs at least 2 baseline samples.")
-        z = (found / sizes - rate) / _standard_error(rate, sizes, binomial)
-        sigma_z = float(np.abs(np.diff(z)).mean()) / d2(2)
+        shares = found / sizes
+        z = (shares - rate) / _standard_error(rate, sizes, binomial)
+        sigma_z = float(np.abs(np.diff(z)).mean()) / d2(2) if np.ptp(shares) > 0.0 else 0.0
         if sigma_z <= 0.0:
             raise StatisticsRefusal("Baseline proportions never change: Laney's spread factor would be 0.")
     return CountBaseline(rate, sigma_z, int(found.sum()), float(sizes.sum()), int(found.size))

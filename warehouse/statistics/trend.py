@@ -228,12 +228,16 @@ def structural_break(values: ArrayLike, confidence: float = 0.95, trim: float = 
     before, after = y[:index], y[index:]
     delta = float(after.mean() - before.mean())
     variance_before, variance_after = float(before.var()), float(after.var())
-    if delta == 0.0 or variance_before == 0.0 or variance_after == 0.0:
+    if np.ptp(before) == 0.0 or np.ptp(after) == 0.0:
         raise StatisticsRefusal(
             "A side of the break never varies, so the break has no interval; its place is certain."
         )
     phi = variance_after / variance_before
     tail = (1.0 - confidence) / 2.0
+    if delta**2 <= 1e-24 * (variance_before + variance_after):
+        raise StatisticsRefusal(
+            "The means either side of the best place are equal, so there is no break to locate."
+        )
     at_zero = _argmax_after(1e-12, 1.0, phi)
     if not tail < at_zero < 1.0 - tail:
         raise StatisticsRefusal(
