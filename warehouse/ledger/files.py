@@ -82,25 +82,35 @@ class Place:
         return self.folder / "torn"
 
     def create(self) -> None:
-        """Make the folders and the files that every ledger has."""
+        """Make the folders and the files that every ledger has; refuse when only some of its files are
+        there."""
+        files = (self.entries, self.tree, self.batches)
+        missing = [path for path in files if not path.exists()]
+        if not missing:
+            return
+        if any(path.stat().st_size for path in files if path not in missing):
+            raise LedgerError(
+                f"{missing[0]} is missing: restore it from a backup, then run `cellfleet ledger audit`"
+            )
         self.entries.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.tree.parent.mkdir(parents=True, exist_ok=True)
-        for path in (self.entries, self.tree, self.batches):
-            if not path.exists():
-                path.touch(mode=0o600 if path == self.entries else 0o644)
-                sync_folder(path.parent)
+        for path in missing:
+            path.touch(mode=0o600 if path == self.entries else 0o644)
+            sync_folder(path.parent)
         sync_folder(self.folder)
 
     @contextmanager
     def locked(self, *, write: bool) -> Iterator[None]:
         """Hold the ledger: alone to write, together with other readers to read. Waits for its turn."""
         try:
-            handle = self.batches.open("rb")
+            handle = os.open(self.tree.parent, os.O_RDONLY)
         except FileNotFoundError as fault:
             raise LedgerError(f"{self.folder} holds no ledger: append an entry to begin one") from fault
-        with handle:
+        try:
             fcntl.flock(handle, fcntl.LOCK_EX if write else fcntl.LOCK_SH)
             yield
+        finally:
+            os.close(handle)
 
 
 def sync_folder(folder: Path) -> None:

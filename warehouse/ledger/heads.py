@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,13 @@ def public_hex(key: Ed25519PrivateKey) -> str:
     return key.public_key().public_bytes_raw().hex()
 
 
+@lru_cache(maxsize=16_384)
 def signature_fits(key: str, message: bytes, signature: str) -> bool:
-    """Whether an Ed25519 signature (hex) over the message is by this public key (hex)."""
+    """Whether an Ed25519 signature (hex) over the message is by this public key (hex).
+
+    The answer depends on nothing else, and the same head comes back under every cosignature: hence the
+    memory.
+    """
     try:
         Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)).verify(bytes.fromhex(signature), message)
     except (InvalidSignature, ValueError):

@@ -88,6 +88,7 @@ class _Writer:
                 f"the last line of {place.batches} was changed: run `cellfleet ledger audit`"
             ) from fault
         size: int = batch["size"]
+        self._refuse_less_than(size)
         stored = place.tree.stat().st_size
         if stored > (whole := nodes_in(size) * HASH_BYTES):
             set_aside(place.tree, whole, place.torn)
@@ -99,16 +100,20 @@ class _Writer:
             )
         return size, peaks
 
+    def _refuse_less_than(self, size: int) -> None:
+        """Something else knows of more entries than were acknowledged: that is no crash, so nothing is
+        mended."""
+        last, head = self.catalogue.last(), last_head(self.place)
+        known = max(last[0] + 1 if last else 0, head.size if head else 0)
+        if known > size:
+            raise LedgerError(f"the log holds {size} entries of {known}: run `cellfleet ledger audit`")
+
     def _mend(self) -> int:
         """Bring catalogue and tree up to the private store; return the byte at which its next line begins."""
         place, last = self.place, self.catalogue.last()
         number, start = (
             (0, 0) if last is None else (last[0] + 1, last[1] + len(line_at(place.entries, last[1])))
         )
-        if number > self.size:
-            raise LedgerError(
-                f"the log holds {self.size} entries of {number} acknowledged: run `cellfleet ledger audit`"
-            )
         if place.entries.stat().st_size == start and number == self.size:
             return start
         rows: list[Row] = []
@@ -120,6 +125,10 @@ class _Writer:
                     stored, _ = from_line(line)
                 except ValueError:
                     break
+                if number >= self.size and stored.erased:
+                    raise LedgerError(
+                        f"entry {number} is erased and not in the log: run `cellfleet ledger audit`"
+                    )
                 rows.append((number, stored.mark, start))
                 if number >= self.size:
                     leaves.append(stored.leaf)

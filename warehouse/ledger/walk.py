@@ -260,6 +260,9 @@ def walk(
 
 def _pass(place: Place, roots: Roots, private: Private | None, book: Book) -> tuple[int, list[bytes]]:
     peaks: list[bytes] = []
+    if not place.tree.exists():
+        book.note("missing", f"{place.tree} is missing: restore it from a backup", (0, 0))
+        return 0, peaks
     lines = read_lines(place.entries, unfinished=True) if private else iter(())
     with place.tree.open("rb") as tree:
         number = 0

@@ -261,6 +261,12 @@ def truncate(fleet: Fleet) -> Expected:
     return Expected((at.entries[1], at.entries[1])) if path == fleet.place.tree else at
 
 
+def remove(fleet: Fleet) -> Expected:
+    """A whole file gone."""
+    fleet.draw.choice(list(fleet.clean)).unlink()
+    return Expected()
+
+
 def back_date(fleet: Fleet) -> Expected:
     """An earlier time of recording in an entry, or an earlier time in a head."""
     if fleet.draw.random() < 0.3:
@@ -378,7 +384,7 @@ def mislead(fleet: Fleet) -> Expected:
 
 
 ATTACKS: list[Callable[[Fleet], Expected]] = [
-    *(flip, flip, flip, drop, insert, reorder, truncate, back_date, late_entry),
+    *(flip, flip, flip, drop, insert, reorder, truncate, remove, back_date, late_entry),
     *(swap_salts, replay_head, hide, rewrite, fork, unlogged_erasure, mislead),
 ]
 

@@ -11,10 +11,11 @@ import time
 from datetime import UTC, datetime
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from warehouse.ledger import Entry, LedgerError, append, audit, prove, read_key, sign_head
-from warehouse.ledger.heads import new_key
+from warehouse.ledger import Entry, LedgerError, append, audit, prove, sign_head
 
+KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
 CHILD = """
@@ -71,14 +72,9 @@ def test_a_killed_append_loses_nothing_acknowledged(tmp_path):
         assert beyond == 0  # what stands beyond the acknowledged is the batch that was under way, and whole
         acknowledged[number] = len(unfinished)
         number += 1
-    sign_head(folder, read_key(_key(tmp_path)), datetime.now(UTC))
+    sign_head(folder, KEY, datetime.now(UTC))
     for batch, size in acknowledged.items():
         assert prove(folder, f"e{batch}-{size - 1}")
-
-
-def _key(folder):
-    new_key(folder / "key.pem")
-    return folder / "key.pem"
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +96,7 @@ def states(before, after):
     for number, name in enumerate(FILES):
         old, new = (before / name).read_bytes(), (after / name).read_bytes()
         cuts = range(len(old), len(new) + 1)
-        for cut in cuts if len(cuts) < 120 else [*cuts[::7], cuts[-1]]:
+        for cut in [*cuts[::9], cuts[-1]]:
             yield number, name, new[:cut]
 
 
@@ -150,6 +146,26 @@ def test_damage_to_what_was_acknowledged_is_never_mended_away(batch, tmp_path):
         with pytest.raises(LedgerError, match="cellfleet ledger audit"):
             append(folder, [entry("next")])
         assert not audit(folder).ok
+
+
+@pytest.mark.parametrize("catalogue", [True, False])
+def test_a_missing_file_is_not_made_anew(batch, tmp_path, catalogue):
+    _, after = batch
+    for name in FILES:
+        for empty in (True, False):
+            folder = tmp_path / f"{name.split('/')[1]}-{empty}"
+            shutil.copytree(after, folder)
+            sign_head(folder, KEY, START)
+            (folder / name).unlink()
+            if empty:
+                (folder / name).touch()
+            if not catalogue:
+                (folder / "private/catalogue.sqlite").unlink()
+            before = {path: path.read_bytes() for path in folder.glob("l*/*")}
+            with pytest.raises(LedgerError, match="cellfleet ledger audit"):
+                append(folder, [entry("next")])
+            assert {path: path.read_bytes() for path in folder.glob("l*/*")} == before
+            assert not audit(folder).ok
 
 
 def test_two_appending_at_once_take_turns(tmp_path):

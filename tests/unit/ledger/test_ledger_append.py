@@ -202,7 +202,7 @@ payload = st.recursive(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(
         st.tuples(text.filter(bool), st.sampled_from(KINDS), st.dictionaries(text, payload, max_size=3)),
