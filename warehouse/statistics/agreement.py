@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from scipy import stats
 
-from warehouse.statistics.refusal import Floats, StatisticsRefusal, probability, spread, vector
+from warehouse.statistics.refusal import Floats, StatisticsRefusal, differences, probability, spread, vector
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -155,7 +155,7 @@ def bland_altman(
     The limits' intervals are exact (noncentral t, Carkeet) or Bland & Altman's printed approximation with t.
     """
     x, y = paired_vectors(first, second)
-    difference = y - x
+    difference = differences(x, y)
     n, bias, sd = difference.size, float(difference.mean()), spread(difference)
     if sd <= 0:
         raise StatisticsRefusal("Every difference is the same: limits of agreement would have no width.")

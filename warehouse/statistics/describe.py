@@ -91,7 +91,7 @@ def anova_oneway(groups: Sequence[ArrayLike]) -> Anova:
     grand = sum(mean * array.size for mean, array in zip(means, arrays, strict=True)) / total
     between = sum(array.size * (mean - grand) ** 2 for mean, array in zip(means, arrays, strict=True))
     within = sum(float(((array - mean) ** 2).sum()) for mean, array in zip(means, arrays, strict=True))
-    if all(np.ptp(array) == 0 for array in arrays):
+    if within <= 0:
         raise StatisticsRefusal("Nothing varies within the groups: there is no error to judge them by.")
     df_between, df_within = len(arrays) - 1, total - len(arrays)
     ms_between, ms_within = between / df_between, within / df_within

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from scipy.stats import t as student
 
-from warehouse.statistics.refusal import StatisticsRefusal, one_sided, spread, vector
+from warehouse.statistics.refusal import StatisticsRefusal, differences, one_sided, spread, vector
 from warehouse.statistics.scales import (
     READING,
     Margin,
@@ -250,7 +250,7 @@ def paired(
     new = forward(test, scale, top=top, what="test")
     if ref.size != new.size:
         raise StatisticsRefusal(f"Pairs need equal counts: {ref.size} reference and {new.size} test lots.")
-    return paired_from_summary(summarise(new - ref, what="pairs"), scale=scale, alpha=alpha)
+    return paired_from_summary(summarise(differences(ref, new), what="pairs"), scale=scale, alpha=alpha)
 
 
 def one_sample(

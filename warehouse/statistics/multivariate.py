@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from warehouse.statistics.refusal import Floats, StatisticsRefusal, probability
+from warehouse.statistics.refusal import LARGEST, Floats, StatisticsRefusal, probability
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -45,6 +45,8 @@ def _matrix(values: ArrayLike, what: str) -> Floats:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 2 or array.shape[1] < 1:
         raise StatisticsRefusal(f"{what}: expected one row per lot and one column per attribute.")
+    if np.abs(array[np.isfinite(array)]).max(initial=0.0) > LARGEST:
+        raise StatisticsRefusal(f"{what}: a value is beyond {LARGEST:g}; use another unit.")
     if not np.isfinite(array).all():
         raise StatisticsRefusal(f"{what}: values are missing; give lots with every attribute measured.")
     return array

@@ -109,20 +109,11 @@ def wilson(count: Count, *, level: float = 0.95) -> tuple[float, float]:
 
 
 def wald(test: Count, reference: Count, *, level: float = 0.95) -> Difference:
-    """The textbook interval, for contrast only: too short with few lots.
-
-    Raises StatisticsRefusal where both proportions are 0 or 1: its width is 0 then, a false certainty.
-    """
+    """The textbook interval, for contrast only: too short with few lots, and of no width at 0 or 100 %."""
     (a, m), (b, n) = _checked(test, "test"), _checked(reference, "reference")
     z = float(stats.norm.isf((1 - probability(level, "level")) / 2))
     p, q = a / m, b / n
-    variance = p * (1 - p) / m + q * (1 - q) / n
-    if variance <= 0:
-        raise StatisticsRefusal(
-            "wald: every lot of each side has the same outcome, so the interval would have no width; "
-            "use the score or the exact interval."
-        )
-    half = z * sqrt(variance)
+    half = z * sqrt(p * (1 - p) / m + q * (1 - q) / n)
     return _difference("wald", (p - q - half, p - q + half), level, test, reference)
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 Floats = NDArray[np.float64]
+#: Values above this overflow when squared and summed.
+LARGEST = 1e150
 
 
 class StatisticsRefusal(ValueError):  # noqa: N818 - it is an answer, not a fault of the program
@@ -37,7 +39,22 @@ def vector(values: ArrayLike, what: str, *, at_least: int = 1) -> Floats:
             f"{what}: {int((~np.isfinite(array)).sum())} value(s) are missing or infinite; "
             "leave them out and say so, or treat them as censored."
         )
+    if array.size and float(np.abs(array).max()) > LARGEST:
+        raise StatisticsRefusal(
+            f"{what}: a value is beyond {LARGEST:g} and cannot be squared; use another unit."
+        )
     return array
+
+
+def differences(first: Floats, second: Floats) -> Floats:
+    """`second - first`, made exactly equal where they differ by the rounding of the subtraction alone.
+
+    5.1 + 1 - 5.1 and 6.3 + 1 - 6.3 are not the same float: without this a constant shift would have a spread
+    of 1e-16 and an interval of that width.
+    """
+    gap = second - first
+    noise = 1e-13 * float(np.maximum(np.abs(first), np.abs(second)).max())
+    return gap if np.ptp(gap) > noise else np.full_like(gap, np.median(gap))
 
 
 def spread(array: Floats) -> float:

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from warehouse.statistics import means
 from warehouse.statistics.lots import paired_lots, pooled_lots, welch_lots
 from warehouse.statistics.means import Estimate
-from warehouse.statistics.refusal import StatisticsRefusal, probability, spread
+from warehouse.statistics.refusal import StatisticsRefusal, differences, probability, spread
 from warehouse.statistics.scales import READING, Margin, Reading, Scale, forward, margin_on_scale
 from warehouse.statistics.variability import variability_lots
 
@@ -321,7 +321,7 @@ def estimate_lots(
     try:
         if method == "paired":
             return means.paired_from_summary(
-                means.summarise(new - ref, what="pairs"), scale=scale, alpha=alpha
+                means.summarise(differences(ref, new), what="pairs"), scale=scale, alpha=alpha
             )
         make = means.welch_from_summaries if method == "welch" else means.pooled_from_summaries
         return make(means.summarise(ref), means.summarise(new), scale=scale, alpha=alpha)

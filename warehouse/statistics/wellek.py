@@ -12,15 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import sqrt
+from functools import lru_cache
+from math import inf, sqrt
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy import stats
 from scipy.optimize import brentq
+from scipy.special import ndtr
 
 from warehouse.statistics.means import Summary
-from warehouse.statistics.refusal import StatisticsRefusal, one_sided, vector
+from warehouse.statistics.quadrature import unit_nodes
+from warehouse.statistics.refusal import Floats, StatisticsRefusal, one_sided, vector
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -84,6 +87,37 @@ def _solve(
     return c1, float(upper(c1))
 
 
+@lru_cache(maxsize=64)
+def _sample_sd(df: int) -> tuple[Floats, Floats]:
+    """Nodes and probabilities of a sample SD on `df` degrees of freedom, true SD 1."""
+    x, w = unit_nodes(128)
+    lowest, highest = np.sqrt(stats.chi2.ppf([1e-15, 1 - 1e-15], df) / df)
+    sd = lowest + x * (highest - lowest)
+    return sd, (highest - lowest) * w * stats.chi.pdf(sd * sqrt(df), df) * sqrt(df)
+
+
+def _noncentral_t(value: float, df: int, shift: float) -> float:
+    """P(T <= value), integrated over the SD: library functions give no number far out in the tails."""
+    sd, weight = _sample_sd(df)
+    return float(weight @ ndtr(value * sd - shift))
+
+
+def _noncentral_t_quantile(p: float, df: int, shift: float) -> float:
+    """The value `_noncentral_t` gives `p` for; infinite at 1."""
+    if p >= 1:
+        return inf
+    reach = 8.0
+    while not _noncentral_t(shift - reach, df, shift) < p < _noncentral_t(shift + reach, df, shift):
+        reach *= 4
+        if reach > 1e9:
+            return inf if p > 0.5 else -inf
+    return float(
+        brentq(
+            lambda c: _noncentral_t(c, df, shift) - p, shift - reach, shift + reach, xtol=1e-13, rtol=1e-13
+        )
+    )
+
+
 def t_constants(m: int, n: int, eps1: float, eps2: float, *, alpha: float = 0.05) -> Constants:
     """Two-sample t: -eps1 < (mean1 - mean2) / sd < eps2 with groups of m and n, equal variances."""
     level = one_sided(alpha)
@@ -92,9 +126,14 @@ def t_constants(m: int, n: int, eps1: float, eps2: float, *, alpha: float = 0.05
     if eps1 <= 0 or eps2 <= 0:
         raise StatisticsRefusal("Wellek's t needs margins above 0 on both sides.")
     df, factor = m + n - 2, sqrt(m * n / (m + n))
-    lower, upper = stats.nct(df, -eps1 * factor), stats.nct(df, eps2 * factor)
-    start = float(lower.ppf(1e-6))
-    c1, c2 = _solve(lower.cdf, upper.cdf, upper.ppf, start, level)
+    low, high = -eps1 * factor, eps2 * factor
+    c1, c2 = _solve(
+        lambda c: _noncentral_t(c, df, low),
+        lambda c: _noncentral_t(c, df, high),
+        lambda p: _noncentral_t_quantile(p, df, high),
+        _noncentral_t_quantile(1e-6, df, low),
+        level,
+    )
     return Constants("wellek-t", c1, c2, float(stats.t.cdf(c2, df) - stats.t.cdf(c1, df)))
 
 

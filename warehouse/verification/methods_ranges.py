@@ -42,7 +42,7 @@ def _differences(test: Count, reference: Count, wanted: dict[str, Any]) -> dict[
     """The intervals a part of a case asks for by names such as `newcombe90`; a refused one in words."""
     answer: dict[str, Any] = {
         "counts": [test.events, test.n, reference.events, reference.n],
-        "diff": test.events / test.n - reference.events / reference.n,
+        "diff": proportions.newcombe(test, reference).estimate,
     }
     for key in wanted:
         named = re.fullmatch(r"([a-z_]+?)_?(\d\d)", key)
@@ -185,11 +185,16 @@ def _tolerance_normal(case: Case) -> dict[str, Any]:
         n = summary.n if summary else int(given["n"])
         answer |= _factors(n, given["P"], given["conf"])
         if summary is not None:
-            side = given.get("side", "two-sided")
+            side = _side(given.get("side", "two-sided"))
             limits = tolerance.normal_tolerance(summary, given["P"], given["conf"], side=side)
             answer |= {"mean": summary.mean, "sd": summary.sd, "k": limits.k}
             answer |= {"lower": limits.low, "upper": limits.high, "ltl": limits.low, "utl": limits.high}
     return answer
+
+
+def _side(name: str) -> tolerance.Side:
+    """A case's word for the side: upper, lower, or any word for both."""
+    return "upper" if name == "upper" else "lower" if name == "lower" else "two-sided"
 
 
 def _given_summary(case: Case) -> Summary | None:
@@ -204,9 +209,7 @@ def _given_summary(case: Case) -> Summary | None:
 def _tolerance_lognormal(case: Case) -> dict[str, Any]:
     values = case.numbers(next(iter(case.table())))
     given = case.parameters
-    side = {"both": "two-sided", "two": "two-sided"}.get(
-        given.get("side", "upper"), given.get("side", "upper")
-    )
+    side = _side(given.get("side", "upper"))
     limits = tolerance.lognormal_tolerance(values, given["P"], given["conf"], side=side)
     logs = summarise(values, "log")
     answer = {"n": logs.n, "log_mean": logs.mean, "log_sd": logs.sd, "k": limits.k}
