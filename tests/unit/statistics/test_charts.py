@@ -132,6 +132,7 @@ def test_a_point_lists_every_rule_it_fails() -> None:
     assert (signal.index, signal.rules) == (2, (1, 2))
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=40))
 def test_rules_see_a_mirror_image_alike_and_never_the_future(values: list[float]) -> None:
     z = np.array(values)
@@ -141,6 +142,7 @@ def test_rules_see_a_mirror_image_alike_and_never_the_future(values: list[float]
         assert signals_of(z[:-1], family) == seen_before
 
 
+@settings(max_examples=40, deadline=None)
 @given(series, st.sampled_from([0.001, 0.25, 4.0, 1024.0]), st.integers(-5000, 5000))
 def test_unit_and_origin_change_no_signal(values: list[int], scale: float, shift: int) -> None:
     plain = charts.individuals_chart(values, rules=rule_set("nelson", (1, 3, 4)))
@@ -150,7 +152,7 @@ def test_unit_and_origin_change_no_signal(values: list[int], scale: float, shift
     assert near or moved.signals == plain.signals
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, 100), min_size=12, max_size=12).filter(lambda v: len(set(v)) > 6))
 def test_labels_of_subgroups_are_only_labels(values: list[int]) -> None:
     first = charts.subgroups_of(values, ["b", "b", "a", "a", "z", "z"] * 2)

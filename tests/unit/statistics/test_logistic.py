@@ -25,6 +25,7 @@ def _table(a: int, b: int, c: int, d: int) -> tuple[list[int], list[list[int]]]:
 counts = st.integers(1, 12)
 
 
+@settings(max_examples=40, deadline=None)
 @given(counts, counts, counts, counts)
 def test_two_by_two_table_has_the_textbook_odds_ratio_and_error(a: int, b: int, c: int, d: int) -> None:
     term = logistic.logistic(*_table(a, b, c, d), ["exposed"]).terms[1]
@@ -32,7 +33,7 @@ def test_two_by_two_table_has_the_textbook_odds_ratio_and_error(a: int, b: int, 
     assert term.standard_error == pytest.approx(math.sqrt(1 / a + 1 / b + 1 / c + 1 / d), rel=1e-6)
 
 
-@settings(deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 8), counts, counts, st.integers(0, 8))
 def test_firth_on_a_table_adds_half_to_every_cell(a: int, b: int, c: int, d: int) -> None:
     """Exact for a saturated model; finite even with an empty cell."""

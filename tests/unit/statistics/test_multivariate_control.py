@@ -106,7 +106,7 @@ def test_a_broken_correlation_shows_in_spe_not_in_t2() -> None:
     assert odd.t2[0] < mspc.t2_limit(80, 2, "phase II F")
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.sampled_from([0.01, 1.0, 50.0]), min_size=3, max_size=3), st.permutations([0, 1, 2]))
 def test_units_and_order_of_variables_change_nothing(scales: list[float], order: list[int]) -> None:
     plain = mspc.project(mspc.fit_pca(GOOD, 2), GOOD)

@@ -71,6 +71,7 @@ def test_late_entry_changes_who_is_at_risk() -> None:
     assert curve.survival.tolist() == [0.5, 0.25]
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000))
 def test_order_of_subjects_and_names_of_groups_change_nothing(seed: int) -> None:
     times, ends = _competing(seed, 30)
@@ -109,6 +110,7 @@ def test_one_cause_is_one_minus_kaplan_meier_with_greenwoods_variance() -> None:
     np.testing.assert_allclose(np.sqrt(incidence.variance[:, 0]), curve.standard_error, atol=1e-12)
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000))
 def test_competing_ends_share_out_what_happened(seed: int) -> None:
     found = survival.cumulative_incidence(survival.followed(*_competing(seed)))

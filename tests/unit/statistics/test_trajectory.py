@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from warehouse.statistics import metabolism, trajectory
@@ -51,6 +51,7 @@ def test_times_with_too_few_good_readings_have_no_envelope() -> None:
     assert np.isfinite(trajectory.deviation(envelope, GOOD[0]).score)
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.sampled_from([0.001, 60.0, 1e6]), st.integers(-100, 100))
 def test_unit_and_origin_change_no_score(scale: float, shift: int) -> None:
     moved = trajectory.golden_envelope(CLOCK, GOOD * scale + shift * scale)

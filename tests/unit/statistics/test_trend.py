@@ -16,6 +16,7 @@ from warehouse.statistics.refusal import StatisticsRefusal
 varied = st.lists(st.integers(-50, 50), min_size=12, max_size=40).filter(lambda v: len(set(v)) > 4)
 
 
+@settings(max_examples=40, deadline=None)
 @given(varied)
 def test_mann_kendall_is_kendalls_tau_with_time(values: list[int]) -> None:
     found = trend.mann_kendall(values)
@@ -25,6 +26,7 @@ def test_mann_kendall_is_kendalls_tau_with_time(values: list[int]) -> None:
     assert back.p == pytest.approx(found.p)
 
 
+@settings(max_examples=40, deadline=None)
 @given(varied, st.sampled_from([0.01, 3.0, 1000.0]), st.integers(-500, 500))
 def test_unit_and_origin_move_the_slope_and_nothing_else(values: list[int], scale: float, shift: int) -> None:
     moved = scale * np.array(values) + shift
@@ -40,7 +42,7 @@ def test_sen_slope_uses_the_times_it_is_given() -> None:
     assert trend.sen_slope(3 * times + 1, times).slope == pytest.approx(3.0)
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(20, 60), st.integers(0, 1000))
 def test_break_has_the_least_squares_of_every_allowed_place(n: int, seed: int) -> None:
     y = np.random.default_rng(seed).normal(size=n)
@@ -124,6 +126,7 @@ def _plain_dtw(a: list[float], b: list[float]) -> float:
 short = st.lists(st.integers(-9, 9).map(float), min_size=2, max_size=12)
 
 
+@settings(max_examples=40, deadline=None)
 @given(short, short)
 def test_symmetric2_is_the_textbook_recursion_and_symmetric(a: list[float], b: list[float]) -> None:
     found = dtw.align(a, b)
@@ -134,6 +137,7 @@ def test_symmetric2_is_the_textbook_recursion_and_symmetric(a: list[float], b: l
     assert set(map(tuple, steps)) <= {(1, 1), (1, 0), (0, 1)}
 
 
+@settings(max_examples=40, deadline=None)
 @given(short)
 def test_a_series_aligned_to_itself_costs_nothing(a: list[float]) -> None:
     for pattern in ("symmetric2", "asymmetricP1"):
@@ -142,6 +146,7 @@ def test_a_series_aligned_to_itself_costs_nothing(a: list[float]) -> None:
         assert (found.query_path[0], found.query_path[-1]) == (0, len(a) - 1)
 
 
+@settings(max_examples=40, deadline=None)
 @given(short, short, st.integers(0, 12))
 def test_a_narrower_band_never_costs_less(a: list[float], b: list[float], band: int) -> None:
     if band < abs(len(a) - len(b)):
