@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pipelines.harmonise.contract import Column, Contract, Each, Feed, Mapping, Time
 from pipelines.harmonise.moments import instant_sql, local_sql, moment
 from pipelines.harmonise.quantities import Quantities
-from pipelines.harmonise.sql import PROBLEM, Expression, Problem, case, ident, listed, text_of
+from pipelines.harmonise.sql import PROBLEM, Expression, Problem, Steps, case, ident, listed, text_of
 from warehouse.dictionary import Dictionary, Field, Table
 from warehouse.dictionary.render import SQL_TYPES, quoted
 
@@ -31,7 +31,8 @@ class Compiler:
     def __init__(self, d: Dictionary, contract: Contract, feed: Feed, mapping: Mapping) -> None:
         self.d, self.contract, self.feed, self.mapping = d, contract, feed, mapping
         self.table: Table = d.tables[mapping.table]
-        self.quantities = Quantities(d, contract, feed)
+        self.steps: Steps
+        self.quantities: Quantities
         self.hidden = {*feed.identifying, *feed.free_text}
 
     def selects(self) -> list[str]:
@@ -41,6 +42,8 @@ class Compiler:
         return [self._select(None)]
 
     def _select(self, each: Each | None) -> str:
+        self.steps = Steps()
+        self.quantities = Quantities(self.d, self.contract, self.feed, self.steps)
         fields: dict[str, Expression] = {"site_id": Expression(quoted(self.contract.site_id))}
         if each is not None:
             fields |= self._each(each)
@@ -58,10 +61,11 @@ class Compiler:
             # A result that the record does not print is no result; one that it prints and cannot be read is refused.
             where += f" AND {text_of(each.source)} IS NOT NULL"
         # Source columns are left out: one that bears a field's name would stand in for the field.
-        technical = f"s.* EXCLUDE ({', '.join(map(ident, sorted(columns_used(self.feed))))})"
+        problems, offset = self._problems(fields, each), self._offset()
+        left_out = ", ".join(map(ident, [*sorted(columns_used(self.feed)), *self.steps.aliases]))
         return (
-            f"SELECT {technical}, {typed}, {self._problems(fields, each)} AS problems, "
-            f"{self._offset()} AS utc_offset_minutes FROM staged AS s WHERE {where}"
+            f"SELECT s.* EXCLUDE ({left_out}), {typed}, {problems} AS problems, {offset} AS utc_offset_minutes "
+            f"FROM {self.steps.source(f'SELECT s.* FROM staged AS s WHERE {where}')}"
         )
 
     def _nothing(self, name: str) -> str:
@@ -97,8 +101,10 @@ class Compiler:
 
     def _text(self, column: Column, fields: dict[str, Expression]) -> str:
         """The text that a column stands for, before it is read as a number, a time or a code."""
-        text = self._whole_text(column, fields)
-        return f"nullif(regexp_extract({text}, {quoted(column.part)}, 1), '')" if column.part else text
+        text = self.steps.name(self._whole_text(column, fields))
+        if column.part is None:
+            return text
+        return self.steps.name(f"nullif(regexp_extract({text}, {quoted(column.part)}, 1), '')")
 
     @staticmethod
     def _whole_text(column: Column, fields: dict[str, Expression]) -> str:
@@ -132,17 +138,17 @@ class Compiler:
         if f.type == "float":
             return self.quantities.number(f, column, text, label, fields)
         if column.decade:
-            local = local_sql(text, self._date(column))
+            local = self.steps.name(local_sql(text, self._date(column)))
             unread = f"{text} IS NOT NULL AND {local} IS NULL"
             problem = Problem(unread, "time_format", label, text, self._date(column).format)
             return Expression(f"CAST(floor(year({local}) / 10) * 10 AS BIGINT)", [problem])
         if f.type == "timestamp":
-            return moment(text, self._time(column), label)
+            return moment(text, self._time(column), label, self.steps)
         simple = {"integer": self._integer, "boolean": _boolean, "date": self._day, "string": self._string}
         return simple[f.type](f, column, text, label)
 
     def _integer(self, f: Field, column: Column, text: str, label: str) -> Expression:
-        number = f"TRY_CAST({text} AS DOUBLE)"
+        number = self.steps.name(f"TRY_CAST({text} AS DOUBLE)")
         bad = f"{text} IS NOT NULL AND ({number} IS NULL OR {number} <> floor({number}))"
         ranged = self.quantities.outside({f.name: f}, quoted(f.name), number, label, text)
         problems = [Problem(bad, "number_format", label, text, "a whole number"), *ranged]
@@ -150,7 +156,7 @@ class Compiler:
 
     def _day(self, f: Field, column: Column, text: str, label: str) -> Expression:
         """A date has no zone: it is taken as printed."""
-        local = local_sql(text, self._date(column))
+        local = self.steps.name(local_sql(text, self._date(column)))
         unread = f"{text} IS NOT NULL AND {local} IS NULL"
         problem = Problem(unread, "time_format", label, text, self._date(column).format)
         return Expression(f"CAST({local} AS DATE)", [problem])
@@ -169,11 +175,11 @@ class Compiler:
     def _coded(self, f: Field, text: str, label: str, codes: str) -> Expression:
         words = self.contract.codes[codes]
         literals = {c: quoted(v) if isinstance(v, str) else str(v).lower() for c, v in words.items()}
-        sql = f"CAST({case(text, literals)} AS {SQL_TYPES[f.type]})"
+        sql = self.steps.name(f"CAST({case(text, literals)} AS {SQL_TYPES[f.type]})")
         retired = self.contract.retired.get(codes, [])
         in_use = ", ".join(words)
         problems: list[Problem] = []
-        unknown = f"{text} IS NOT NULL AND {case(text, literals)} IS NULL"
+        unknown = f"{text} IS NOT NULL AND {sql} IS NULL"
         if retired:
             is_retired = f"{text} IN ({listed(retired)})"
             problems.append(Problem(is_retired, "code_retired", label, text, f"a code in use: {in_use}"))
@@ -194,8 +200,8 @@ class Compiler:
         for name, column in self.mapping.columns.items():
             if name != "result" and self.d.fields[name].type == "timestamp" and column.value is None:
                 text, time = self._text(column, {}), self._time(column)
-                utc = f"timezone('UTC', {instant_sql(text, time)})"
-                return f"date_diff('minute', {utc}, {local_sql(text, time)})"
+                utc = f"timezone('UTC', {self.steps.name(instant_sql(text, time))})"
+                return f"date_diff('minute', {utc}, {self.steps.name(local_sql(text, time))})"
         return "CAST(NULL AS BIGINT)"
 
     def _each(self, each: Each) -> dict[str, Expression]:

@@ -10,7 +10,7 @@ from functools import cache
 from zoneinfo import ZoneInfo
 
 from pipelines.harmonise.contract import Time
-from pipelines.harmonise.sql import Expression, Problem
+from pipelines.harmonise.sql import Expression, Problem, Steps
 from warehouse.dictionary.render import quoted
 
 OFFSET = r"(Z|[+-]\d{2}:?\d{2})$"
@@ -45,10 +45,10 @@ def stamped(text: str) -> str:
     return f"regexp_matches({text}, {quoted(OFFSET)})"
 
 
-def moment(text: str, time: Time, label: str) -> Expression:
+def moment(text: str, time: Time, label: str, steps: Steps) -> Expression:
     """An instant and why it may be refused."""
-    local = local_sql(text, time)
-    instant = instant_sql(text, time)
+    local = steps.name(local_sql(text, time))
+    instant = steps.name(instant_sql(text, time))
     problems = [Problem(f"{text} IS NOT NULL AND {local} IS NULL", "time_format", label, text, time.format)]
     if time.format == "epoch_ms" or "%z" in time.format:
         return Expression(instant, problems)
@@ -66,7 +66,7 @@ def moment(text: str, time: Time, label: str) -> Expression:
         f"CAST({local} AS DATE) IN ({', '.join(f'DATE {quoted(d.isoformat())}' for d in days)}) "
         f"OR year({local}) NOT BETWEEN {YEARS[0]} AND {YEARS[1]}"
     )
-    at = f"timezone({zone}, {local})"
+    at = steps.name(f"timezone({zone}, {local})")
     never = f"timezone({zone}, {at}) <> {local}"
     twice = " OR ".join(f"timezone({zone}, {at} {sign} INTERVAL 1 HOUR) = {local}" for sign in "+-")
     return Expression(

@@ -7,7 +7,7 @@ is (`units.py`).
 from __future__ import annotations
 
 from pipelines.harmonise.contract import Column, Contract, Feed
-from pipelines.harmonise.sql import Expression, Problem, case, listed, text_of
+from pipelines.harmonise.sql import Expression, Problem, Steps, case, listed, text_of
 from pipelines.harmonise.units import InconvertibleError, conversion
 from warehouse.dictionary import Dictionary, Field
 from warehouse.dictionary.render import quoted
@@ -19,8 +19,8 @@ NAMED_BY = {"value": "attribute", "low": "attribute", "high": "attribute", "read
 class Quantities:
     """Numbers and results of one feed of a site."""
 
-    def __init__(self, d: Dictionary, contract: Contract, feed: Feed) -> None:
-        self.d, self.contract = d, contract
+    def __init__(self, d: Dictionary, contract: Contract, feed: Feed, steps: Steps) -> None:
+        self.d, self.contract, self.steps = d, contract, steps
         self.decimal = feed.decimal or contract.decimal
 
     def plain(self, text: str) -> str:
@@ -33,14 +33,14 @@ class Quantities:
         self, f: Field, column: Column, text: str, label: str, fields: dict[str, Expression]
     ) -> Expression:
         """A number in the unit of its field, or of the attribute or quantity that the row names."""
-        number = self.plain(text)
+        number = self.steps.name(self.plain(text))
         wanted = f"a number with decimal mark {self.decimal}"
         bad = f"{text} IS NOT NULL AND ({number} IS NULL OR NOT isfinite({number}))"
         problems = [Problem(bad, "number_format", label, text, wanted)]
         factor, offset, unit_problems = self._factor(f, column, label, fields)
         if factor != "1.0":
             number = f"{number} * {factor}"
-        value = f"({number} + {offset})" if offset != "0.0" else f"({number})"
+        value = self.steps.name(f"{number} + {offset}" if offset != "0.0" else number)
         ranged = {f.name: f} if f.name != "reading" else self.d.channels
         target = quoted(f.name) if f.name != "reading" else fields["quantity_name"].sql
         return Expression(
@@ -56,8 +56,9 @@ class Quantities:
             return []
         low = case(target, {n: str(float(f.minimum)) for n, f in limited.items() if f.minimum is not None})
         high = case(target, {n: str(float(f.maximum)) for n, f in limited.items() if f.maximum is not None})
-        wanted = "; ".join(f"{n} {_range(f)}" for n, f in limited.items())
-        return [Problem(f"{value} < {low} OR {value} > {high}", "out_of_range", label, text, wanted)]
+        wanted = case(target, {n: quoted(_range(f)) for n, f in limited.items()})
+        beyond = f"({value} < {low} OR {value} > {high})"
+        return [Problem(beyond, "out_of_range", label, text, "", wanted_sql=wanted)]
 
     def result(
         self, column: Column, text: str, label: str, fields: dict[str, Expression]
@@ -68,18 +69,18 @@ class Quantities:
         """
         attribute = fields["attribute"].sql
         floats = {n: f for n, f in self.d.attributes.items() if f.type == "float"}
-        numeric = f"{attribute} IN ({listed(floats)})"
-        number = self.plain(f"trim(regexp_replace({text}, '^[<>=]+', ''))")
+        numeric = self.steps.name(f"{attribute} IN ({listed(floats)})")
+        number = self.steps.name(self.plain(self.steps.name(f"trim(regexp_replace({text}, '^[<>=]+', ''))")))
         marked = text_of(column.operator_from) if column.operator_from else f"left({text}, 1)"
         signs = "WHEN '<' THEN '<' WHEN '>' THEN '>'"
-        operator = f"CASE WHEN {numeric} THEN CASE {marked} {signs} ELSE '=' END END"
+        operator = self.steps.name(f"CASE WHEN {numeric} THEN CASE {marked} {signs} ELSE '=' END END")
         factor, offset, unit_problems = self._factor(self.d.fields["value"], column, label, fields)
-        value = f"CASE WHEN {numeric} THEN {number} * {factor} + {offset} END"
+        value = self.steps.name(f"CASE WHEN {numeric} THEN {number} * {factor} + {offset} END")
         words = {c: quoted(str(v)) for c, v in self.contract.codes.get(column.words or "", {}).items()}
-        code = f"CASE WHEN NOT ({numeric}) THEN {case(text, words)} END"
+        code = self.steps.name(f"CASE WHEN NOT {numeric} THEN {case(text, words)} END")
         limited = listed(n for n, f in floats.items() if f.detection_limited)
         least = {n: str(f.plausible_minimum) for n, f in floats.items() if f.plausible_minimum}
-        implausible = f"({operator}) = '=' AND ({value}) > 0 AND ({value}) < {case(attribute, least)}"
+        implausible = f"{operator} = '=' AND {value} > 0 AND {value} < {case(attribute, least)}"
         unread = f"{numeric} AND {text} IS NOT NULL AND ({number} IS NULL OR NOT isfinite({number}))"
         mark = f"a number with decimal mark {self.decimal}, or < or > before one"
         share = "a value in the printed unit; this looks like a fraction"
@@ -90,9 +91,9 @@ class Quantities:
                     "the limit with its operator, e.g. <0.05"),
             Problem(implausible, "unit_implausible", label, text, share),
             *unit_problems,
-            *self.outside(floats, attribute, f"({value})", label, text),
-            Problem(f"NOT ({numeric}) AND {text} IS NOT NULL AND {case(text, words)} IS NULL", "code_unknown",
-                    label, text, ", ".join(words)),
+            *self.outside(floats, attribute, value, label, text),
+            Problem(f"NOT {numeric} AND {text} IS NOT NULL AND {code} IS NULL", "code_unknown", label, text,
+                    ", ".join(words)),
         ]  # fmt: skip
         return {
             "value": Expression(value, problems),
@@ -128,29 +129,31 @@ class Quantities:
                 factors.setdefault(name, {})[text] = str(c.factor)
                 if c.offset:
                     offsets.setdefault(name, {})[text] = str(c.offset)
-        factor = case(target, {n: case(printed, by_unit) for n, by_unit in factors.items()})
-        offset = case(target, {n: case(printed, by_unit) for n, by_unit in offsets.items()})
-        numeric = f"{target} IN ({listed(targets)})"
+        factor = self.steps.name(case(target, {n: case(printed, by) for n, by in factors.items()}))
+        offset = case(target, {n: case(printed, by) for n, by in offsets.items()})
+        numeric = self.steps.name(f"{target} IN ({listed(targets)})")
         declared = f"{printed} IN ({listed(units)})"
         problems = [
             Problem(f"{numeric} AND coalesce(NOT {declared}, true)", "unit_not_declared", source, printed,
-                    ", ".join(units)),
-            Problem(f"{numeric} AND {declared} AND ({factor}) IS NULL", "unit_not_convertible", source, printed,
+                    ", ".join(filter(None, units))),
+            Problem(f"{numeric} AND {declared} AND {factor} IS NULL", "unit_not_convertible", source, printed,
                     f"a unit of the quantity in {label}"),
         ]  # fmt: skip
-        return f"({factor})", f"coalesce({offset}, 0.0)" if offsets else "0.0", problems
+        return factor, self.steps.name(f"coalesce({offset}, 0.0)") if offsets else "0.0", problems
 
     def _unit(self, column: Column, fields: dict[str, Expression]) -> tuple[str, dict[str, str], str]:
         """(SQL of the printed unit or of the text it follows from, printed → UCUM, column name)."""
         if column.unit_by is not None:
             source, codes = next(iter(column.unit_by.items()))
-            sql = fields[source].sql if source in fields else text_of(source)
+            sql = fields[source].sql if source in fields else self.steps.name(text_of(source))
             return sql, {k: str(v) for k, v in self.contract.codes[codes].items()}, source
         if column.unit_from is not None:
             units = dict(self.contract.units)
             # A site that prints nothing for some unit (pH) declares it as "".
-            printed = text_of(column.unit_from)
-            return f"coalesce({printed}, '')" if "" in units else printed, units, column.unit_from
+            printed = self.steps.name(text_of(column.unit_from))
+            if "" in units:
+                printed = self.steps.name(f"coalesce({printed}, '')")
+            return printed, units, column.unit_from
         assert column.unit is not None
         return quoted(column.unit), {column.unit: column.unit}, "unit"
 
