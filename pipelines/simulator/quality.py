@@ -8,6 +8,7 @@ Scales: logit for fractions, log for ratios and counts. Fractions are 0..1 here,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from math import exp, log
 from typing import Any
 
@@ -31,6 +32,7 @@ def shift_of(site: Site, attribute: str) -> float:
     return site.shift.get(attribute, 0.0) * ATTRIBUTES[attribute].margin
 
 
+@cache
 def _mean_log_expit(mean: float, sd: float) -> float:
     nodes, weights = np.polynomial.hermite_e.hermegauss(40)
     return float(np.sum(weights * -np.log1p(np.exp(-(mean + sd * nodes)))) / np.sum(weights))

@@ -40,16 +40,16 @@ _BY_FILE = {
     "late_file",
     "renamed_column",
 }  # these are about a file: whatever row is named, the file counts once
-# The truth's attributes as a fleet may call them in its plan.
-_ATTRIBUTE = {
-    "viability": ("viability",),
-    "cd3_pct": ("cd3",),
-    "car_pct": ("car_",),
-    "vcn": ("vcn",),
-    "cd4_cd8_ratio": ("cd4",),
-    "ifn_gamma": ("ifn", "potency"),
-    "fold_expansion": ("fold",),
-    "total_viable_car_cells": ("total",),
+# The truth's attributes by words in the name that a fleet's plan gives them: one of these, none of those.
+_ATTRIBUTE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "viability": (("viability",), ()),
+    "cd3_pct": (("cd3",), ("cells",)),
+    "car_pct": (("car",), ("cells", "total")),
+    "vcn": (("vcn", "vector_copy"), ()),
+    "cd4_cd8_ratio": (("cd4",), ()),
+    "ifn_gamma": (("ifn", "potency"), ()),
+    "fold_expansion": (("fold", "expansion"), ()),
+    "total_viable_car_cells": (("total", "cells"), ()),
 }
 _BINS = 3
 
@@ -155,6 +155,11 @@ def _by_magnitude(defects: list[tuple[float | None, bool]]) -> list[dict[str, An
     ]
 
 
+def _is(attribute: str, name: str) -> bool:
+    wanted, unwanted = _ATTRIBUTE[attribute]
+    return any(w in name for w in wanted) and not any(u in name for u in unwanted)
+
+
 def _verdicts(truth: list[dict[str, Any]], con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     told = con.execute(
         "SELECT attribute, site, verdict, reason, estimate, ci_low, ci_high FROM mart.comparability"
@@ -162,7 +167,7 @@ def _verdicts(truth: list[dict[str, Any]], con: duckdb.DuckDBPyConnection) -> di
     confusion: dict[str, dict[str, int]] = {}
     rows = []
     for true in truth:
-        match = [t for t in told if t[1] == true["site"] and t[0].startswith(_ATTRIBUTE[true["attribute"]])]
+        match = [t for t in told if t[1] == true["site"] and _is(true["attribute"], t[0])]
         verdict, reason, estimate, low, high = match[0][2:] if match else (None, None, None, None, None)
         by_word = confusion.setdefault(true["label"], {})
         word = verdict or "no verdict"

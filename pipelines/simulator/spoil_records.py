@@ -179,7 +179,8 @@ def missing_lot(c: Chooser) -> bool:
     c.reserve("lot_use", [row])
     row["lot_id"] = f"{c.site.site.prefix}-L-{int(c.rng.integers(8000, 9000)):04d}"
     c.take("lot_use", row)
-    c.plan.add(Planted("missing_lot", c.name, "lot_use", key_of("lot_use", row), None, "", (row["lot_id"],)))
+    also = (row["lot_id"], f"{row['batch_id']}|{row['lot_id']}|{row['phase']}")
+    c.plan.add(Planted("missing_lot", c.name, "lot_use", key_of("lot_use", row), None, "", also))
     return True
 
 
@@ -264,8 +265,21 @@ def skewed_event(c: Chooser) -> bool:
     c.reserve("custody", chain)
     row["happened_at"] = row["happened_at"] + hours(ahead)
     c.plan.add(Planted("clock_skew", c.name, "custody", row["event_id"], round(ahead, 1), "hours ahead"))
-    c.plan.follows("clock_skew", c.name, "custody", [r["event_id"] for r in chain if r is not row])
+    # The hour may also contradict what else is known of this patient's therapy.
+    around = [r["event_id"] for r in chain if r is not row] + _therapy(c, row["coi"])
+    c.plan.follows("clock_skew", c.name, "custody", around)
     return True
+
+
+def _therapy(c: Chooser, coi: str) -> list[str]:
+    """Identifiers of the order, collections, batches, releases and infusions under a chain of identity."""
+    orders = {r["order_id"] for r in c.site.tables["order"] if r["coi"] == coi}
+    batches = {r["batch_id"] for r in c.site.tables["batch"] if r["order_id"] in orders}
+    found = orders | batches | {coi}
+    found |= {r["collection_id"] for r in c.site.tables["collection"] if r["order_id"] in orders}
+    found |= {r["infusion_id"] for r in c.site.tables["infusion"] if r["order_id"] in orders}
+    found |= {r["release_id"] for r in c.site.tables["release"] if r["batch_id"] in batches}
+    return sorted(found)
 
 
 def _injected_id(c: Chooser) -> str:

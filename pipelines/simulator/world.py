@@ -39,7 +39,8 @@ KEYS: dict[str, tuple[str, ...]] = {
 
 def key_of(feed: str, row: Row) -> str:
     """The row's identity in its feed, parts joined by `|`."""
-    return "|".join(str(row[k]) for k in KEYS[feed])
+    parts = KEYS[feed]
+    return str(row[parts[0]]) if len(parts) == 1 else "|".join(str(row[k]) for k in parts)
 
 
 @dataclass

@@ -197,6 +197,7 @@ def _patient(order: Row, death: Row | None) -> dict[str, Any]:
     made: dict[str, Any] = {
         "resourceType": "Patient",
         "id": f"p-{order['order_id']}",
+        "meta": {"lastUpdated": utc(max(order["_seen"], death["_seen"] if death else order["_seen"]))},
         "identifier": [
             {
                 "type": {
@@ -227,6 +228,7 @@ def _observation(row: Row, order: Row) -> dict[str, Any]:
     made: dict[str, Any] = {
         "resourceType": "Observation",
         "id": row["outcome_id"],
+        "meta": {"lastUpdated": utc(row["_seen"])},
         "status": "final",
         "code": {"coding": [{"system": system, "code": code}]},
         "subject": {"reference": f"Patient/p-{order['order_id']}"},
