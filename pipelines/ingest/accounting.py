@@ -67,7 +67,7 @@ def _small(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, here:
     arrivals = f"SELECT record_id FROM lake.raw.record WHERE {here}"
     held = f"SELECT record_id FROM lake.quality.quarantine WHERE {here} AND whole_record"
     stored = " UNION ".join(
-        f"SELECT record_id FROM lake.core.{t} WHERE site_id = {site} AND record_id IN ({arrivals})"
+        f"SELECT DISTINCT record_id FROM lake.core.{t} WHERE site_id = {site} AND record_id IN ({arrivals})"
         for t in tables
     )
     current = " UNION ".join(f"SELECT record_id FROM current.{t} WHERE site_id = {site}" for t in tables)

@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import duckdb
+import polars as pl
 
 from pipelines.formats import delimited, parquet
 from pipelines.formats.delimited import Scan
@@ -108,31 +109,38 @@ def _map(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, table: 
     used = sorted(columns_used(feed))
     texts = ", ".join(f"CAST({ident(c)} AS VARCHAR) AS {ident(c)}" for c in used)
     fields = ", ".join(ident(f) for f in table.fields)
-    technical = "source_file, source_file_sha256, source_row, sent_at, problems"
+    technical = "file_no, source_row, problems"
     selects = Compiler(dictionary(), contract, feed, feed.maps[0]).selects()
     typed = " UNION ALL ".join(f"SELECT {fields}, {technical} FROM ({s})" for s in selects)
     staged = " UNION ALL ".join(
-        f"SELECT {quoted(a.name)} AS source_file, {quoted(a.sha256)} AS source_file_sha256, TIMESTAMPTZ {quoted(a.sent_at.isoformat())} AS sent_at, source_row, {texts} FROM {scan.sql}"
-        for a, scan in group.scans
+        f"SELECT {n} AS file_no, source_row, {texts} FROM {scan.sql}" for n, (_, scan) in enumerate(group.scans)
     )
     if not group.scans:
         nothing = ", ".join(f"CAST(NULL AS VARCHAR) AS {ident(c)}" for c in used)
-        staged = f"SELECT '' AS source_file, '' AS source_file_sha256, now() AS sent_at, CAST(0 AS BIGINT) AS source_row, {nothing} WHERE false"
-    con.execute(f"CREATE OR REPLACE TABLE mapped AS WITH staged AS ({staged}) {typed}")
+        staged = f"SELECT 0 AS file_no, CAST(0 AS BIGINT) AS source_row, {nothing} WHERE false"
+    # Rows carry a number for their file; its name, hash and time join in at the end, where they compress to nothing.
+    files = [(n, a.name, a.sha256, a.sent_at) for n, (a, _) in enumerate(group.scans)]
+    schema = {"file_no": pl.Int32, "source_file": pl.String, "source_file_sha256": pl.String, "sent_at": pl.Datetime("us", "UTC")}
+    con.register("group_frame", pl.DataFrame(files, schema=schema, orient="row"))
+    con.execute("CREATE OR REPLACE TABLE group_files AS SELECT * FROM group_frame")
+    con.unregister("group_frame")
+    con.execute(f"CREATE OR REPLACE TABLE staged AS {staged}")
+    con.execute(f"CREATE OR REPLACE TABLE mapped AS {typed}")
+    con.execute("DROP TABLE staged")
 
 
 def _split(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, table: Table) -> None:
     """`problems`, `repeated` (readings said before) and `insert_reading` (in the order they are read back)."""
     con.execute(
         "CREATE OR REPLACE TABLE problems AS SELECT left(source_file_sha256, 24) || ':' || source_row AS record_id, source_file || ':' || source_row AS subject, source_file, source_file_sha256, source_row, "
-        "p.reason_code, p.field_name, p.value_seen, p.value_wanted, p.whole_record FROM (SELECT *, unnest(problems) AS p FROM mapped WHERE len(problems) > 0)"
+        "p.reason_code, p.field_name, p.value_seen, p.value_wanted, p.whole_record FROM (SELECT file_no, source_row, unnest(problems) AS p FROM mapped WHERE len(problems) > 0) JOIN group_files USING (file_no)"
     )
     key = ", ".join(ident(k) for k in table.key)
     fields = ", ".join(ident(f) for f in table.fields)
     same = ", ".join((key, "reading", "reading_status"))
     con.execute(
-        f"CREATE OR REPLACE TABLE good AS SELECT {fields}, source_file, source_file_sha256, source_row, sent_at, false AS stored FROM mapped "
-        "WHERE len(list_filter(problems, lambda p: p.whole_record)) = 0"
+        f"CREATE OR REPLACE TABLE good AS SELECT {fields}, file_no, source_row FROM mapped "
+        "WHERE len(problems) = 0 OR len(list_filter(problems, lambda p: p.whole_record)) = 0"
     )
     con.execute("DROP TABLE mapped")
     # Only keys that occur twice, here or in the lake, need a closer look; mostly there are none.
@@ -145,7 +153,7 @@ def _split(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, table
             list(span),
         )
     con.execute(
-        f"CREATE OR REPLACE TABLE repeated AS WITH every AS (SELECT * FROM good WHERE ({key}) IN (FROM twice) UNION ALL BY NAME "
+        f"CREATE OR REPLACE TABLE repeated AS WITH every AS (SELECT g.* EXCLUDE (file_no), f.* EXCLUDE (file_no), false AS stored FROM good g JOIN group_files f USING (file_no) WHERE ({key}) IN (FROM twice) UNION ALL BY NAME "
         f"SELECT {fields}, '' AS source_file, source_file_sha256, source_row, sent_at, true AS stored FROM lake.core.{table.name} WHERE site_id = {quoted(contract.site_id)} AND ({key}) IN (FROM twice)) "
         f"SELECT source_file, source_file_sha256, source_row FROM every QUALIFY row_number() OVER (PARTITION BY {same} ORDER BY stored DESC, sent_at, source_file, source_row) > 1 AND NOT stored"
     ) if _some(con, "twice") else con.execute(
@@ -157,8 +165,8 @@ def _split(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, table
         else ""
     )
     con.execute(
-        f"CREATE OR REPLACE TABLE insert_{table.name} AS SELECT {fields}, {quoted(feed.system)} AS source_system, source_file_sha256, source_row, sent_at, now() AS recorded_at, getvariable('run_id') AS run_id "
-        f"FROM good {left_out} ORDER BY batch_id, channel, read_at, sent_at, source_row"
+        f"CREATE OR REPLACE TABLE insert_{table.name} AS SELECT {fields}, {quoted(feed.system)} AS source_system, f.source_file_sha256, g.source_row, f.sent_at, now() AS recorded_at, getvariable('run_id') AS run_id "
+        f"FROM good g JOIN group_files f USING (file_no) {left_out} ORDER BY batch_id, channel, read_at, file_no, source_row"
     )
     con.execute("DROP TABLE good")
 
