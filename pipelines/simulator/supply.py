@@ -81,7 +81,7 @@ def add_equipment(world: SiteWorld, seed: int, until_day: int) -> None:
                     firmware=firmware,
                     qualification_due=due.date(),
                 )
-                seen, due = due - timedelta(days=3), due + timedelta(days=365)
+                seen, due = due - timedelta(days=14), due + timedelta(days=365)
 
 
 def spec_versions(base_days: int) -> list[tuple[int, datetime]]:
