@@ -28,7 +28,7 @@ from math import sqrt
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from warehouse.statistics import means
-from warehouse.statistics.lots import paired_lots, pooled_lots, welch_lots
+from warehouse.statistics.lots import paired_lots, pooled_lots, welch_lots, welch_size
 from warehouse.statistics.means import Estimate
 from warehouse.statistics.refusal import StatisticsRefusal, differences, probability, spread
 from warehouse.statistics.scales import READING, Margin, Reading, Scale, forward, margin_on_scale
@@ -92,7 +92,9 @@ class Judgement:
 
     `lots_needed`: further lots of the site, reference fixed (for pairs: further pairs), for `power` at true
     difference 0 with the observed spread; None where the verdict is decided, held back by 1 to 4 or 6, or no
-    number would do. `decided_by` says whose interval is shown.
+    number would do. `decided_by` says whose interval is shown. `size` is the exact chance that this test
+    calls a true difference at the margin comparable, at the observed spread (nominal: alpha); None for
+    methods whose size is not known exactly.
     """
 
     verdict: Verdict
@@ -112,6 +114,7 @@ class Judgement:
     interval: str
     alpha: float
     power: float
+    size: float | None
     decided_by: Literal["mean", "variability"]
     sentence: str
 
@@ -144,6 +147,16 @@ def lots_needed(estimate: Estimate, margin: Margin, *, power: float = 0.8) -> in
         variance = ((ref[1] - 1) * ref[0] ** 2 + (new[1] - 1) * new[0] ** 2) / (ref[1] + new[1] - 2)
         return pooled_lots(limits, sqrt(variance), ref[1], new[1], alpha=estimate.alpha, power=power)
     return welch_lots(limits, *ref, *new, alpha=estimate.alpha, power=power)
+
+
+def size_of(estimate: Estimate) -> float | None:
+    """Exact size of the test of means behind an estimate, for normal lots; None where it is not known."""
+    if estimate.method in {"paired-t", "one-sample-t", "pooled-t"}:
+        return estimate.alpha
+    if estimate.method != "welch-t" or estimate.sd_reference is None or estimate.sd_test is None:
+        return None
+    sides = (estimate.sd_reference, estimate.n_reference, estimate.sd_test, estimate.n_test)
+    return welch_size(*sides, alpha=estimate.alpha)
 
 
 def _lots_without_estimate(
@@ -240,6 +253,7 @@ def judge(
         interval=interval.interval if interval else means.interval_name(level),
         alpha=level,
         power=power,
+        size=size_of(result) if isinstance(result, Estimate) else None,
         decided_by="variability" if decision.shown else "mean",
         sentence=decision.sentence,
     )

@@ -165,7 +165,9 @@ def test_icc_intervals_hold_their_estimates() -> None:
 
 @SETTINGS
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.sampled_from(list(multiplicity.ADJUSTMENTS)))
-def test_adjusted_p_values_keep_order_and_never_shrink(p_values: list[float], method) -> None:  # type: ignore[no-untyped-def]  # an Adjustment
+def test_adjusted_p_values_keep_order_and_never_shrink(
+    p_values: list[float], method: multiplicity.Adjustment
+) -> None:
     adjusted = multiplicity.adjust(p_values, method)
     assert (adjusted >= np.array(p_values) - 1e-12).all()
     assert (adjusted <= 1.0).all()

@@ -13,6 +13,7 @@ from warehouse.statistics.lots import (
     pooled_lots,
     t_tost_power,
     welch_lots,
+    welch_size,
     welch_tost_power,
 )
 from warehouse.statistics.scales import Margin
@@ -85,6 +86,20 @@ def test_no_number_does_where_the_reference_alone_is_too_wide() -> None:
     assert welch_lots(ONE, 1.0, 1, 1.0, 3) is None
 
 
+@pytest.mark.parametrize(("n_reference", "n_test", "sd_test"), [(20, 3, 1.0), (3, 3, 5.0), (20, 6, 2.0)])
+def test_the_exact_size_is_what_simulation_finds(n_reference: int, n_test: int, sd_test: float) -> None:
+    rng = np.random.default_rng(17)
+    runs = 200_000
+    a = rng.chisquare(n_reference - 1, runs) / (n_reference - 1) / n_reference
+    b = sd_test**2 * rng.chisquare(n_test - 1, runs) / (n_test - 1) / n_test
+    difference = rng.normal(0.0, sqrt(1 / n_reference + sd_test**2 / n_test), runs)
+    df = (a + b) ** 2 / (a**2 / (n_reference - 1) + b**2 / (n_test - 1))
+    passed = float((difference + student.ppf(0.95, df) * np.sqrt(a + b) < 0).mean())
+    size = welch_size(1.0, n_reference, sd_test, n_test)
+    assert size == pytest.approx(passed, abs=4 * sqrt(0.05 * 0.95 / runs))
+    assert 0.04 < size < 0.065
+
+
 def test_units_do_not_change_the_number() -> None:
     scaled = welch_lots(Margin(-1000.0, 1000.0), 1000.0, 20, 1000.0, 3)
     assert scaled == welch_lots(ONE, 1.0, 20, 1.0, 3)
@@ -92,8 +107,9 @@ def test_units_do_not_change_the_number() -> None:
 
 def test_a_wider_margin_or_less_spread_never_needs_more() -> None:
     widths = [welch_lots(Margin(-w, w), 1.0, 30, 1.2, 3) for w in (0.9, 1.0, 1.2, 1.5, 3.0)]
-    assert None not in widths
-    assert widths == sorted(widths, reverse=True)  # type: ignore[type-var]  # none is None
+    numbers = [lots for lots in widths if lots is not None]
+    assert len(numbers) == len(widths)
+    assert numbers == sorted(numbers, reverse=True)
 
 
 def test_pairs_and_pooled_lots_are_the_smallest() -> None:

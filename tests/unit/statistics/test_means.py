@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import log, sqrt
+from random import Random
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from warehouse.statistics import means
 from warehouse.statistics.means import Summary
 from warehouse.statistics.refusal import StatisticsRefusal
-from warehouse.statistics.scales import Margin
+from warehouse.statistics.scales import Margin, Scale
 
 LOTS = st.lists(st.floats(50, 150), min_size=2, max_size=12)
 SETTINGS = settings(max_examples=60, deadline=None)
@@ -39,7 +40,7 @@ def test_a_change_of_unit_changes_the_numbers_and_no_answer(
 
 @SETTINGS
 @given(LOTS, LOTS, st.randoms())
-def test_the_order_of_lots_does_not_matter(reference: list[float], test: list[float], random) -> None:  # type: ignore[no-untyped-def]  # hypothesis gives a Random
+def test_the_order_of_lots_does_not_matter(reference: list[float], test: list[float], random: Random) -> None:
     _varied(reference, test)
     first = means.welch(reference, test, scale="log")
     random.shuffle(reference)
@@ -119,8 +120,8 @@ def test_fieller_solves_the_equation_it_inverts() -> None:
 def test_what_cannot_be_judged_is_refused_in_words(
     reference: list[float],
     test: list[float],
-    scale,
-    words: str,  # type: ignore[no-untyped-def]  # a Scale
+    scale: Scale,
+    words: str,
 ) -> None:
     with pytest.raises(StatisticsRefusal, match=words):
         means.welch(reference, test, scale=scale)

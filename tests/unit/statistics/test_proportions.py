@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,7 +18,8 @@ from warehouse.statistics.scales import Margin
 
 SETTINGS = settings(max_examples=60, deadline=None)
 COUNTS = st.integers(1, 30).flatmap(lambda n: st.builds(Count, st.integers(0, n), st.just(n)))
-INTERVALS = [p.newcombe, p.miettinen_nurminen, p.mee, p.agresti_caffo]
+Interval = Callable[..., p.Difference]
+INTERVALS: list[Interval] = [p.newcombe, p.miettinen_nurminen, p.mee, p.agresti_caffo]
 
 
 @pytest.mark.parametrize(
@@ -40,7 +43,9 @@ def test_miettinen_nurminen_is_newcombes_table(
 
 @SETTINGS
 @given(COUNTS, COUNTS, st.sampled_from(INTERVALS))
-def test_every_interval_is_finite_and_inside_what_is_possible(test: Count, reference: Count, make) -> None:  # type: ignore[no-untyped-def]  # one of INTERVALS
+def test_every_interval_is_finite_and_inside_what_is_possible(
+    test: Count, reference: Count, make: Interval
+) -> None:
     result = make(test, reference, level=0.9)
     assert -1.0 <= result.ci_low < result.ci_high <= 1.0
     turned = make(reference, test, level=0.9)

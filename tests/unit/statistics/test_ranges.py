@@ -27,7 +27,7 @@ def test_wilks_sizes_are_the_printed_ones() -> None:
 
 @pytest.mark.parametrize(("n", "coverage"), [(3, 0.9), (6, 0.95), (20, 0.99)])
 @pytest.mark.parametrize("side", ["two-sided", "upper"])
-def test_tolerance_limits_hold_with_their_confidence(n: int, coverage: float, side) -> None:  # type: ignore[no-untyped-def]  # a Side
+def test_tolerance_limits_hold_with_their_confidence(n: int, coverage: float, side: tolerance.Side) -> None:
     rng = np.random.default_rng(11)
     runs = 40_000
     mean, sd = rng.normal(0, 1 / sqrt(n), runs), np.sqrt(rng.chisquare(n - 1, runs) / (n - 1))
@@ -50,7 +50,7 @@ def test_factors_order_as_they_must(n: int, coverage: float, confidence: float) 
 
 @pytest.mark.parametrize("lots", [1, 3, 10])
 @pytest.mark.parametrize("side", ["two-sided", "lower"])
-def test_prediction_intervals_hold_all_of_the_next_lots(lots: int, side) -> None:  # type: ignore[no-untyped-def]  # a Side
+def test_prediction_intervals_hold_all_of_the_next_lots(lots: int, side: tolerance.Side) -> None:
     rng = np.random.default_rng(12)
     runs, n = 40_000, 6
     mean, sd = rng.normal(0, 1 / sqrt(n), runs), np.sqrt(rng.chisquare(n - 1, runs) / (n - 1))

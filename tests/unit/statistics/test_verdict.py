@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from warehouse.statistics import means
 from warehouse.statistics.means import Estimate, Summary
-from warehouse.statistics.scales import Margin
+from warehouse.statistics.scales import Margin, Scale
 from warehouse.statistics.variability import sd_ratio
 from warehouse.statistics.verdict import Facts, Judgement, NoEstimate, estimate_lots, judge
 
@@ -113,8 +114,8 @@ def _finite(answer: Judgement) -> bool:
 def test_any_lots_get_a_verdict_that_obeys_its_definition(
     reference: list[float],
     site: list[float],
-    method,
-    scale,  # type: ignore[no-untyped-def]  # literals
+    method: Literal["welch", "pooled"],
+    scale: Scale,
 ) -> None:
     margin = Margin(-8.0, 8.0) if scale == "identity" else Margin(0.9, 1.1)
     result = estimate_lots(reference, site, method=method, scale=scale)
@@ -158,3 +159,21 @@ def test_pairs_plan_pairs_and_other_methods_plan_their_own() -> None:
     assert judge(bare, MARGIN, GOOD, further=lambda: 7).lots_needed == 7
     with pytest.raises(ValueError, match="plans its own lots"):
         judge(bare, MARGIN, GOOD)
+
+
+@settings(max_examples=40, deadline=None)
+@given(LOTS, LOTS, st.floats(50, 150))
+def test_another_lot_never_takes_the_interval_away(
+    reference: list[float], site: list[float], another: float
+) -> None:
+    before = estimate_lots(reference, site)
+    assume(isinstance(before, Estimate))
+    after = estimate_lots(reference, [*site, another])
+    assert isinstance(after, Estimate)
+    assert np.isfinite([after.ci_low, after.ci_high]).all()
+
+
+def test_the_size_behind_a_verdict_is_printed_with_it() -> None:
+    few = judge(_estimate(0.0, n=3, n_reference=20), MARGIN, GOOD)
+    assert few.size == pytest.approx(0.0604, abs=1e-4)
+    assert judge(estimate_lots([1.0, 2.0, 3.0], [1.1, 2.0, 2.9], method="paired"), MARGIN, GOOD).size == 0.05
