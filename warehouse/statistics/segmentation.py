@@ -1,11 +1,11 @@
 """Several changes in one series: where the level, or level and spread, jump, and how many jumps there are.
 
-Belongs here: segmentation by penalised normal likelihood, at most one change or any number by PELT. One
+Belongs here: segmentation by penalised normal likelihood, at most one change or any number. One
 break with an interval for its date, and tests of trend, are in trend.py. A change at 28 lies between the
 28th and 29th value.
 
-Sources: Killick, Fearnhead & Eckley 2012 (PELT, run by `ruptures`); Zhang & Siegmund 2007 (MBIC, as in R's
-changepoint).
+Sources: Jackson et al. 2005 (exact search); Killick, Fearnhead & Eckley 2012 (PELT, run by `ruptures`);
+Zhang & Siegmund 2007 (MBIC, as in R's changepoint).
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from warehouse.statistics.checked import FloatArray, positive
+from warehouse.statistics.checked import FloatArray, IntArray, positive
 from warehouse.statistics.refusal import StatisticsRefusal, vector
 
 Cost = Literal["mean", "mean and variance"]
+Search = Literal["exact", "PELT"]
 _PARAMETERS = {"mean": 1, "mean and variance": 2}
 
 
@@ -50,15 +51,21 @@ class _NormalCost:
         self._sum = np.concatenate(([0.0], np.cumsum(centred)))
         self._square = np.concatenate(([0.0], np.cumsum(centred**2)))
 
-    def __call__(self, start: int, end: int) -> float:
-        length = end - start
-        total = self._sum[end] - self._sum[start]
-        squares = max(float(self._square[end] - self._square[start] - total**2 / length), 0.0)
+    def of(self, starts: IntArray, end: int) -> FloatArray:
+        """Cost of the stretches from each start to one end (excluded)."""
+        length = (end - starts).astype(np.float64)
+        total = self._sum[end] - self._sum[starts]
+        squares = np.maximum(self._square[end] - self._square[starts] - total**2 / length, 0.0)
+        cost: FloatArray = squares + np.log(length)
         if self._mean_only:
-            return squares + math.log(length)
+            return cost
         # A stretch without spread has infinite likelihood; the floor is changepoint's, in sigma squared.
-        variance = max(squares / length, 1e-11)
-        return length * (math.log(2.0 * math.pi * variance) + 1.0) + math.log(length)
+        variance = np.maximum(squares / length, 1e-11)
+        cost = length * (np.log(2.0 * math.pi * variance) + 1.0) + np.log(length)
+        return cost
+
+    def __call__(self, start: int, end: int) -> float:
+        return float(self.of(np.array([start]), end)[0])
 
 
 def _noise(y: FloatArray) -> float:
@@ -116,20 +123,27 @@ def one_change(
     return _described(y, changes, cost, charge, held)
 
 
-def segments(
-    values: ArrayLike,
-    cost: Cost = "mean and variance",
-    sigma: float | None = None,
-    penalty: float | None = None,
-) -> Segments:
-    """Any number of changes by PELT; arguments as for one_change. Every stretch has 2 values (1 for cost
-    'mean').
-    """
+def _exact(price: _NormalCost, n: int, charge: float, shortest: int) -> list[int]:
+    """Optimal partitioning (Jackson et al. 2005): the best last change for every end, all of them tried."""
+    best = np.full(n + 1, np.inf)
+    best[0] = -charge
+    last = np.zeros(n + 1, dtype=np.int64)
+    for end in range(shortest, n + 1):
+        starts = np.arange(end - shortest + 1)
+        costs = best[starts] + price.of(starts, end) + charge
+        last[end] = costs.argmin()
+        best[end] = costs[last[end]]
+    changes, place = [], int(last[n])
+    while place:
+        changes.append(place)
+        place = int(last[place])
+    return changes[::-1]
+
+
+def _pelt(price: _NormalCost, y: FloatArray, charge: float, shortest: int) -> list[int]:
     # Importing ruptures takes over a second, which only this function should pay.
     from ruptures import Pelt  # noqa: PLC0415
     from ruptures.base import BaseCost  # noqa: PLC0415
-
-    y, price, charge, held, shortest = _prepared(values, cost, sigma, penalty)
 
     class Adapted(BaseCost):  # type: ignore[misc]  # ruptures ships no types
         """Our cost under the face that ruptures asks for."""
@@ -145,5 +159,30 @@ def segments(
             return price(start, end)
 
     search = Pelt(custom_cost=Adapted(), min_size=shortest, jump=1).fit(y)
-    ends = [int(end) for end in search.predict(pen=charge)]
-    return _described(y, ends[:-1], cost, charge, held)
+    return [int(end) for end in search.predict(pen=charge)][:-1]
+
+
+def segments(
+    values: ArrayLike,
+    cost: Cost = "mean and variance",
+    sigma: float | None = None,
+    penalty: float | None = None,
+    *,
+    search: Search = "exact",
+) -> Segments:
+    """Any number of changes; other arguments as for one_change. Every stretch has 2 values (1 for cost
+    'mean').
+
+    search 'exact' finds the cheapest segmentation. 'PELT' is what R's changepoint and `ruptures` run: its
+    pruning is not exact under MBIC, whose log(length) breaks the condition it needs (it missed the optimum
+    in 1 of 120 simulated series of 48 values); kept for comparison and for series too long to try every
+    change (time grows as n^2).
+    """
+    y, price, charge, held, shortest = _prepared(values, cost, sigma, penalty)
+    if search == "exact":
+        changes = _exact(price, int(y.size), charge, shortest)
+    elif search == "PELT":
+        changes = _pelt(price, y, charge, shortest)
+    else:
+        raise StatisticsRefusal(f"There is no search {search!r}; use 'exact' or 'PELT'.")
+    return _described(y, changes, cost, charge, held)

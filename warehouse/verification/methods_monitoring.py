@@ -182,8 +182,8 @@ def trend_changepoint(case: Case) -> dict[str, Any]:
     def several() -> None:
         # R's changepoint takes the noise as 1 in the data's own unit.
         single = segmentation.one_change(values, "mean", sigma=1.0).changes
-        many = segmentation.segments(values, "mean and variance", sigma=1.0).changes
-        level = segmentation.segments(values, "mean", sigma=1.0).changes
+        many = segmentation.segments(values, "mean and variance", sigma=1.0, search="PELT").changes
+        level = segmentation.segments(values, "mean", sigma=1.0, search="PELT").changes
         for key, found in (
             ("changepoint_AMOC_mean_MBIC_index", single),
             ("changepoint_PELT_meanvar_MBIC_index", many),

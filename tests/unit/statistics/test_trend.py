@@ -89,7 +89,7 @@ def _cheapest(y: np.ndarray, penalty: float) -> float:
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000))
-def test_pelt_finds_the_cheapest_segmentation(seed: int) -> None:
+def test_segments_are_the_cheapest(seed: int) -> None:
     generator = np.random.default_rng(seed)
     y = np.concatenate(
         [generator.normal(generator.normal() * 3, generator.uniform(0.5, 2), 12) for _ in range(4)]
@@ -100,6 +100,12 @@ def test_pelt_finds_the_cheapest_segmentation(seed: int) -> None:
         ratio = max(float(y[a:b].var() / y.var()), 1e-11)
         cost += (b - a) * (math.log(2 * math.pi * ratio) + 1) + math.log(b - a) + found.penalty
     assert cost == pytest.approx(_cheapest(y, found.penalty), rel=1e-9)
+
+
+def test_pelt_finds_planted_changes_as_the_exact_search_does() -> None:
+    generator = np.random.default_rng(2)
+    y = np.repeat([0.0, 6.0, -3.0], 40) + generator.normal(size=120)
+    assert segmentation.segments(y, search="PELT") == segmentation.segments(y)
 
 
 def test_planted_changes_are_found_and_noise_has_none() -> None:
