@@ -282,7 +282,10 @@ def _delimiter(lines: list[str]) -> str | None:
         return None
     best, most = None, 0
     for candidate in DELIMITERS:
-        counts = [len(row) for row in csv.reader(lines, delimiter=candidate)]
+        try:
+            counts = [len(row) for row in csv.reader(lines, delimiter=candidate)]
+        except csv.Error:  # a line end where none can be, a field without end
+            continue
         usual = Counter(counts).most_common(1)[0][0]
         if counts[0] > 1 and usual > 1 and counts.count(usual) * 2 > len(counts) and usual > most:
             best, most = candidate, usual
@@ -338,6 +341,8 @@ def _refusal(bad: Any, layout: _Layout) -> Refused:
         mend = (
             f"The row has {bad.found} values for {len(layout.names)} column names: correct it in the source."
         )
+    elif bad.reason == "stray_line_end":
+        mend = "A carriage return stands inside a value: quote the value or take it out in the source."
     else:
         mend = "A quote stands inside a value or never closes: correct the row, or declare quote: ''."
     return Refused(bad.row, None, None, bad.reason, mend)

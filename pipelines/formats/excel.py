@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Iterable
 from datetime import date, datetime, time
 from pathlib import Path
@@ -87,6 +88,9 @@ def _sheet(path: Path, data: bytes, options: Options) -> tuple[Any, Any]:
         OSError,
         SyntaxError,
         AttributeError,
+        EOFError,
+        NotImplementedError,
+        zlib.error,
     ) as failed:
         raise UnreadableFile(
             path, "", f"not a whole workbook: {failed}", "Save it again in Excel and send that."

@@ -5,8 +5,9 @@ Here: both layouts. One record is one spot of one well. "Above Detection Range" 
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -77,14 +78,11 @@ class MethodicalMind:
         plates: list[dict[str, str]] = []
         part = "Header"
         grid: _Grid | None = None
+        rows = itertools.count(1)
         for line in text.splitlines():
             if rule := _RULE.fullmatch(line.strip()):
                 part = rule[1].strip()
-                grid = (
-                    _Grid(path, self.name, collector, plates[-1], len(plates))
-                    if part == "Data" and plates
-                    else None
-                )
+                grid = _Grid(collector, plates[-1], len(plates), rows) if part == "Data" and plates else None
                 continue
             found = _LINE.fullmatch(line.strip())
             if found and found[1].strip() == "FileName":
@@ -108,10 +106,9 @@ class MethodicalMind:
 class _Grid:
     """The Data part of one plate."""
 
-    def __init__(
-        self, path: Path, name: str, collector: Collector, facts: dict[str, str], plate: int
-    ) -> None:
-        self.path, self.name, self.collector, self.plate = path, name, collector, plate
+    def __init__(self, collector: Collector, facts: dict[str, str], plate: int, rows: Iterator[int]) -> None:
+        self.path, self.name, self.collector, self.plate = collector.path, collector.name, collector, plate
+        self.rows = rows
         self.columns: list[str] = []
         self.well_row = ""
         self.spot = 0
@@ -138,7 +135,7 @@ class _Grid:
                 "Export the plate again.",
             )
         for column, printed in zip(self.columns, cells[1:], strict=True):
-            row = len(self.collector.records) + len(self.collector.refused) + 1
+            row = next(self.rows)
             record = Record(row, dict(self.shared))
             record.values.update(
                 {

@@ -41,10 +41,12 @@ def _footer(path: Path) -> Any:
                 raise UnreadableFile(
                     path, f"byte {size}", "the footer is missing: truncated or half-written", _SEND_AGAIN
                 )
-        return pq.read_metadata(path)
+        footer = pq.read_metadata(path)
+        footer.schema.to_arrow_schema()
+        return footer
     except OSError as failed:
         raise UnreadableFile(path, "", f"cannot be opened: {failed}", _SEND_AGAIN) from failed
-    except pa.ArrowException as failed:
+    except (pa.ArrowException, UnicodeDecodeError) as failed:
         raise UnreadableFile(path, "footer", f"damaged: {failed}", _SEND_AGAIN) from failed
 
 

@@ -20,6 +20,7 @@ from pipelines.failures import PermanentFailure
 Reason = Literal[
     "ragged_row",  # more or fewer values than the header has names
     "stray_quote",  # a quote character inside a value that is not quoted, or a quote that never closes
+    "stray_line_end",  # a carriage return inside a value that is not quoted
     "bad_encoding",  # bytes that are not text in the file's encoding
     "hidden_row",  # a row hidden in the worksheet, left out as the contract says
     "bad_json",  # the line is not JSON

@@ -104,11 +104,13 @@ def _block(
     """Take the whole records at the start of a block; return how many bytes they are."""
     delimiter, quote, newline = marks
     is_mark = (block == newline) | (block == delimiter)
+    is_return = block == _CR
     if quote >= 0:
         is_quote = block == quote
         if is_quote.any():
             inside = np.bitwise_xor.accumulate(is_quote.view(np.uint8)).view(np.bool_)
             is_mark &= ~inside
+            is_return &= ~inside
             _check_quotes(block, np.flatnonzero(is_quote), marks)
     at = np.flatnonzero(is_mark)
     which = np.flatnonzero(block[at] == newline)
@@ -139,6 +141,15 @@ def _block(
                 int(found[i]),
             )
         )
+    if newline == _LF:
+        returns = np.flatnonzero(is_return)
+        returns = returns[block[np.minimum(returns + 1, len(block) - 1)] != newline]
+        ragged = {bad.row for bad in rows.bad}
+        for i in np.unique(np.searchsorted(ends, returns)):
+            if i < len(ends) and int(number[i]) not in ragged:
+                span = offset + int(starts[i]), offset + int(ends[i]) + 1
+                rows.bad.append(Bad(int(number[i]), *span, "stray_line_end", 0))
+        rows.bad.sort(key=lambda bad: bad.row)
     rows.received = int(number[-1])
     rows.longest = max(rows.longest, int(lengths.max()))
     return int(ends[-1]) + 1

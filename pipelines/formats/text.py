@@ -96,6 +96,15 @@ def check_text(path: Path, block: bytes, encoding: str, offset: int) -> None:
 
 def decode(path: Path, data: bytes, options: Options, fallback: str | None = None) -> str:
     """Text of a whole file; `fallback` is what a vendor's unmarked export is in when it is not UTF-8."""
+    text = _decoded(path, data, options, fallback)
+    if not text.strip():
+        raise UnreadableFile(
+            path, f"{len(data)} bytes", "nothing but blanks in it: the file is empty", _SEND_AGAIN
+        )
+    return text
+
+
+def _decoded(path: Path, data: bytes, options: Options, fallback: str | None) -> str:
     encoding, mark = encoding_of(path, data[:4], options)
     if encoding.startswith(("utf-16", "utf-32")):
         try:

@@ -90,7 +90,8 @@ class VendorTable:
                 if unit := units.get(name):
                     record.values[f"{record_name(known, name)}_unit"] = unit
             self.finish(collector, record, row)
-        return collector.reading(base.received, self.header(base.header))
+        before = {"preamble": lines[: self.header_line - 1]} if self.header_line > 1 else {}
+        return collector.reading(base.received, self.header({**base.header, **before}))
 
     def units_line(self, lines: list[str]) -> dict[str, str]:
         """Units by column name where a line of units follows the names (empty: there is none)."""
