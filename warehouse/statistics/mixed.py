@@ -183,6 +183,11 @@ def _check(y: Floats, x: Floats, coded: Mapping[str, NDArray[np.intp]], names: t
         raise StatisticsRefusal("The fixed design has missing values; leave those rows out and count them.")
     if n <= p:
         raise StatisticsRefusal(f"{n} rows cannot estimate {p} fixed effects and a variance.")
+    if n - p < len(coded) + 1:
+        raise StatisticsRefusal(
+            f"{n} rows with {p} fixed effects leave {n - p} degrees of freedom for "
+            f"{len(coded) + 1} variances; add lots or leave a random factor out."
+        )
     norm = np.linalg.norm(x, axis=0)
     if (norm == 0.0).any():
         empty = [name for name, size in zip(names, norm, strict=True) if size == 0.0]
@@ -247,10 +252,15 @@ def bordered(inner: Floats, edge: Floats, lam: Floats, whole: float) -> Floats:
 
 
 def _inverse(information: Floats) -> Floats:
-    """Inverse after scaling to a unit diagonal; the generalised one, as pbkrtest's, when it is singular."""
+    """Inverse after scaling to a unit diagonal; a refusal where the variances share one ridge."""
     size = np.sqrt(np.diag(information))
     scaled = information / np.outer(size, size)
-    inverse: Floats = np.linalg.pinv(scaled, rcond=1e-10, hermitian=True) / np.outer(size, size)
+    if np.linalg.eigvalsh(scaled)[0] < 1e-9:
+        raise StatisticsRefusal(
+            "The variances of the random factors cannot be told apart in these data; add lots or "
+            "replicates, or leave a random factor out."
+        )
+    inverse: Floats = np.linalg.inv(scaled) / np.outer(size, size)
     return inverse
 
 

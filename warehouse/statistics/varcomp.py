@@ -86,7 +86,8 @@ def nested_anova(
     ss = np.array([float(((b - a) ** 2).sum()) for a, b in pairwise(fitted)])
     if ss.sum() == 0.0:
         raise StatisticsRefusal("All results are the same; there is no variation to divide.")
-    raw = np.linalg.solve(_expectations(layers, sizes, df, n), ss)
+    expected = _expectations(layers, sizes, df, n)
+    raw = np.linalg.solve(expected, ss)
     variance = np.maximum(raw, 0.0)
     if variance[-1] == 0.0:
         raise StatisticsRefusal(
@@ -97,7 +98,9 @@ def nested_anova(
         np.ptp(np.bincount(a[np.unique(b, return_index=True)[1]])) == 0 for a, b in pairwise(layers)
     )
     total = float(variance.sum())
-    total_df = 2.0 * total**2 / float(spread.sum())
+    # The total as a combination of mean squares, each at its expectation under the components shown.
+    per_df = expected / df[:, None]
+    total_df = satterthwaite(per_df @ variance, df, np.linalg.inv(per_df).sum(axis=0))[1]
     z = float(stats.norm.ppf(0.5 + level / 2.0))
     out: dict[str, Component] = {}
     for k, name in enumerate([*names, "error"]):

@@ -248,3 +248,20 @@ def test_lme4s_spline_and_the_solved_ends_are_close() -> None:
     for name, interval in solved.sd.items():
         assert read.sd[name] == pytest.approx(interval, rel=2e-3)
     assert read.fixed["x0"] == pytest.approx(solved.fixed["x0"], rel=1e-3, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("donor", "site", "words"),
+    [
+        # Four rows: two degrees of freedom for three variances.
+        (["a", "a", "a", "b"], ["A", "B", "B", "B"], "2 degrees of freedom for 3 variances"),
+        # Many assays, but three lots at two sites leave one degree of freedom for donor and lot.
+        (["a"] * 4 + ["b"] * 2, ["A", "A", "B", "B", "B", "B"], "cannot be told apart"),
+    ],
+)
+def test_variances_that_share_a_ridge_are_refused(donor: list[str], site: list[str], words: str) -> None:
+    rng = np.random.default_rng(6)
+    lot = [f"{d}{s}" for d, s in zip(donor, site, strict=True)]
+    study = {"y": rng.normal(size=len(donor)), "donor": donor, "site": site, "lot": lot}
+    with pytest.raises(StatisticsRefusal, match=words):
+        _fit(study)
