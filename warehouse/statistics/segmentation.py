@@ -56,12 +56,11 @@ class _NormalCost:
         length = (end - starts).astype(np.float64)
         total = self._sum[end] - self._sum[starts]
         squares = np.maximum(self._square[end] - self._square[starts] - total**2 / length, 0.0)
+        if not self._mean_only:
+            # A stretch without spread has infinite likelihood; the floor is changepoint's, in sigma squared.
+            variance = np.maximum(squares / length, 1e-11)
+            squares = length * (np.log(2.0 * math.pi * variance) + 1.0)
         cost: FloatArray = squares + np.log(length)
-        if self._mean_only:
-            return cost
-        # A stretch without spread has infinite likelihood; the floor is changepoint's, in sigma squared.
-        variance = np.maximum(squares / length, 1e-11)
-        cost = length * (np.log(2.0 * math.pi * variance) + 1.0) + np.log(length)
         return cost
 
     def __call__(self, start: int, end: int) -> float:
