@@ -7,6 +7,7 @@ Belongs here: attaching, creating tables from the dictionary, transactions with 
 from __future__ import annotations
 
 import importlib.util
+import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -37,7 +38,9 @@ def load_extension(con: duckdb.DuckDBPyConnection, name: str) -> None:
     folder = Path(next(iter(spec.submodule_search_locations)))
     found = folder / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
     if not found.exists():
-        raise LakeError(f"DuckDB extension {name} has no build for DuckDB {duckdb.__version__}; run `make install`")
+        raise LakeError(
+            f"DuckDB extension {name} has no build for DuckDB {duckdb.__version__}; run `make install`"
+        )
     con.execute(f"LOAD {quoted(str(found))}")
 
 
@@ -195,11 +198,31 @@ def content_hash(con: duckdb.DuckDBPyConnection, d: Dictionary, table: Table) ->
     return f"{row[0]}:{row[1]:x}:{row[2]:x}"
 
 
+_shared: dict[tuple[int, str, bool], duckdb.DuckDBPyConnection] = {}
+
+
 @contextmanager
 def opened(settings: Settings, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
-    """`attach`, closed at the end."""
-    con = attach(settings, read_only=read_only)
+    """This process's connection to the lake; attached once, since attaching costs as much as a small feed.
+
+    Tables made in its memory database are the caller's to replace. After an error the connection is dropped, so that
+    nothing half-done is met by the next caller.
+    """
+    key = (os.getpid(), f"{settings.home_path}|{settings.catalog}|{settings.lake_data}", read_only)
+    con = _shared.get(key)
+    if con is None or not _alive(con, settings):
+        con = _shared[key] = attach(settings, read_only=read_only)
     try:
         yield con
-    finally:
+    except BaseException:
+        _shared.pop(key, None)
         con.close()
+        raise
+
+
+def _alive(con: duckdb.DuckDBPyConnection, settings: Settings) -> bool:
+    """Whether the lake that the connection is attached to still lies there (a home may have been removed)."""
+    if not settings.catalog and not (settings.home_path / "lake" / "catalog.sqlite").exists():
+        con.close()
+        return False
+    return True

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import duckdb
 
-from warehouse.dictionary import Table, dictionary
+from warehouse.dictionary import Table
 
 
 class AuditFailed(RuntimeError):
@@ -57,7 +57,7 @@ def audit(con: duckdb.DuckDBPyConnection, table: Table, relation: str) -> Audit:
     from pipelines.validation.suites import suite_of
 
     started = time.perf_counter()
-    result = validate(con, relation, suite_of(dictionary(), table))
+    result = validate(con, relation, suite_of(table.name))
     checks = []
     for r in result.results:
         config = r.expectation_config

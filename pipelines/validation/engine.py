@@ -57,18 +57,22 @@ def _datasource_class() -> Any:
     return over
 
 
+@cache
+def _context() -> Any:
+    import great_expectations as gx
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    return context
+
+
 def validate(con: duckdb.DuckDBPyConnection, relation: str, suite: Any) -> Any:
     """Validate table `relation` of the connection's own database against a GE suite; returns GE's result.
 
     The relation must be an ordinary committed table: GE sees nothing of a temporary or uncommitted one.
     """
-    import great_expectations as gx
-
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
-    over = _datasource_class()
-    datasource = over(con)(name="lake")
-    datasource._data_context = context
+    datasource = _datasource_class()(con)(name="lake")
+    datasource._data_context = _context()
     asset = datasource.add_table_asset(name=relation, table_name=relation)
     batch = asset.add_batch_definition_whole_table("all").get_batch()
     return batch.validate(suite)

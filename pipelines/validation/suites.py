@@ -5,14 +5,18 @@ Does not belong here: how a source's text becomes a row (`pipelines/harmonise`),
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
-from warehouse.dictionary import Dictionary, Field, Table
+from warehouse.dictionary import Dictionary, Field, Table, dictionary
 from warehouse.dictionary.render import quoted
 
 
-def suite_of(d: Dictionary, table: Table) -> Any:
-    """The suite of a core table: not empty, required fields, ranges, vocabularies, patterns, one row a key and record."""
+@cache
+def suite_of(name: str) -> Any:
+    """The suite of core table `name`: not empty, required fields, ranges, vocabularies, patterns, one row a key and record."""
+    d = dictionary()
+    table = d.tables[name]
     import great_expectations as gx
     import great_expectations.expectations as gxe
 
