@@ -1,4 +1,5 @@
-"""A site's words into the dictionary's: contracts, units, codes, times, identifiers, and the SQL that applies them.
+"""A site's words into the dictionary's: contracts, units, codes, times, identifiers, as SQL.
 
-Does not belong here: reading files (`pipelines/formats`), deciding what happens to what cannot be mapped (`pipelines/ingest`).
+Does not belong here: reading files (`pipelines/formats`), deciding what happens to what cannot be mapped
+(`pipelines/ingest`).
 """

@@ -1,7 +1,7 @@
 """The contract: everything cellfleet knows about one site, as data.
 
-Belongs here: the model of a contract, checked against the dictionary, and reading it with line numbers.
-Does not belong here: applying it (`mapping.py`), speaking to its systems (`pipelines/connectors`).
+Belongs here: the model of a contract, and reading it with line numbers. Does not belong here: what it must
+agree with (`checks.py`), applying it (`mapping.py`), speaking to its systems (`pipelines/connectors`).
 """
 
 from __future__ import annotations
@@ -11,23 +11,17 @@ import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from pipelines.formats.protocol import Options
 from pipelines.formats.registry import FORMATS
-from pipelines.harmonise.units import InconvertibleError, conversion
-from warehouse.dictionary import Field as DictionaryField
-from warehouse.dictionary import dictionary
+from pipelines.harmonise.checks import Contradictions, known_zone, problems_of
 
 TYPE = "pipelines.components.ManufacturingSite"
 SPAN = re.compile(r"\d+(\.\d+)? (minute|hour|day)s?")
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-# The ways a result is told: a number with its operator, a word of a qualitative test.
-NAMED = ("low", "high", "reading")  # their unit is that of the attribute or quantity which the row names
-RESULT_FIELDS = ("value", "operator", "result_code", "value_as_given", "unit_as_given")
 
 
 class _Part(BaseModel):
@@ -35,7 +29,7 @@ class _Part(BaseModel):
 
 
 class Time(_Part):
-    """How times are printed. `zone` applies where the text carries no offset; without it such a time is refused."""
+    """How times are printed. `zone` is for text without an offset; without it such a time is refused."""
 
     format: str = Field(description="`iso`, `epoch_ms`, or a strptime pattern such as `%d.%m.%Y %H:%M`.")
     zone: str | None = Field(default=None, description="IANA zone of times printed without an offset.")
@@ -43,7 +37,7 @@ class Time(_Part):
     @model_validator(mode="after")
     def _zone_known(self) -> Time:
         if self.zone is not None:
-            _zone(self.zone)
+            known_zone(self.zone)
         if self.zone is None and self.format not in ("iso", "epoch_ms") and "%z" not in self.format:
             raise ValueError(f"times in the format {self.format!r} carry no offset: declare their `zone`")
         return self
@@ -61,7 +55,9 @@ class Column(_Part):
     first: list[str] | None = Field(
         default=None, description="The first of these columns that has a text; a file may lack any of them."
     )
-    value: str | int | float | bool | None = Field(default=None, description="The same value for every record.")
+    value: str | int | float | bool | None = Field(
+        default=None, description="The same value for every record."
+    )
     template: str | None = Field(
         default=None, description="Text made of columns and earlier fields, `{Probe}/{attribute}`."
     )
@@ -132,7 +128,9 @@ class Mapping(_Part):
     """One table that a feed's records fill."""
 
     table: str
-    where: dict[str, str] = Field(default_factory=dict, description="Only records whose column has this text.")
+    where: dict[str, str] = Field(
+        default_factory=dict, description="Only records whose column has this text."
+    )
     columns: Columns
     each: list[Each] = Field(default_factory=list, description="Results of a wide record, one row each.")
 
@@ -141,7 +139,9 @@ class System(_Part):
     """A system of the site and how it is reached. Secrets are named (`url_env`), never written."""
 
     kind: Literal["folder", "relational"]
-    path: str | None = Field(default=None, description="Folder or SQLite file, relative to the sources folder.")
+    path: str | None = Field(
+        default=None, description="Folder or SQLite file, relative to the sources folder."
+    )
     url_env: str | None = Field(default=None, description="Environment variable that holds the database URL.")
 
     @model_validator(mode="after")
@@ -175,7 +175,7 @@ class Feed(_Part):
     format: FormatChoice = FormatChoice(name="jsonl")
     only: dict[str, str] = Field(
         default_factory=dict,
-        description="Of files that hold several kinds of records: those whose column has this text are this feed's.",
+        description="Of files with several kinds of records: those whose column has this text.",
     )
     record: str | list[str] = Field(description="Column or columns that identify a record.")
     version: str | None = Field(
@@ -183,7 +183,7 @@ class Feed(_Part):
     )
     day: str | None = Field(
         default=None,
-        description="Regular expression with one group: the day in the file's name, where there is a file a day.",
+        description="Regular expression with one group: the day in the name, where there is a file a day.",
     )
     late_after: str | None = Field(
         default=None, description="How long after its day a file may come, e.g. `36 hours`."
@@ -231,10 +231,14 @@ class Contract(_Part):
     time_zone: str
     owner: str = Field(pattern=r"^team:[a-z0-9_-]+$|^[^@\s]+@[^@\s]+$")
     starts_on: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$", description="First day with data.")
-    deadline: str = Field(default="0 7 * * *", description="Cron, in the site's time zone: when last night's data must be in.")
+    deadline: str = Field(
+        default="0 7 * * *", description="Cron, in the site's time zone: when last night's data must be in."
+    )
     decimal: Literal[".", ","] = "."
     time: Time
-    dates: str = Field(default="iso", description="How dates without a clock are printed: `iso` or a strptime pattern.")
+    dates: str = Field(
+        default="iso", description="How dates without a clock are printed: `iso` or a strptime pattern."
+    )
     patients: Patients | None = None
     systems: dict[Identifier, System]
     units: dict[str, str] = Field(default_factory=dict, description="Unit as printed → UCUM.")
@@ -246,135 +250,16 @@ class Contract(_Part):
 
     @model_validator(mode="after")
     def _consistent(self) -> Contract:
-        problems = list(problems_of(self))
-        if problems:
-            raise ValueError("; ".join(f"{'.'.join(path)}: {text}" for path, text in problems))
+        if problems := problems_of(self):
+            raise Contradictions(problems)
         return self
 
     @property
     def version_hash(self) -> str:
         """Hash of the contract's content: which words were in force."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _zone(name: str) -> None:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise ValueError(f"unknown time zone {name!r}; use an IANA name such as Europe/Berlin") from error
-
-
-def problems_of(c: Contract) -> list[tuple[tuple[str, ...], str]]:
-    """What contradicts the dictionary or the contract itself: (path in the contract, sentence with the mend)."""
-    found: list[tuple[tuple[str, ...], str]] = []
-    try:
-        _zone(c.time_zone)
-    except ValueError as error:
-        found.append((("time_zone",), str(error)))
-    for printed, ucum in c.units.items():
-        if problem := _unit_problem(ucum):
-            found.append((("units", printed), problem))
-    for name in c.retired:
-        if name not in c.codes:
-            found.append((("retired", name), f"no code map {name!r} under `codes`"))
-    for name, feed in c.feeds.items():
-        found += [(("feeds", name, *path), text) for path, text in _feed_problems(c, feed)]
-    return found
-
-
-def _unit_problem(ucum: str) -> str | None:
-    try:
-        conversion(ucum, ucum)
-    except InconvertibleError:
-        return f"{ucum!r} is not a UCUM unit; write e.g. `[EU]/mL`, `mg/dL`, `%`"
-    return None
-
-
-def _feed_problems(c: Contract, feed: Feed) -> list[tuple[tuple[str, ...], str]]:
-    found: list[tuple[tuple[str, ...], str]] = []
-    if feed.system not in c.systems:
-        found.append((("system",), f"no system {feed.system!r}; declared: {', '.join(c.systems)}"))
-    elif c.systems[feed.system].kind == "folder" and feed.files is None:
-        found.append((("files",), "a feed of a folder needs `files`, e.g. `results_*.csv`"))
-    elif c.systems[feed.system].kind == "relational" and feed.query_table is None:
-        found.append((("query_table",), "a feed of a relational system needs `query_table`"))
-    for m in feed.maps:
-        found += [(("tables", m.table, *path), text) for path, text in _mapping_problems(c, m)]
-    return found
-
-
-def _mapping_problems(c: Contract, m: Mapping) -> list[tuple[tuple[str, ...], str]]:
-    d = dictionary()
-    table = d.tables.get(m.table)
-    if table is None or table.layer != "core":
-        known = ", ".join(name for name, t in d.tables.items() if t.layer == "core")
-        return [((), f"no table {m.table!r}; tables: {known}")]
-    found: list[tuple[tuple[str, ...], str]] = []
-    given = set(m.columns) | {"site_id"}
-    if "result" in given or m.each:
-        given |= set(RESULT_FIELDS)
-    if m.each:
-        given |= {"attribute", "method_id"}
-    for name in table.required:
-        if name not in given:
-            found.append((("columns",), f"field {name}, without which a row says nothing, has no source"))
-    for name, needed in (("result", "attribute"), ("low", "attribute"), ("reading", "quantity_name")):
-        if name in m.columns and needed not in given:
-            found.append((("columns", name), f"needs {needed}, which gives its unit"))
-    for name, column in m.columns.items():
-        if name != "result" and name not in table.fields:
-            found.append((("columns", name), f"{m.table} has no field {name}; fields: {', '.join(table.fields)}"))
-            continue
-        found += [(("columns", name), text) for text in _column_problems(c, name, column)]
-    for i, each in enumerate(m.each):
-        if each.attribute not in d.attributes:
-            found.append((("each", str(i)), f"{each.attribute!r} is not an attribute of the dictionary"))
-        elif problem := _conversion_problem(each.unit, d.attributes[each.attribute]):
-            found.append((("each", str(i)), problem))
-    return found
-
-
-def _column_problems(c: Contract, name: str, column: Column) -> list[str]:
-    d = dictionary()
-    found: list[str] = []
-    f = d.fields.get(name)
-    units = next(iter((column.unit_by or {}).values()), None)
-    for used in filter(None, (column.codes, column.words, units)):
-        if used not in c.codes:
-            found.append(f"no code map {used!r} under `codes`")
-    for text, ucum in c.codes.get(units or "", {}).items():
-        if problem := _unit_problem(str(ucum)):
-            found.append(f"code map {units}: {text!r}: {problem}")
-    if f is not None and f.vocabulary and column.codes in c.codes:
-        words = d.vocabularies[f.vocabulary]
-        found += [
-            f"code map {column.codes}: {code!r} → {word!r} is not in vocabulary {f.vocabulary} ({', '.join(words)})"
-            for code, word in c.codes[column.codes].items()
-            if str(word) not in words
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[
+            :12
         ]
-    if f is not None and column.unit is not None and (problem := _conversion_problem(column.unit, f)):
-        found.append(problem)
-    stated = column.unit or column.unit_from or column.unit_by
-    if f is not None and f.type == "float" and not stated and column.value is None:
-        if f.unit:
-            found.append(f"declare the unit the source prints (`unit: {f.unit}` or another)")
-        elif name in NAMED:
-            found.append("declare the unit the source prints: `unit`, `unit_from` or `unit_by`")
-    if column.patient and c.patients is None:
-        found.append("a record number needs `patients: {key_file: …}`")
-    if f is not None and f.privacy == "identifying":
-        found.append("this field would carry a direct identifier; leave it out")
-    return found
-
-
-def _conversion_problem(unit: str, f: DictionaryField) -> str | None:
-    if f.unit is None:
-        return _unit_problem(unit)
-    try:
-        conversion(unit, f.unit, f.molar_mass)
-    except InconvertibleError as error:
-        return str(error)
-    return None
 
 
 class ContractError(ValueError):
@@ -399,7 +284,12 @@ def load_contract(path: Path) -> Contract:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
         raise ContractError(path, [f"{path}:{line}: not YAML: {getattr(error, 'problem', error)}"]) from error
-    if tree is None or not isinstance(document, dict) or document.get("type") != TYPE or "attributes" not in document:
+    if (
+        tree is None
+        or not isinstance(document, dict)
+        or document.get("type") != TYPE
+        or "attributes" not in document
+    ):
         raise ContractError(path, [f"{path}:1: a contract starts with `type: {TYPE}` and has `attributes`"])
     try:
         return Contract.model_validate(document["attributes"])
@@ -412,11 +302,11 @@ def _sentences(path: Path, tree: yaml.Node, attributes: dict[str, Any], error: V
     for problem in error.errors():
         place = [str(part) for part in problem["loc"]]
         message = problem["msg"].removeprefix("Value error, ")
-        if not place:
-            # The model as a whole: each part is `dotted.path: sentence`.
-            for part in message.split("; "):
-                where, _, text = part.partition(": ")
-                sentences.append(f"{path}:{line_of(tree, ['attributes', *where.split('.')])}: {where}: {text}")
+        cause = problem.get("ctx", {}).get("error")
+        if isinstance(cause, Contradictions):
+            for where, text in cause.problems:
+                line = line_of(tree, ["attributes", *where])
+                sentences.append(f"{path}:{line}: {'.'.join(where)}: {text}")
             continue
         if problem["type"] == "extra_forbidden":
             message = f"unknown key {place[-1]!r}; see docs/contract.md"
@@ -447,6 +337,8 @@ def _step(node: yaml.SequenceNode, part: str) -> yaml.Node | None:
         found: yaml.Node = node.value[int(part)]
         return found
     for item in node.value:
-        if isinstance(item, yaml.MappingNode) and any(k.value == "table" and v.value == part for k, v in item.value):
+        if isinstance(item, yaml.MappingNode) and any(
+            k.value == "table" and v.value == part for k, v in item.value
+        ):
             return item
     return None

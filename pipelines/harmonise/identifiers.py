@@ -1,4 +1,4 @@
-"""Patient keys: random, drawn once, mapped in a key file at the site's edge. Never a hash of a record number."""
+"""Patient keys: random, drawn once, kept in a key file at the site's edge; never a record number's hash."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def draw() -> str:
 
 
 def patient_keys(file: Path, record_numbers: Iterable[str]) -> dict[str, str]:
-    """Keys of the given record numbers; unknown ones are drawn and added to the key file, which never leaves the site.
+    """Keys of the given record numbers; unknown ones are drawn and kept in the file, which stays at the site.
 
     Written under another name and renamed, so that a crash never leaves half a key file.
     """

@@ -1,7 +1,7 @@
-"""SQL that turns a feed's records, as text, into typed rows of a core table, and says what is wrong with each.
+"""SQL that turns a feed's records, as text, into typed rows of a core table, and what is wrong with each.
 
-One pass does both: every row comes out with its typed fields and a list of problems. The same expressions serve
-a hundred records and a hundred million. Does not belong here: what happens to rows with problems
+One pass does both: every row comes out with its typed fields and a list of problems. The same expressions
+serve a hundred records and a hundred million. Does not belong here: what happens to rows with problems
 (`pipelines/ingest`).
 """
 
@@ -18,7 +18,8 @@ from warehouse.dictionary import Dictionary, Field, Table
 from warehouse.dictionary.render import SQL_TYPES, quoted
 
 __all__ = [
-    "Compiler", "column_of", "columns_used", "ident", "optional_columns", "split_path", "text_of", "version_sql",
+    "Compiler", "column_of", "columns_used", "ident", "optional_columns", "split_path", "text_of",
+    "version_sql",
 ]  # fmt: skip
 TRUE_WORDS, FALSE_WORDS = ("true", "1", "t"), ("false", "0", "f")
 # Fields that others of the same row depend on; they are compiled first, wherever the contract names them.
@@ -36,7 +37,7 @@ class Compiler:
         self.hidden = {*feed.identifying, *feed.free_text}
 
     def selects(self) -> list[str]:
-        """One SELECT over `staged AS s` for each row a record gives, with `problems` and the technical inputs."""
+        """One SELECT over `staged AS s` for each row a record gives, with `problems` and file and row."""
         if self.mapping.each:
             return [self._select(each) for each in self.mapping.each]
         return [self._select(None)]
@@ -58,14 +59,15 @@ class Compiler:
         )
         where = " AND ".join(f"{text_of(c)} = {quoted(v)}" for c, v in self.mapping.where.items()) or "true"
         if each is not None:
-            # A result that the record does not print is no result; one that it prints and cannot be read is refused.
+            # A result that the record does not print is none; one printed that cannot be read is refused.
             where += f" AND {text_of(each.source)} IS NOT NULL"
         # Source columns are left out: one that bears a field's name would stand in for the field.
         problems, offset = self._problems(fields, each), self._offset()
+        rows = self.steps.source(f"SELECT s.* FROM staged AS s WHERE {where}")
         left_out = ", ".join(map(ident, [*sorted(columns_used(self.feed)), *self.steps.aliases]))
         return (
-            f"SELECT s.* EXCLUDE ({left_out}), {typed}, {problems} AS problems, {offset} AS utc_offset_minutes "
-            f"FROM {self.steps.source(f'SELECT s.* FROM staged AS s WHERE {where}')}"
+            f"SELECT s.* EXCLUDE ({left_out}), {typed}, {problems} AS problems, "
+            f"{offset} AS utc_offset_minutes FROM {rows}"
         )
 
     def _nothing(self, name: str) -> str:

@@ -19,7 +19,7 @@ YEARS = (1950, 2060)
 
 
 def local_sql(text: str, time: Time) -> str:
-    """The moment as printed, without its offset (TIMESTAMP); NULL where the text is no time of that format."""
+    """The moment as printed, without its offset (TIMESTAMP); NULL where the text is not of that format."""
     if time.format == "iso":
         return f"TRY_CAST(regexp_replace({text}, {quoted(OFFSET)}, '') AS TIMESTAMP)"
     if time.format == "epoch_ms":
@@ -28,7 +28,7 @@ def local_sql(text: str, time: Time) -> str:
 
 
 def instant_sql(text: str, time: Time) -> str:
-    """The instant (TIMESTAMPTZ). Where a local time occurs twice this is one of the two: `moment` refuses it."""
+    """The instant (TIMESTAMPTZ). Where a local time occurs twice this is one of both: `moment` refuses it."""
     local = local_sql(text, time)
     if time.format == "epoch_ms":
         return f"timezone('UTC', {local})"
@@ -61,7 +61,7 @@ def moment(text: str, time: Time, label: str, steps: Steps) -> Expression:
     days = clock_changes(time.zone)
     if not days:
         return Expression(instant, problems)
-    # The zone's rules are costly to ask: only on days when its clocks change can an hour be missing or double.
+    # The zone's rules are costly to ask: only on days when clocks change can an hour be missing or double.
     near = (
         f"CAST({local} AS DATE) IN ({', '.join(f'DATE {quoted(d.isoformat())}' for d in days)}) "
         f"OR year({local}) NOT BETWEEN {YEARS[0]} AND {YEARS[1]}"
@@ -87,7 +87,7 @@ def moment(text: str, time: Time, label: str, steps: Steps) -> Expression:
 
 @cache
 def clock_changes(zone: str) -> tuple[date, ...]:
-    """Local days on which the zone's offset changes, with the day before and after; empty where it never does."""
+    """Local days on which the zone's offset changes, and those beside them; empty where it never does."""
     info = ZoneInfo(zone)
     found: set[date] = set()
     at = datetime(YEARS[0], 1, 1, tzinfo=UTC)

@@ -1,7 +1,7 @@
-"""Printed numbers into the dictionary's units: decimal marks, unit factors, ranges, censored and coded results.
+"""Printed numbers into the dictionary's units: decimal marks, factors, ranges, censored and coded results.
 
-Belongs here: SQL of numbers and of results. Does not belong here: other types of fields (`mapping.py`), what a unit
-is (`units.py`).
+Belongs here: SQL of numbers and of results. Does not belong here: other fields (`mapping.py`), what a
+unit is (`units.py`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ class Quantities:
     def plain(self, text: str) -> str:
         """A printed number as DOUBLE; NULL where it is not one in the declared decimal mark."""
         if self.decimal == ",":
-            return f"CASE WHEN NOT contains({text}, '.') THEN TRY_CAST(replace({text}, ',', '.') AS DOUBLE) END"
+            return (
+                f"CASE WHEN NOT contains({text}, '.') THEN TRY_CAST(replace({text}, ',', '.') AS DOUBLE) END"
+            )
         return f"TRY_CAST({text} AS DOUBLE)"
 
     def number(
@@ -65,7 +67,7 @@ class Quantities:
     ) -> dict[str, Expression]:
         """value, operator, result_code and both as given, from one printed result.
 
-        A result below or above a limit keeps its operator and the limit; it never becomes 0 or half the limit.
+        A result below or above a limit keeps its operator and the limit; it never becomes 0 or half of it.
         """
         attribute = fields["attribute"].sql
         floats = {n: f for n, f in self.d.attributes.items() if f.type == "float"}
@@ -106,7 +108,7 @@ class Quantities:
     def _factor(
         self, f: Field, column: Column, label: str, fields: dict[str, Expression]
     ) -> tuple[str, str, list[Problem]]:
-        """SQL of factor and offset to the unit of the field, or of the attribute or quantity that the row names."""
+        """SQL of factor and offset to the unit of the field, or of what the row names."""
         if column.unit is None and column.unit_from is None and column.unit_by is None:
             return "1.0", "0.0", []
         if column.unit is not None and f.unit is not None:

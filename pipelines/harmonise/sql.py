@@ -1,4 +1,4 @@
-"""Pieces of SQL that mapping is made of: source columns as text, code tables, typed expressions with their problems.
+"""Pieces of SQL that mapping is made of: source columns as text, code tables, expressions with problems.
 
 Does not belong here: what a field, a unit or a time means (`mapping.py`, `quantities.py`, `moments.py`).
 """
@@ -50,9 +50,10 @@ class Expression:
 
 
 class Steps:
-    """Intermediate columns of one SELECT: each expression is written once and named, instead of copied into all
-    that use it. Without this the SQL of a result with its units is 140 kB and takes DuckDB longer to plan than
-    to run over millions of rows.
+    """Intermediate columns of one SELECT: each expression is written once and named.
+
+    Copied into all that use them, the expressions of a result with its units are 140 kB of SQL, which DuckDB
+    takes 14 s to plan; named, a quarter of a second.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """Files of a small feed as staged text records, at the site's edge: pseudonyms in, direct identifiers out.
 
-What leaves this module carries no direct identifier: record numbers have become patient keys, identifying columns and
-free text are gone (after a search of the free text for identifiers, which is reported, not quoted).
+What leaves this module carries no direct identifier: record numbers have become patient keys, identifying
+columns and free text are gone (after a search of the text for identifiers, which is reported, not quoted).
 """
 
 from __future__ import annotations
@@ -22,6 +22,13 @@ from warehouse.settings import Settings
 from warehouse.vault import Arrival
 
 MINIMUM_IDENTIFIER = 4
+TECHNICAL = {
+    "source_file": pl.String(),
+    "source_file_sha256": pl.String(),
+    "source_row": pl.Int64(),
+    "sent_at": pl.Datetime("us", "UTC"),
+    "column_missing": pl.Boolean(),
+}
 NUMERALS = re.compile(r"\d")
 
 
@@ -43,7 +50,7 @@ class FileRead:
 
 @dataclass
 class Staged:
-    """Files read, and the relation `staged` on the connection; `identified` are records whose free text names someone."""
+    """Files read, and the relation `staged`; `identified` are records whose free text names someone."""
 
     files: list[FileRead]
     records: int
@@ -64,7 +71,7 @@ def stage(
     arrivals: list[Arrival],
     settings: Settings,
 ) -> Staged:
-    """Read the files and create `staged`: file, sha256, row, sent_at, patient keys and usable columns, all text."""
+    """Read the files and create `staged`: file, sha256, row, sent_at, patient keys and usable columns."""
     used = columns_used(feed)
     wanted = set(used) | set(feed.identifying) | set(feed.free_text)
     known = {column_of(name) for name in wanted} | set(feed.ignore)
@@ -97,10 +104,7 @@ def stage(
                 *texts,
             )
         )
-    empty = pl.DataFrame(
-        schema={"source_file": pl.String, "source_file_sha256": pl.String, "source_row": pl.Int64, "sent_at": pl.Datetime("us", "UTC"), "column_missing": pl.Boolean}
-    )  # fmt: skip
-    frame = pl.concat([empty, *frames], how="diagonal")
+    frame = pl.concat([pl.DataFrame(schema=TECHNICAL), *frames], how="diagonal")
     frame = frame.with_columns(
         pl.lit(None, dtype=pl.String).alias(c) for c in sorted(wanted - set(frame.columns))
     )
@@ -182,7 +186,7 @@ def _identified(contract: Contract, feed: Feed, frame: pl.DataFrame) -> list[dic
 
 
 def _traces(identifier: str) -> list[str]:
-    """How an identifier shows in free text: whole, or by a family name of some length; never by digits alone of a date's year."""
+    """How an identifier shows in free text: whole, or by a name of some length; never by a year's digits."""
     whole = identifier.lower().strip()
     traces = [whole] if len(whole) >= MINIMUM_IDENTIFIER else []
     if not NUMERALS.search(whole):

@@ -1,0 +1,155 @@
+"""What a contract must agree with: the dictionary, the units, itself. Each problem has its mend.
+
+Does not belong here: the shape of a contract (`contract.py`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pipelines.harmonise.units import InconvertibleError, conversion
+from warehouse.dictionary import Field as DictionaryField
+from warehouse.dictionary import dictionary
+
+if TYPE_CHECKING:
+    from pipelines.harmonise.contract import Column, Contract, Feed, Mapping
+
+# What one printed result fills: a number with its operator, or a word of a qualitative test.
+RESULT_FIELDS = ("value", "operator", "result_code", "value_as_given", "unit_as_given")
+# Fields whose unit is that of the attribute or quantity which the row names.
+NAMED = ("low", "high", "reading")
+# A problem: where in the contract, and the sentence.
+Found = list[tuple[tuple[str, ...], str]]
+
+
+class Contradictions(ValueError):  # noqa: N818  # several errors, told one by one
+    """Everything in which a contract contradicts the dictionary or itself."""
+
+    def __init__(self, problems: Found) -> None:
+        self.problems = problems
+        super().__init__(" ".join(f"{'.'.join(path)}: {text}" for path, text in problems))
+
+
+def known_zone(name: str) -> None:
+    """Raise ValueError where the zone is not in the IANA database."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError(f"unknown time zone {name!r}; use an IANA name such as Europe/Berlin") from error
+
+
+def problems_of(c: Contract) -> Found:
+    """What contradicts the dictionary or the contract itself: (path, sentence with the mend)."""
+    found: Found = []
+    try:
+        known_zone(c.time_zone)
+    except ValueError as error:
+        found.append((("time_zone",), str(error)))
+    for printed, ucum in c.units.items():
+        if problem := _unit_problem(ucum):
+            found.append((("units", printed), problem))
+    for name in c.retired:
+        if name not in c.codes:
+            found.append((("retired", name), f"no code map {name!r} under `codes`"))
+    for name, feed in c.feeds.items():
+        found += [(("feeds", name, *path), text) for path, text in _feed_problems(c, feed)]
+    return found
+
+
+def _unit_problem(ucum: str) -> str | None:
+    try:
+        conversion(ucum, ucum)
+    except InconvertibleError:
+        return f"{ucum!r} is not a UCUM unit; write e.g. `[EU]/mL`, `mg/dL`, `%`"
+    return None
+
+
+def _feed_problems(c: Contract, feed: Feed) -> Found:
+    found: Found = []
+    if feed.system not in c.systems:
+        found.append((("system",), f"no system {feed.system!r}; declared: {', '.join(c.systems)}"))
+    elif c.systems[feed.system].kind == "folder" and feed.files is None:
+        found.append((("files",), "a feed of a folder needs `files`, e.g. `results_*.csv`"))
+    elif c.systems[feed.system].kind == "relational" and feed.query_table is None:
+        found.append((("query_table",), "a feed of a relational system needs `query_table`"))
+    for m in feed.maps:
+        found += [(("tables", m.table, *path), text) for path, text in _mapping_problems(c, m)]
+    return found
+
+
+def _mapping_problems(c: Contract, m: Mapping) -> Found:
+    d = dictionary()
+    table = d.tables.get(m.table)
+    if table is None or table.layer != "core":
+        known = ", ".join(name for name, t in d.tables.items() if t.layer == "core")
+        return [((), f"no table {m.table!r}; tables: {known}")]
+    found: Found = []
+    given = set(m.columns) | {"site_id"}
+    if "result" in given or m.each:
+        given |= set(RESULT_FIELDS)
+    if m.each:
+        given |= {"attribute", "method_id"}
+    for name in table.required:
+        if name not in given:
+            found.append((("columns",), f"field {name}, without which a row says nothing, has no source"))
+    for name, needed in (("result", "attribute"), ("low", "attribute"), ("reading", "quantity_name")):
+        if name in m.columns and needed not in given:
+            found.append((("columns", name), f"needs {needed}, which gives its unit"))
+    for name, column in m.columns.items():
+        if name != "result" and name not in table.fields:
+            found.append(
+                (("columns", name), f"{m.table} has no field {name}; fields: {', '.join(table.fields)}")
+            )
+            continue
+        found += [(("columns", name), text) for text in _column_problems(c, name, column)]
+    for i, each in enumerate(m.each):
+        if each.attribute not in d.attributes:
+            found.append((("each", str(i)), f"{each.attribute!r} is not an attribute of the dictionary"))
+        elif problem := _conversion_problem(each.unit, d.attributes[each.attribute]):
+            found.append((("each", str(i)), problem))
+    return found
+
+
+def _column_problems(c: Contract, name: str, column: Column) -> list[str]:
+    d = dictionary()
+    found: list[str] = []
+    f = d.fields.get(name)
+    units = next(iter((column.unit_by or {}).values()), None)
+    for used in filter(None, (column.codes, column.words, units)):
+        if used not in c.codes:
+            found.append(f"no code map {used!r} under `codes`")
+    for text, ucum in c.codes.get(units or "", {}).items():
+        if problem := _unit_problem(str(ucum)):
+            found.append(f"code map {units}: {text!r}: {problem}")
+    if f is not None and f.vocabulary and column.codes in c.codes:
+        words = d.vocabularies[f.vocabulary]
+        found += [
+            f"code map {column.codes}: {code!r} → {word!r} is not in vocabulary {f.vocabulary} "
+            f"({', '.join(words)})"
+            for code, word in c.codes[column.codes].items()
+            if str(word) not in words
+        ]
+    if f is not None and column.unit is not None and (problem := _conversion_problem(column.unit, f)):
+        found.append(problem)
+    stated = column.unit or column.unit_from or column.unit_by
+    if f is not None and f.type == "float" and not stated and column.value is None:
+        if f.unit:
+            found.append(f"declare the unit the source prints (`unit: {f.unit}` or another)")
+        elif name in NAMED:
+            found.append("declare the unit the source prints: `unit`, `unit_from` or `unit_by`")
+    if column.patient and c.patients is None:
+        found.append("a record number needs `patients: {key_file: …}`")
+    if f is not None and f.privacy == "identifying":
+        found.append("this field would carry a direct identifier; leave it out")
+    return found
+
+
+def _conversion_problem(unit: str, f: DictionaryField) -> str | None:
+    if f.unit is None:
+        return _unit_problem(unit)
+    try:
+        conversion(unit, f.unit, f.molar_mass)
+    except InconvertibleError as error:
+        return str(error)
+    return None
