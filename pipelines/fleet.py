@@ -12,7 +12,8 @@ from pipelines.publication import publish_fleet
 from pipelines.validation.findings import find
 from warehouse import lake
 from warehouse.dictionary import dictionary
-from warehouse.marts.build import mart_columns
+from warehouse.dictionary.render import SQL_TYPES, described
+from warehouse.marts.columns import marts as mart_definitions
 from warehouse.settings import settings
 
 FLEET = dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed()
@@ -40,15 +41,17 @@ def fleet_definitions(core: list[dg.AssetKey]) -> dg.Definitions:
             total = con.execute("SELECT count(*) FROM lake.quality.finding").fetchone()
         return dg.MaterializeResult(metadata={"new": new, "dagster/row_count": int(total[0]) if total else 0})
 
-    columns = mart_columns()
     published = dg.AssetKey(["published", "fleet"])
     marts = [
         dg.AssetSpec(
             dg.AssetKey(["mart", name]), deps=[finding], group_name="fleet", owners=OWNERS, kinds={"duckdb", "sql"}, automation_condition=FLEET,
-            description=told.description,
-            metadata={"dagster/column_schema": dg.TableSchema([dg.TableColumn(c, description=text) for c, text in told.columns.items()]), "dagster/table_name": f"mart.{name}"},
+            description=mart.row,
+            metadata={
+                "dagster/column_schema": dg.TableSchema([dg.TableColumn(f.name, SQL_TYPES[f.type], described(f)) for f in mart.columns]),
+                "dagster/table_name": f"mart.{name}",
+            },
         )
-        for name, told in columns.items()
+        for name, mart in mart_definitions().items()
     ]  # fmt: skip
     snapshot = dg.AssetSpec(
         published, deps=[m.key for m in marts], group_name="fleet", owners=OWNERS, kinds={"duckdb"}, automation_condition=FLEET,
@@ -61,7 +64,7 @@ def fleet_definitions(core: list[dg.AssetKey]) -> dg.Definitions:
         done = publish_fleet(settings(), context.run_id)
         for spec in marts:
             name = spec.key.path[-1]
-            yield dg.MaterializeResult(asset_key=spec.key, metadata={"dagster/row_count": done.rows.get(f"mart.{name}", 0)})
+            yield dg.MaterializeResult(asset_key=spec.key, metadata={"dagster/row_count": done.rows.get(name, 0)})
         yield dg.MaterializeResult(asset_key=published, metadata={"snapshot": done.number, "path": dg.MetadataValue.path(str(done.path))})
 
     job = dg.define_asset_job("fleet", selection=dg.AssetSelection.assets(finding, published, *(m.key for m in marts)), description="Findings, marts and the published snapshot.")  # fmt: skip

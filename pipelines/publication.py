@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from pathlib import Path
 
 from pipelines.harmonise.contract import ContractError, load_contract
 from warehouse import lake
+from warehouse.marts import change
 from warehouse.marts.build import build
 from warehouse.plan import load_plan
 from warehouse.publish import Snapshot, publish
@@ -27,12 +29,12 @@ def publish_fleet(chosen: Settings, run_id: str) -> Snapshot:
             # The simulator marks the sources it writes; a real fleet's folder has no such mark.
             "data": "synthetic" if (chosen.sources_path / SYNTHETIC).exists() else "as received",
         }
-        return publish(
-            con,
-            chosen,
-            facts,
-            lambda connection, catalog, number, previous: build(connection, catalog, plan, number, previous),
-        )
+
+        def marts(catalog: str, number: int, previous: Path | None) -> dict[str, int]:
+            rows = build(con, catalog, plan, str(number), alpha=float(chosen.alpha), power=float(chosen.power))
+            return rows | {"change": change.build(con, catalog, previous)}
+
+        return publish(con, chosen, facts, marts)
 
 
 def _contracts(chosen: Settings) -> dict[str, str]:

@@ -49,11 +49,11 @@ def publish(
     con: duckdb.DuckDBPyConnection,
     settings: Settings,
     facts: dict[str, str],
-    build_marts: Callable[[duckdb.DuckDBPyConnection, str, int, Path | None], dict[str, int]],
+    build_marts: Callable[[str, int, Path | None], dict[str, int]],
 ) -> Snapshot:
     """Build and publish the next snapshot of the attached lake.
 
-    `facts` go into `meta.snapshot`; `build_marts(con, catalog, number, previous)` makes the marts in `catalog.mart`.
+    `facts` go into `meta.snapshot`; `build_marts(catalog, number, previous)` makes the marts in `catalog.mart`.
     A crash at any point leaves the previous snapshot in place and at most a `.part` file, removed by the next publish.
     """
     folder = settings.published_path
@@ -65,7 +65,7 @@ def publish(
     con.execute(f"ATTACH {quoted(str(part))} AS snap")
     try:
         rows = _fill(con, number, facts)
-        rows |= build_marts(con, "snap", number, newest(folder))
+        rows |= build_marts("snap", number, newest(folder))
         con.execute("CHECKPOINT snap")
     finally:
         con.execute("DETACH snap")
