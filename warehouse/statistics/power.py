@@ -19,6 +19,7 @@ import numpy as np
 from scipy import stats
 
 from warehouse.statistics.lots import first_enough, t_tost_power
+from warehouse.statistics.mixed import MixedFit
 from warehouse.statistics.refusal import StatisticsRefusal, probability
 from warehouse.statistics.scales import Margin
 from warehouse.statistics.split_apheresis import optimal_weight
@@ -148,6 +149,31 @@ def split_pairs(
         return split_power(replace(design, pairs=n), margin, true=true, alpha=alpha)
 
     return first_enough(at, start=2, limit=1.0, power=power)
+
+
+def observed_design(fit: MixedFit, *, pairs: int, history: int = 0) -> SplitDesign:
+    """The design a fitted split study had, with the spreads it observed, to plan its continuation from.
+
+    Without assay replicates the residual is lot and assay together, and counts as the lot's.
+    """
+    replicated = "lot" in fit.variances
+    lot = fit.variances["lot" if replicated else "residual"]
+    return SplitDesign(
+        pairs=pairs,
+        sd_donor=sqrt(fit.variances["donor"]),
+        sd_lot=sqrt(lot),
+        sd_assay=sqrt(fit.variances["residual"]) if replicated else 0.0,
+        replicates=max(1, round(fit.rows / fit.levels["lot"])) if replicated else 1,
+        history=history,
+    )
+
+
+def further_pairs(
+    design: SplitDesign, margin: Margin, *, alpha: float = 0.05, power: float = 0.8
+) -> int | None:
+    """Further split donors for `power` at true difference 0, the number behind an inconclusive verdict."""
+    wanted = split_pairs(design, margin, alpha=alpha, power=power)
+    return None if wanted is None else max(0, wanted - design.pairs)
 
 
 @dataclass(frozen=True, slots=True)

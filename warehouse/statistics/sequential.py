@@ -45,6 +45,15 @@ class SequentialPlan:
         """Information at the end, up to 1 / variance of a lot."""
         return effective_lots(self.lots_reference, self.lots_test)
 
+    @property
+    def guarantee(self) -> str:
+        """What the verdict says of its looks."""
+        return (
+            f"Watched at every new lot up to {self.lots_reference} reference and {self.lots_test} site lots; "
+            "the chance of ever calling a true difference at the margin comparable is at most "
+            f"{100 * self.alpha:g} % over all looks together (Lan-DeMets, {self.spending} spending)."
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Look:

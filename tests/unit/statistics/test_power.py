@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf, log, sqrt
 
 import pytest
@@ -12,6 +13,8 @@ from warehouse.statistics.power import (
     SplitDesign,
     assurance,
     donors_or_replicates,
+    further_pairs,
+    observed_design,
     power_tost,
     sample_size,
     sd_from_cv,
@@ -20,6 +23,7 @@ from warehouse.statistics.power import (
 )
 from warehouse.statistics.refusal import StatisticsRefusal
 from warehouse.statistics.scales import Margin
+from warehouse.statistics.split_apheresis import mixed_comparison
 from warehouse.statistics.split_simulation import simulate_split
 
 # Exact paired TOST power at true difference 0, alpha 5 %; SD is a reference lot's total SD, rho the donors'
@@ -123,6 +127,20 @@ def test_pairs_needed_and_when_none_would_do() -> None:
     assert need is not None
     assert power_tost("paired", 0.7, need, Margin(-1.5, 1.5)) >= 0.8
     assert split_pairs(design, Margin(-1.5, 1.5), true=1.5) is None
+
+
+def test_the_number_behind_an_inconclusive_split_verdict() -> None:
+    y = [0.0, 0.1, 1.0, 1.2, 2.0, 1.8, 0.3, 0.2, 0.6, 0.7, 2.6, 2.5]
+    donor, site = [d for d in "abc" for _ in "12"] * 2, ["A"] * 6 + ["B"] * 6
+    found = mixed_comparison(y, donor, site, reference="A")
+    design = observed_design(found.fit, pairs=3)
+    assert design.replicates == 2
+    assert design.sd_assay**2 == pytest.approx(found.fit.variances["residual"])
+    more = further_pairs(design, Margin(-0.8, 0.8))
+    assert more is not None
+    assert split_power(replace(design, pairs=3 + more), Margin(-0.8, 0.8)) >= 0.8
+    assert more == 0 or split_power(replace(design, pairs=2 + more), Margin(-0.8, 0.8)) < 0.8
+    assert further_pairs(design, Margin(-90.0, 90.0)) == 0
 
 
 def test_assurance_is_power_where_nothing_is_unknown_and_less_certain_otherwise() -> None:

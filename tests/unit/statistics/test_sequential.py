@@ -69,6 +69,10 @@ def test_a_verdict_once_reached_stands() -> None:
     assert looks[0].interval is None
 
 
+def test_the_guarantee_is_put_in_words() -> None:
+    assert "at most 5 % over all looks" in SequentialPlan(10, 12).guarantee
+
+
 def test_looks_are_cheap_enough_for_a_year_of_nights() -> None:
     levels = nominal_levels([night / 365 for night in range(1, 366)])
     assert all(level is None or 0.0 < level < 0.05 for level in levels)
