@@ -58,7 +58,7 @@ def moment(text: str, time: Time, label: str, steps: Steps) -> Expression:
         return Expression(instant, [*problems, Problem(naive, "zone_missing", label, text, wanted)])
     bare = f"NOT {stamped(text)} AND " if time.format == "iso" else ""
     zone = quoted(time.zone)
-    days = clock_changes(time.zone)
+    days, repeated = clock_changes(time.zone)
     if not days:
         return Expression(instant, problems)
     # The zone's rules are costly to ask: only on days when clocks change can an hour be missing or double.
@@ -68,7 +68,11 @@ def moment(text: str, time: Time, label: str, steps: Steps) -> Expression:
     )
     at = steps.name(f"timezone({zone}, {local})")
     never = f"timezone({zone}, {at}) <> {local}"
-    twice = " OR ".join(f"timezone({zone}, {at} {sign} INTERVAL 1 HOUR) = {local}" for sign in "+-")
+    twice = " OR ".join(
+        f"timezone({zone}, {at} {sign} INTERVAL {minutes} MINUTE) = {local}"
+        for minutes in repeated
+        for sign in "+-"
+    )
     return Expression(
         instant,
         [
@@ -78,7 +82,7 @@ def moment(text: str, time: Time, label: str, steps: Steps) -> Expression:
                 "nonexistent_local_time", label, text, f"a time that exists in {time.zone}",
             ),
             Problem(
-                f"{bare}CASE WHEN {near} THEN {twice} ELSE false END",
+                f"{bare}CASE WHEN {near} THEN {twice or 'false'} ELSE false END",
                 "ambiguous_local_time", label, text, f"an offset: this hour occurs twice in {time.zone}",
             ),
         ],
@@ -86,10 +90,14 @@ def moment(text: str, time: Time, label: str, steps: Steps) -> Expression:
 
 
 @cache
-def clock_changes(zone: str) -> tuple[date, ...]:
-    """Local days on which the zone's offset changes, and those beside them; empty where it never does."""
+def clock_changes(zone: str) -> tuple[tuple[date, ...], tuple[int, ...]]:
+    """Local days on which the zone's offset changes, and those beside them; empty where it never does.
+
+    Also by how many minutes its clocks are put back, so that a stretch of local time is repeated.
+    """
     info = ZoneInfo(zone)
     found: set[date] = set()
+    repeated: set[int] = set()
     at = datetime(YEARS[0], 1, 1, tzinfo=UTC)
     end = datetime(YEARS[1] + 1, 1, 2, tzinfo=UTC)
     before = at.astimezone(info).utcoffset()
@@ -98,5 +106,7 @@ def clock_changes(zone: str) -> tuple[date, ...]:
         offset = at.astimezone(info).utcoffset()
         if offset != before:
             found |= {at.date() - timedelta(days=n) for n in (-1, 0, 1, 2)}
+            if offset is not None and before is not None and offset < before:
+                repeated.add(round((before - offset).total_seconds() / 60))
             before = offset
-    return tuple(sorted(found))
+    return tuple(sorted(found)), tuple(sorted(repeated))

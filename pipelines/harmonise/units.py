@@ -72,5 +72,6 @@ def _moved(ureg: Any, have: Any, want: Any, value: float, molar_mass: float | No
     quantity = ureg.Quantity(value * have.magnitude, have.units)
     if molar_mass is not None and not quantity.check(want.dimensionality):
         per_mole = ureg.Quantity(molar_mass, "g/mol")
-        quantity = quantity / per_mole
+        divided = quantity / per_mole
+        quantity = divided if divided.check(want.dimensionality) else quantity * per_mole
     return float(quantity.to(want.units).magnitude) / float(want.magnitude)
