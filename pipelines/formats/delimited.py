@@ -225,12 +225,13 @@ def _layout(path: Path, data: memoryview, encoding: str, options: Options) -> _L
             raise UnreadableFile(
                 path, f"line {before + 1}", f"column names: {wrong}", "Check quote."
             ) from wrong
-        if not any(name.strip() for name in names):
+        unnamed = sum(not name.strip() for name in names)
+        if unnamed > max(1, len(names) // 3) or unnamed == len(names):
             raise UnreadableFile(
                 path,
                 f"line {before + 1}",
-                "no column names on this line",
-                "Check header_row in the contract.",
+                f"{unnamed} of {len(names)} columns have no name on this line",
+                "Set header_row to the line of the column names.",
             )
     if options.columns is not None:
         if names and len(names) != len(options.columns):
@@ -374,13 +375,16 @@ def _read_csv(
     columns = ", ".join(f"{_literal(name)}: 'VARCHAR'" for name in layout.names)
     names = ", ".join(_literal(name) for name in layout.names)
     quote = _literal(options.quote)
-    # mixed line ends are well-formed here, and only the tolerant parser takes them
-    strict = str(not (rows.crlf and rows.lf)).lower()
+    # mixed line ends are well-formed here, and only DuckDB's tolerant parser takes them
+    strict = str(not (rows.crlf > 0 and rows.lf > 0)).lower()
+    # said, because DuckDB takes a carriage return in a quoted value for the line end; \r\n it cannot be told
+    end = ", new_line='\\r'" if rows.returns else ", new_line='\\n'" if rows.lf > 0 and not rows.crlf else ""
     return (
         f"read_csv({_literal(str(source))}, auto_detect=false, header=false, skip={skip}, "
         f"delim={_literal(layout.delimiter)}, quote={quote}, escape={quote}, encoding={_literal(encoding)}, "
         f"columns={{{columns}}}, force_not_null=[{names}], "
-        f"max_line_size={max(_LONGEST_LINE, 2 * rows.longest)}, compression='none', strict_mode={strict})"
+        f"max_line_size={max(_LONGEST_LINE, 2 * rows.longest)}, compression='none', "
+        f"strict_mode={strict}{end})"
     )
 
 

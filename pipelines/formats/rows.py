@@ -44,6 +44,7 @@ class Rows:
     longest: int = 0
     crlf: int = 0
     lf: int = 0
+    returns: bool = False  # lines end in a carriage return alone
 
 
 class _StrayQuoteError(Exception):
@@ -52,12 +53,14 @@ class _StrayQuoteError(Exception):
 
 def find_rows(data: memoryview, start: int, *, delimiter: str, quote: str, values: int, path: Path) -> Rows:
     """Find the records of `data` from byte `start` on; each must have `values` values."""
-    newline = _LF if _has(data, start, _LF) else _CR
+    newline = _LF if _has(data, 0, _LF) else _CR
     marks = (ord(delimiter), ord(quote) if quote else -1, newline)
     try:
-        return _fast(data, start, marks, values, path)
+        rows = _fast(data, start, marks, values, path)
     except _StrayQuoteError:
-        return _line_by_line(data, start, marks, values)
+        rows = _line_by_line(data, start, marks, values)
+    rows.returns = newline == _CR
+    return rows
 
 
 def _has(data: memoryview, start: int, byte: int) -> bool:
@@ -78,6 +81,8 @@ def _fast(data: memoryview, start: int, marks: tuple[int, int, int], values: int
         block = np.frombuffer(data[at : at + size], dtype=np.uint8)
         if last and block[-1] != marks[2]:
             block = np.append(block, np.uint8(marks[2]))
+            rows.lf -= marks[2] == _LF and block[-2] != _CR  # that line end is ours, not the file's
+            rows.crlf -= marks[2] == _LF and block[-2] == _CR
         used = _block(block, at, marks, values, rows)
         if used == 0 and last:
             raise _StrayQuoteError  # an odd number of quotes to the end of the file
