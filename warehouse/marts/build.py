@@ -1,0 +1,102 @@
+"""Builds every mart, in order, on a connection to the lake, into one database.
+
+Belongs here: the order, and what the SQL files share. Does not belong here: what a mart says (its SQL file).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+
+from warehouse.dictionary import dictionary
+from warehouse.marts import change, comparability
+from warehouse.marts.columns import attribute_sql, comments, mart_columns
+from warehouse.plan import Fleet
+
+__all__ = ["build", "mart_columns", "prepare"]
+
+HERE = Path(__file__).parent
+# Later ones read earlier ones.
+ORDER = (
+    "assay_long",
+    "batch_wide",
+    "vein_to_vein",
+    "custody_chain",
+    "genealogy",
+    "batch_status",
+    "exceptions",
+    "sensor_hour",
+    "feed_status",
+)
+
+
+def prepare(con: duckdb.DuckDBPyConnection) -> None:
+    """Create what marts and findings share, as temporary tables: nothing is written to the lake.
+
+    `in_force_<table>`: the rows in force of every small core table; `attribute_word`: unit and scale of the
+    attributes; the tables of `inputs.sql`. Readings are too many to copy and stay in `current.reading`.
+    """
+    for table in dictionary().tables.values():
+        if table.layer == "core" and table.volume == "small":
+            name = table.name
+            con.execute(f"CREATE OR REPLACE TEMP TABLE in_force_{name} AS SELECT * FROM current.{name}")
+    words = [(f.name, f.unit, f.scale, f.detection_limited) for f in dictionary().attributes.values()]
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE attribute_word "
+        "(attribute VARCHAR, unit VARCHAR, scale VARCHAR, detection_limited BOOLEAN)"
+    )
+    con.executemany("INSERT INTO attribute_word VALUES (?, ?, ?, ?)", words)
+    con.execute((HERE / "inputs.sql").read_text("utf-8"))
+
+
+def build(
+    con: duckdb.DuckDBPyConnection,
+    target: str,
+    fleet: Fleet,
+    snapshot: int,
+    previous: Path | None = None,
+    *,
+    alpha: float = 0.05,
+    power: float = 0.8,
+) -> dict[str, int]:
+    """Build all marts into schema `mart` of the attached database `target`; returns rows by `mart.<name>`.
+
+    `con` is a connection of `warehouse.lake.attach` without an open transaction, `snapshot` the number named
+    on each verdict, `previous` the snapshot that verdicts are compared with. The same lake and fleet always give
+    the same tables.
+    """
+    # One transaction: every mart sees the same lake, whatever is committed meanwhile.
+    con.execute("BEGIN")
+    try:
+        prepare(con)
+        _deadlines(con, fleet)
+        con.execute(f"CREATE SCHEMA IF NOT EXISTS {target}.mart")
+        for name in ORDER:
+            sql = (HERE / f"{name}.sql").read_text("utf-8")
+            con.execute(sql.replace("{target}", target).replace("{attribute_columns}", attribute_sql()))
+        comparability.build(con, target, fleet, snapshot, alpha=alpha, power=power)
+    except BaseException:
+        con.execute("ROLLBACK")
+        raise
+    con.execute("COMMIT")
+    change.build(con, target, previous)
+    rows: dict[str, int] = {}
+    con.execute("BEGIN")
+    for name, mart in mart_columns().items():
+        for statement in comments(mart, f"{target}.mart.{name}"):
+            con.execute(statement)
+        count = con.execute(f"SELECT count(*) FROM {target}.mart.{name}").fetchone()
+        rows[f"mart.{name}"] = int(count[0]) if count else 0
+    con.execute("COMMIT")
+    return rows
+
+
+def _deadlines(con: duckdb.DuckDBPyConnection, fleet: Fleet) -> None:
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE deadline "
+        "(deadline VARCHAR, begins VARCHAR, ends VARCHAR, hours DOUBLE, severity VARCHAR, why VARCHAR)"
+    )
+    rows = [(name, d.begins, d.ends, d.hours, d.severity, d.why) for name, d in fleet.deadlines.items()]
+    if rows:
+        con.executemany("INSERT INTO deadline VALUES (?, ?, ?, ?, ?, ?)", rows)

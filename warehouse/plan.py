@@ -1,0 +1,199 @@
+"""What the fleet declares in `fleet.yaml`: comparability plan, reference site, deadlines, small cells.
+
+Belongs here: the model of that file, reading it with line numbers, the plan's hash. Does not belong here:
+applying it (`warehouse.marts`), what one site declares (its contract).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from warehouse.dictionary import dictionary
+from warehouse.statistics.scales import Margin, Scale, read
+
+# Milestones of a batch's journey that a deadline may run between: columns of `mart.batch_wide`.
+Milestone = Literal[
+    "ordered_at",
+    "collection_started_at",
+    "collection_ended_at",
+    "batch_started_at",
+    "harvested_at",
+    "formulated_at",
+    "signed_at",
+    "infused_at",
+]
+
+
+class PlanError(ValueError):
+    """A fleet file that is refused: one line a problem, `file:line: what is wrong; the mend`."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PlannedAttribute(_Part):
+    """One attribute of the plan. Margins are of the difference site - reference on the analysis scale."""
+
+    title: str = Field(min_length=1, description="As people say it.")
+    measured_by: tuple[str, ...] = Field(
+        min_length=1,
+        description="Attributes of the dictionary that measure it; unlike ones are never pooled.",
+    )
+    methods: tuple[str, ...] = Field(
+        default=(), description="method_ids whose results count; all where none is named."
+    )
+    sample_point: str = Field(description="Point of the process whose result is judged.")
+    scale: Scale = Field(description="Analysis scale.")
+    margin_low: float | None = Field(description="Lower margin on the scale; null: no verdict can be given.")
+    margin_high: float | None = Field(description="Upper margin on the scale.")
+    reads_as: str | None = Field(default=None, description="The margin in words.")
+    criticality: str = Field(min_length=1, description="What the fleet's risk assessment calls it.")
+    rationale: str = Field(min_length=1, description="Why this margin.")
+
+    @field_validator("measured_by")
+    @classmethod
+    def _measured(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        attributes = dictionary().attributes
+        for name in names:
+            if name not in attributes:
+                raise ValueError(f"{name!r} is no attribute of the dictionary; see docs/data-dictionary.md")
+            if attributes[name].type != "float":
+                raise ValueError(f"{name!r} is no number; put a qualitative test under `limits_only`")
+        return names
+
+    @field_validator("sample_point")
+    @classmethod
+    def _point(cls, point: str) -> str:
+        points = dictionary().vocabularies["sample_point"]
+        if point not in points:
+            raise ValueError(f"{point!r} is no sample point; use one of {', '.join(points)}")
+        return point
+
+    @model_validator(mode="after")
+    def _margins(self) -> PlannedAttribute:
+        if (self.margin_low is None) != (self.margin_high is None):
+            raise ValueError("give both margin_low and margin_high, or null for both")
+        low, high = self.margin_low, self.margin_high
+        if low is not None and high is not None and not low < 0 < high:
+            raise ValueError(
+                "margins are of the difference on the scale (natural logarithm, log odds), margin_low below "
+                "0 and margin_high above, e.g. -0.2231 and 0.2231 for a ratio of 0.8 to 1.25"
+            )
+        if self.scale == "logit" and any(dictionary().attributes[m].unit != "%" for m in self.measured_by):
+            raise ValueError("the logit scale is for percentages; use log for this attribute")
+        return self
+
+    @property
+    def margin(self) -> Margin | None:
+        """Both limits as read (a difference, ratio or odds ratio); None where the plan gives none."""
+        if self.margin_low is None or self.margin_high is None:
+            return None
+        return Margin(read(self.margin_low, self.scale), read(self.margin_high, self.scale))
+
+
+class Plan(_Part):
+    """A version of the comparability plan. `attributes` in the order in which they are shown."""
+
+    id: str = Field(min_length=1)
+    version: str = Field(min_length=1, coerce_numbers_to_str=True)
+    dated: date = Field(description="Day it was approved.")
+    approved_by_role: str = Field(min_length=1)
+    basis: str = Field(min_length=1, description="What the margins rest on, in one sentence.")
+    attributes: dict[str, PlannedAttribute] = Field(min_length=1)
+    limits_only: tuple[str, ...] = Field(
+        default=(), description="Attributes judged by limits and never compared."
+    )
+
+    @field_validator("limits_only")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in dictionary().attributes:
+                raise ValueError(f"{name!r} is no attribute of the dictionary; see docs/data-dictionary.md")
+        return names
+
+
+class Deadline(_Part):
+    """An allowed time between two milestones of a batch."""
+
+    begins: Milestone = Field(alias="from")
+    ends: Milestone = Field(alias="to")
+    hours: float = Field(gt=0)
+    severity: Literal["warning", "error"]
+    why: str = Field(min_length=1)
+
+
+class Fleet(_Part):
+    """The fleet file."""
+
+    name: str
+    reference_site: str = Field(min_length=1, description="Site that every other one is compared with.")
+    small_cell_limit: int = Field(default=5, ge=1, description="Smaller counts are not shown across sites.")
+    plan: Plan
+    deadlines: dict[str, Deadline] = Field(default_factory=dict)
+
+    @property
+    def plan_hash(self) -> str:
+        """SHA-256 of plan and reference site: the same however the same plan is written down."""
+        told = {"reference_site": self.reference_site, "plan": self.plan.model_dump(mode="json")}
+        # The order of attributes is only one of showing.
+        packed = json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(packed.encode()).hexdigest()
+
+
+def load_plan(path: Path) -> Fleet:
+    """The fleet's declarations, comparability plan included, from a `fleet.yaml`.
+
+    Raises PlanError with one line a problem: `file:line: what is wrong; the mend`.
+    """
+    if not path.exists():
+        raise PlanError([f"{path}:1: there is no such file; write the fleet's plan there"])
+    text = path.read_text("utf-8")
+    try:
+        tree = yaml.compose(text)
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 1
+        raise PlanError([f"{path}:{line}: not YAML: {getattr(error, 'problem', error)}"]) from error
+    try:
+        return Fleet.model_validate(document)
+    except ValidationError as error:
+        raise PlanError([_sentence(path, tree, dict(problem)) for problem in error.errors()]) from error
+
+
+def _sentence(path: Path, tree: yaml.Node | None, problem: dict[str, Any]) -> str:
+    place = [str(part) for part in problem["loc"]]
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        message = "unknown key; remove it"
+    if problem["type"] == "missing":
+        message = "is missing; add it"
+    return f"{path}:{_line(tree, place)}: {'.'.join(place) or 'fleet.yaml'}: {message}"
+
+
+def _line(node: yaml.Node | None, place: list[str]) -> int:
+    """Line (from 1) of the deepest part of `place` that the YAML tree has."""
+    line = node.start_mark.line + 1 if node else 1
+    for part in place:
+        found: tuple[int, yaml.Node] | None = None
+        if isinstance(node, yaml.MappingNode):
+            found = next(((k.start_mark.line, v) for k, v in node.value if k.value == part), None)
+        elif isinstance(node, yaml.SequenceNode) and part.isdigit() and int(part) < len(node.value):
+            found = node.value[int(part)].start_mark.line, node.value[int(part)]
+        if found is None:
+            break
+        line, node = found[0] + 1, found[1]
+    return line
