@@ -375,8 +375,8 @@ def _read_csv(
     columns = ", ".join(f"{_literal(name)}: 'VARCHAR'" for name in layout.names)
     names = ", ".join(_literal(name) for name in layout.names)
     quote = _literal(options.quote)
-    # mixed line ends are well-formed here, and only DuckDB's tolerant parser takes them
-    strict = str(not (rows.crlf > 0 and rows.lf > 0)).lower()
+    # line ends of several kinds are well-formed here, and only DuckDB's tolerant parser takes them
+    strict = str(not (rows.crlf > 0 and (rows.lf > 0 or rows.inner))).lower()
     # said, because DuckDB takes a carriage return in a quoted value for the line end; \r\n it cannot be told
     end = ", new_line='\\r'" if rows.returns else ", new_line='\\n'" if rows.lf > 0 and not rows.crlf else ""
     return (

@@ -191,7 +191,7 @@ def _text(cell: Any) -> str | None:
         return str(value).lower()
     if isinstance(value, datetime):
         only_date = not any(mark in (cell.number_format or "").casefold() for mark in ("h", "ss"))
-        return value.date().isoformat() if only_date and not value.time() else value.isoformat(sep=" ")
+        return value.date().isoformat() if only_date and value.time() == time() else value.isoformat(sep=" ")
     if isinstance(value, date | time):
         return value.isoformat()
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:

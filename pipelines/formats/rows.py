@@ -45,6 +45,7 @@ class Rows:
     crlf: int = 0
     lf: int = 0
     returns: bool = False  # lines end in a carriage return alone
+    inner: bool = False  # some quoted value holds a line end
 
 
 class _StrayQuoteError(Exception):
@@ -116,6 +117,7 @@ def _block(
             inside = np.bitwise_xor.accumulate(is_quote.view(np.uint8)).view(np.bool_)
             is_mark &= ~inside
             is_return &= ~inside
+            rows.inner = rows.inner or bool((inside & ((block == _LF) | (block == _CR))).any())
             _check_quotes(block, np.flatnonzero(is_quote), marks)
     at = np.flatnonzero(is_mark)
     which = np.flatnonzero(block[at] == newline)
@@ -203,6 +205,7 @@ def _line_by_line(data: memoryview, start: int, marks: tuple[int, int, int], val
         else:
             rows.received += 1
             rows.longest = max(rows.longest, len(record))
+            rows.inner = rows.inner or b"\n" in bare or b"\r" in bare
             rows.crlf += record.endswith(b"\r\n")
             rows.lf += record.endswith(b"\n") and not record.endswith(b"\r\n")
             found = only_quoted.sub(b"", bare).count(bytes([marks[0]])) + 1

@@ -45,8 +45,6 @@ def refusals(reading: Reading) -> list[tuple[int | None, str]]:
 def test_rows_are_what_was_written(
     rows: list[list[str]], delimiter: str, end: str, encoding: str, *, last: bool, tmp_path: Path
 ) -> None:
-    if end == "\r\n":  # DuckDB takes a lone return in a quoted value for the line end: such files are refused
-        rows = [[value.replace("\r", "") for value in row] for row in rows]
     names = [f"n{i}" for i in range(len(rows[0]))]
     out = io.StringIO()
     quoting = csv.QUOTE_ALL if any("\r" in value for row in rows for value in row) else csv.QUOTE_MINIMAL
