@@ -81,7 +81,7 @@ def written(folder: Path, content: dict[str, Any]) -> Path:
 
 
 def mapped(rows: list[dict[str, str | None]], **changed: Any) -> list[dict[str, Any]]:
-    """The rows as the first feed of the contract maps them: typed fields and `problems`, in order of source_row."""
+    """The rows as the first feed of the contract maps them: typed fields and `problems`, in order."""
     contract = Contract.model_validate(attributes(**changed))
     feed = next(iter(contract.feeds.values()))
     columns = sorted(columns_used(feed))

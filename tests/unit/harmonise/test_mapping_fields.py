@@ -1,4 +1,4 @@
-"""Other fields: units of the source, booleans, codes, parts of a text, alternatives, sensors and their quantities."""
+"""Other fields: units, booleans, codes, parts of a text, alternatives, sensors and their quantities."""
 
 from __future__ import annotations
 
@@ -119,7 +119,8 @@ def test_a_part_of_a_text_and_the_first_of_several_columns() -> None:
 def test_only_records_with_the_text_of_where_fill_a_table() -> None:
     feed = feed_of("equipment", {"equipment_id": "id"})
     feed["tables"][0]["where"] = {"kind": "E"}
-    assert [r["equipment_id"] for r in mapped([{"id": "1", "kind": "E"}, {"id": "2", "kind": "X"}], feeds={"e": feed})] == ["1"]  # fmt: skip
+    rows = mapped([{"id": "1", "kind": "E"}, {"id": "2", "kind": "X"}], feeds={"equipment": feed})
+    assert [r["equipment_id"] for r in rows] == ["1"]
 
 
 def test_a_word_outside_the_vocabulary_is_refused_and_shown_only_where_it_may_be() -> None:

@@ -1,4 +1,4 @@
-"""Results: codes of test and method together, decimal marks, units, censored and qualitative results, wide records."""
+"""Results: codes of test and method, decimal marks, units, censored and qualitative results, wide records."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_limits_of_a_specification_take_the_unit_of_their_attribute() -> None:
     assert (limit["low"], limit["high"], limit["problems"]) == (pytest.approx(70), None, [])
 
 
-def wide(**changed: object) -> dict[str, object]:
+def wide() -> dict[str, object]:
     """A feed whose records carry several results."""
     each = [
         {"attribute": "viability_trypan_blue_pct", "method_id": "vicell", "from": "viab", "unit": "%"},

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from mapping_harness import attributes, feed_of, written
 
-from pipelines.harmonise.contract import ContractError, load_contract
+from pipelines.harmonise.contract import Contract, ContractError, load_contract
 from pipelines.harmonise.mapping import Compiler, columns_used, optional_columns, split_path
 from warehouse.dictionary import dictionary
 from warehouse.settings import ROOT
@@ -121,11 +121,10 @@ def test_columns_used_name_every_source_and_no_field() -> None:
     content["feeds"]["assay"]["only"] = {"kind": "R"}
     columns(content)["lab_site"] = {"template": "{lab}/{sample_id}"}
     columns(content)["method_id"] = {"first": ["code$.coding[0].code", "method"]}
-    from pipelines.harmonise.contract import Contract
-
     feed = Contract.model_validate(content).feeds["assay"]
     assert set(columns_used(feed)) == {
-        "id", "sample", "test", "method", "result", "unit", "at", "changed", "kind", "lab", "code$.coding[0].code",
+        "id", "sample", "test", "method", "result", "unit", "at", "changed", "kind", "lab",
+        "code$.coding[0].code",
     }  # fmt: skip
     assert optional_columns(feed) == {"code$.coding[0].code", "method"}
     assert split_path("code$.coding[0].code") == ("code", "$.coding[0].code")
