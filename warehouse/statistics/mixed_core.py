@@ -4,10 +4,9 @@ Belongs here: the algebra of V = sigma2 * W, W = I + sum_k lambda_k Z_k Z_k', fo
 intercepts: log determinant, quadratic forms, traces. Does not belong here: optimising (`mixed_fit`),
 degrees of freedom and everything a caller sees (`mixed`).
 
-Nothing of size n x n or q x q is formed. The factor with most levels (lots, usually) has a diagonal
-Z'Z, so it is eliminated by one division a level. What is left over the other factors falls apart into
-connected blocks (one donor each when lots are nested in donors), which are handled as stacks of small
-matrices. All of it is exact; it only uses where the zeros are.
+Nothing of size n x n or q x q is formed. The factor with most levels (lots, usually) and the largest one that
+it is nested in (donors) have an inverse in closed form, one division a level. What is left over the other
+factors, few levels as a rule, is one small dense matrix (Woodbury). All of it is exact.
 """
 
 from __future__ import annotations
@@ -19,46 +18,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.linalg import lapack
-from scipy.sparse.csgraph import connected_components
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.intp]
-Blocks = list[Floats]  # one stack of shape (count, size, size) for each block size, smallest first
-
-
-@dataclass(frozen=True)
-class _Group:
-    """Blocks of one size: rows `start` on of the permuted levels, entries `flat` on of the flat buffer."""
-
-    start: int
-    count: int
-    size: int
-    flat: int
 
 
 @dataclass(frozen=True)
 class CrossProducts:
-    """What the likelihood needs of (X, y, factors). Level order inside is private to this module.
+    """What the likelihood needs of (X, y, factors); `data` is [X y], n x (p+1).
 
-    `data` is [X y], n x (p+1); `first` marks the eliminated factor; `z1`, `z2` are Z'[X y] of the
-    eliminated factor (q1 rows) and of all others (r rows, permuted so that blocks are contiguous).
+    `order` lists factors as eliminated: `chain` of them (0 to 2) in closed form, then the rest, r levels in
+    all. `counts` are rows of each of the q1 finest levels, `parent` their level of the second factor, `up`
+    sums over parents (q2 x q1). `z1`, `a13` are Z1'[X y] and Z1'Z3; `z3`, `c33` are Z3'[X y] and Z3'Z3.
     """
 
     n: int
     p: int
     order: tuple[int, ...]
+    chain: int
     counts: Floats
-    a12: Any
-    a21: Any
+    parent: Integers
+    up: Any
     owner: Integers
-    groups: tuple[_Group, ...]
-    c0: Floats
-    pair_at: Integers
-    pair_level: Integers
-    pair_weight: Floats
     z1: Floats
-    z2: Floats
+    z3: Floats
+    a13: Floats
+    c33: Floats
     gram: Floats
 
 
@@ -66,87 +51,56 @@ def cross_products(data: Floats, codes: Sequence[Integers]) -> CrossProducts:
     """Cross products of `data` = [X y] (n x (p+1)) with factors coded 0..q_k-1 (each of length n)."""
     n, width = data.shape
     levels = [int(code.max()) + 1 for code in codes]
-    order = tuple(int(k) for k in sorted(range(len(codes)), key=lambda k: -levels[k]))
-    first = codes[order[0]] if order else np.zeros(0, dtype=np.intp)
-    q1 = levels[order[0]] if order else 0
-    rest = order[1:]
-    offsets = np.concatenate([[0], np.cumsum([levels[k] for k in rest])]).astype(np.intp)
-    r = int(offsets[-1])
-    columns = [codes[k] + offsets[i] for i, k in enumerate(rest)]
-    owner = np.repeat(np.arange(len(rest), dtype=np.intp), [levels[k] for k in rest])
-    rows = np.tile(first, len(rest)) if rest else np.zeros(0, dtype=np.intp)
-    joined = np.concatenate(columns) if rest else np.zeros(0, dtype=np.intp)
-    a12 = sparse.csr_array((np.ones(rows.size), (rows, joined)), shape=(q1, r))
-    a12.sum_duplicates()
-
-    groups, position, row_base, within = _blocks(a12, q1, r)
-    permutation = np.argsort(position)
-    a12 = sparse.csr_array(a12[:, permutation]) if r else a12
-    owner = owner[permutation]
-    columns = [position[column] for column in columns]
-    size = groups[-1].flat + groups[-1].count * groups[-1].size ** 2 if groups else 0
-    c0 = np.zeros(size)
+    by_size = sorted(range(len(codes)), key=lambda k: -levels[k])
+    first = codes[by_size[0]] if by_size else np.zeros(0, dtype=np.intp)
+    q1 = levels[by_size[0]] if by_size else 0
+    around = next((k for k in by_size[1:] if _nested(first, codes[k], q1)), None)
+    order = by_size if around is None else [by_size[0], around, *(k for k in by_size[1:] if k != around)]
+    chain = len(by_size[:1]) + (around is not None)
+    # Without a second factor every finest level hangs under one parent whose ratio is 0.
+    parent, q2 = np.zeros(q1, dtype=np.intp), 1
+    if around is not None:
+        parent[first], q2 = codes[around], levels[around]
+    rest = order[chain:]
+    starts = np.concatenate([[0], np.cumsum([levels[k] for k in rest])]).astype(np.intp)
+    r = int(starts[-1])
+    columns = [codes[k] + starts[i] for i, k in enumerate(rest)]
+    z1 = _sums(first, data, q1) if by_size else np.zeros((0, width))
+    a13, c33 = np.zeros(q1 * r), np.zeros(r * r)
+    z3 = np.zeros((r, width))
     for left in columns:
+        a13 += np.bincount(first * r + left, minlength=q1 * r)
+        z3 += _sums(left, data, r)
         for right in columns:
-            c0 += np.bincount(row_base[left] + within[right], minlength=size)
-    pair_at, pair_level, pair_weight = _pairs(a12, row_base, within)
-
-    def sums(code: Integers, count: int) -> Floats:
-        return np.stack([np.bincount(code, data[:, j], minlength=count) for j in range(width)], axis=1)
-
-    z2 = np.zeros((r, width))
-    for column in columns:
-        z2 += sums(column, r)
+            c33 += np.bincount(left * r + right, minlength=r * r)
     return CrossProducts(
-        n=n, p=width - 1, order=order, counts=np.bincount(first, minlength=q1).astype(np.float64),
-        a12=a12, a21=sparse.csr_array(a12.T), owner=owner, groups=groups, c0=c0,
-        pair_at=pair_at, pair_level=pair_level, pair_weight=pair_weight,
-        z1=sums(first, q1), z2=z2, gram=data.T @ data,
+        n=n, p=width - 1, order=tuple(order), chain=chain,
+        counts=np.bincount(first, minlength=q1).astype(np.float64), parent=parent,
+        up=sparse.csr_array((np.ones(q1), (parent, np.arange(q1))), shape=(q2, q1)),
+        owner=np.repeat(np.arange(len(rest), dtype=np.intp), [levels[k] for k in rest]),
+        z1=z1, z3=z3, a13=a13.reshape(q1, r), c33=c33.reshape(r, r), gram=data.T @ data,
     )  # fmt: skip
 
 
-def _blocks(a12: Any, q1: int, r: int) -> tuple[tuple[_Group, ...], Integers, Integers, Integers]:
-    """Connected blocks of the remaining levels, and where each level goes when blocks are contiguous."""
-    if r == 0:
-        empty = np.zeros(0, dtype=np.intp)
-        return (), empty, empty, empty
-    graph = sparse.block_array([[None, a12], [sparse.csr_array(a12.T), None]])
-    label = connected_components(graph, directed=False)[1][q1:]
-    label = np.unique(label, return_inverse=True)[1]
-    sizes = np.bincount(label)
-    # Levels sorted by block size, then block: equal sizes become one stack.
-    sequence = np.lexsort((np.arange(r), label, sizes[label]))
-    position = np.empty(r, dtype=np.intp)
-    position[sequence] = np.arange(r)
-    groups: list[_Group] = []
-    row_base = np.empty(r, dtype=np.intp)
-    within = np.empty(r, dtype=np.intp)
-    start = flat = 0
-    for size, count in zip(*np.unique(sizes, return_counts=True), strict=True):
-        groups.append(_Group(start, int(count), int(size), flat))
-        inside = np.arange(int(count) * int(size))
-        within[start : start + inside.size] = inside % size
-        row_base[start : start + inside.size] = flat + inside * size
-        start += inside.size
-        flat += int(count) * int(size) ** 2
-    return tuple(groups), position, row_base, within
+def _nested(inner: Integers, outer: Integers, levels: int) -> bool:
+    """Does every level of `inner` lie within one level of `outer`?"""
+    some = np.zeros(levels, dtype=np.intp)
+    some[inner] = outer
+    return bool((some[inner] == outer).all())
 
 
-def _pairs(a12: Any, row_base: Integers, within: Integers) -> tuple[Integers, Integers, Floats]:
-    """Every pair of remaining levels that meet in one eliminated level, with the product of their counts."""
-    degree = np.diff(a12.indptr)
-    level = np.repeat(np.arange(degree.size), degree)
-    repeats = degree[level]
-    left = np.repeat(np.arange(level.size), repeats)
-    inside = np.arange(left.size) - np.repeat(np.cumsum(repeats) - repeats, repeats)
-    right = a12.indptr[level[left]] + inside
-    at = row_base[a12.indices[left]] + within[a12.indices[right]] if left.size else np.zeros(0, dtype=np.intp)
-    return at, level[left], a12.data[left] * a12.data[right]
+def _sums(code: Integers, data: Floats, count: int) -> Floats:
+    return np.stack([np.bincount(code, column, minlength=count) for column in data.T], axis=1)
 
 
 @dataclass(frozen=True)
 class Profile:
-    """W at one lambda. `cross` is [X y]'W^-1[X y]; `rss` the generalised residual sum of squares y'Py."""
+    """W at one lambda; `rss` is the generalised residual sum of squares y'Py.
+
+    With B = Z'W1^-1 Z of the closed-form part W1: `alpha` is diag(Z1'(I + lambda_1 Z1 Z1')^-1 Z1), `d2` the
+    divisors of the second factor, `rho` = lambda_2 / d2, `b13`, `b23`, `c` the blocks of B with the rest,
+    `t1`, `t2`, `u` are Z'W1^-1 [X y], `ru` and `r` carry the rest's correction R = Theta S^-1 Theta.
+    """
 
     lam: Floats
     log_det_w: float
@@ -154,55 +108,55 @@ class Profile:
     beta: Floats
     phi: Floats
     rss: float
-    d: Floats
-    c: Blocks
-    r: Blocks
+    alpha: Floats
+    d2: Floats
+    rho: Floats
+    b13: Floats
+    b23: Floats
+    c: Floats
+    r: Floats
+    rest: Floats
+    t1: Floats
+    t2: Floats
     u: Floats
 
 
 def profile(cp: CrossProducts, lam: Floats) -> Profile:
     """Factorise W at `lam` (one ratio to the residual variance for each factor, in the caller's order)."""
-    first = lam[cp.order[0]] if cp.order else 0.0
-    d = 1.0 + first * cp.counts
-    weight = first / d
-    cross = cp.gram - cp.z1.T @ (weight[:, None] * cp.z1)
-    u = cp.z2 - cp.a21 @ (weight[:, None] * cp.z1)
-    c = _stacks(cp, cp.c0 - _meet(cp, weight))
-    theta = np.sqrt(lam[list(cp.order[1:])])[cp.owner] if cp.owner.size else np.zeros(0)
-    log_det = float(np.log(d).sum())
-    r: Blocks = []
-    for group, block in zip(cp.groups, c, strict=True):
-        scale = theta[group.start : group.start + group.count * group.size].reshape(group.count, group.size)
-        both = scale[:, :, None] * scale[:, None, :]
-        s = both * block + np.eye(group.size)
-        if group.size == 1:
-            log_det += float(np.log(s).sum())
-            r.append(both / s)
-        else:
-            root = np.asarray(np.linalg.cholesky(s), dtype=np.float64)
-            log_det += 2.0 * float(np.log(np.diagonal(root, axis1=1, axis2=2)).sum())
-            r.append(both * _inverse(s, root))
-    cross = cross - u.T @ _times(cp, r, u)
+    ordered = lam[list(cp.order)]
+    one = float(ordered[0]) if cp.chain > 0 else 0.0
+    two = float(ordered[1]) if cp.chain > 1 else 0.0
+    d1 = 1.0 + one * cp.counts
+    alpha = cp.counts / d1
+    d2 = 1.0 + two * (cp.up @ alpha)
+    rho = two / d2
+    first, outer = np.hstack([cp.z1, cp.a13]), cp.z1.shape[1]
+    scaled = first / d1[:, None]
+    above = cp.up @ scaled
+    # [X y Z3]' W1^-1 [X y Z3], by two rounds of Sherman-Morrison.
+    whole = np.block([[cp.gram, cp.z3.T], [cp.z3, cp.c33]])
+    whole = whole - one * (first.T @ scaled) - two * (above.T @ (above / d2[:, None]))
+    cross, u, c = whole[:outer, :outer], whole[outer:, :outer], whole[outer:, outer:]
+    lowered = scaled - (alpha * rho[cp.parent])[:, None] * above[cp.parent]
+    rest = ordered[cp.chain :][cp.owner] if cp.owner.size else np.zeros(0)
+    theta = np.sqrt(rest)
+    both = theta[:, None] * theta[None, :]
+    root = np.linalg.cholesky(both * c + np.eye(rest.size))
+    half = np.linalg.solve(root, np.diag(theta))
+    r = half.T @ half
+    cross = cross - u.T @ (r @ u)
     xx, xy = cross[:-1, :-1], cross[:-1, -1]
-    log_det_x = 2.0 * float(np.log(np.diag(np.linalg.cholesky(xx))).sum())
-    phi = np.asarray(np.linalg.inv(xx), dtype=np.float64)
+    phi = np.linalg.inv(xx)
     phi = (phi + phi.T) / 2.0
     beta = phi @ xy
+    log_det = np.log(d1).sum() + np.log(d2).sum() + 2.0 * np.log(np.diag(root)).sum()
     return Profile(
-        lam=lam, log_det_w=log_det, log_det_x=log_det_x, beta=beta, phi=phi,
-        rss=float(cross[-1, -1] - xy @ beta), d=d, c=c, r=r, u=u,
+        lam=lam, log_det_w=float(log_det),
+        log_det_x=2.0 * float(np.log(np.diag(np.linalg.cholesky(xx))).sum()), beta=beta, phi=phi,
+        rss=float(cross[-1, -1] - xy @ beta), alpha=alpha, d2=d2, rho=rho,
+        b13=lowered[:, outer:], b23=above[:, outer:] / d2[:, None], c=c, r=r, rest=rest,
+        t1=lowered[:, :outer], t2=above[:, :outer] / d2[:, None], u=u,
     )  # fmt: skip
-
-
-def _inverse(s: Floats, root: Floats) -> Floats:
-    """Inverses of a stack of positive definite matrices; large ones from their roots, a third the work."""
-    if s.shape[1] <= 32:
-        return np.asarray(np.linalg.inv(s), dtype=np.float64)
-    out = np.empty_like(s)
-    for i, lower in enumerate(root):
-        half = lapack.dpotri(lower, lower=1)[0]
-        out[i] = np.tril(half) + np.tril(half, -1).T
-    return out
 
 
 @dataclass(frozen=True)
@@ -228,46 +182,26 @@ class Derivatives:
 def derivatives(cp: CrossProducts, at: Profile) -> Derivatives:
     """All first and second order quantities at a factorised lambda."""
     count, p = len(cp.order), cp.p
-    d, c, r = at.d, at.c, at.r
-    ru = _times(cp, r, at.u)
-    v1 = (cp.z1 - cp.a12 @ ru) / d[:, None] if count else np.zeros((0, p + 1))
-    v2 = at.u - _times(cp, c, ru)
-    # Columns become Z'W^-1 X and Z'P y.
+    # Kept = (I + C Lambda)^-1 turns Z3'W1^-1 into Z3'W^-1 without subtracting large numbers.
+    kept = np.asarray(np.linalg.inv(np.eye(at.rest.size) + at.c * at.rest), dtype=np.float64)
+    ru = at.r @ at.u
     project = np.vstack([np.hstack([np.eye(p), -at.beta[:, None]]), np.append(np.zeros(p), 1.0)[None, :]])
-    f1, f2 = v1 @ project, v2 @ project
-    inside = [f1] + [np.where((cp.owner == k)[:, None], f2, 0.0) for k in range(count - 1)]
-
-    forms = np.zeros((count, count, p + 1, p + 1))  # F_k' (Z_k'W^-1 Z_l) F_l, in elimination order
-    for j in range(count):
-        if j == 0:
-            over = f1 / d[:, None]
-            met = cp.a21 @ over
-            rm = _times(cp, r, met)
-            t1 = cp.counts[:, None] * over - (cp.a12 @ rm) / d[:, None]
-            t2 = met - _times(cp, c, rm)
-        else:
-            cx = _times(cp, c, inside[j])
-            rcx = _times(cp, r, cx)
-            t1 = (cp.a12 @ (inside[j] - rcx)) / d[:, None]
-            t2 = cx - _times(cp, c, rcx)
-        forms[0, j] = f1.T @ t1
-        for i in range(1, count):
-            forms[i, j] = inside[i].T @ t2
-    trace_w, trace_ww = _traces(cp, at)
+    # Columns of `f` are Z'W^-1 X and Z'P y.
+    f1, f2 = (at.t1 - at.b13 @ ru) @ project, (at.t2 - at.b23 @ ru) @ project
+    f3 = kept @ at.u @ project
+    f = [f1, f2][: cp.chain] + [f3[cp.owner == k] for k in range(count - cp.chain)]
+    forms = _forms(cp, at, f, kept)
+    trace_w, trace_ww = _traces(cp, at, kept)
 
     back = np.argsort(cp.order) if count else np.zeros(0, dtype=np.intp)
     forms = forms[np.ix_(back, back)]
-    inside = [inside[k] for k in back]
     trace_w, trace_ww = trace_w[back], trace_ww[np.ix_(back, back)]
-    gram = np.array([f.T @ f for f in inside]).reshape(count, p + 1, p + 1)
+    gram = np.array([f[k].T @ f[k] for k in back]).reshape(count, p + 1, p + 1)
     hh, square, hv = gram[:, :p, :p], gram[:, p, p], gram[:, :p, p]
     q = forms[:, :, :p, :p]
     phi_hh = at.phi @ hh
-    trace_pp = (
-        trace_ww
-        - 2.0 * np.einsum("ab,klba->kl", at.phi, q)
-        + np.einsum("kab,lba->kl", phi_hh, phi_hh)
-    )  # fmt: skip
+    trace_pp = trace_ww - 2.0 * np.einsum("ab,klba->kl", at.phi, q)
+    trace_pp = trace_pp + np.einsum("kab,lba->kl", phi_hh, phi_hh)
     return Derivatives(
         trace_w=trace_w, trace_ww=trace_ww,
         trace_p=trace_w - np.einsum("kaa->k", phi_hh), trace_pp=(trace_pp + trace_pp.T) / 2.0,
@@ -275,53 +209,60 @@ def derivatives(cp: CrossProducts, at: Profile) -> Derivatives:
     )  # fmt: skip
 
 
-def _traces(cp: CrossProducts, at: Profile) -> tuple[Floats, Floats]:
+def _forms(cp: CrossProducts, at: Profile, f: list[Floats], kept: Floats) -> Floats:
+    """F_k' (Z_k'W^-1 Z_l) F_l for every two factors, in elimination order."""
+    count, width = len(cp.order), cp.p + 1
+    out = np.zeros((count, count, width, width))
+    rest = range(cp.chain, count)
+    blocks = {k: cp.owner == k - cp.chain for k in rest}
+    with_rest = [at.b13, at.b23][: cp.chain]
+    met = [b.T @ x for b, x in zip(with_rest, f[: cp.chain], strict=True)]
+    if cp.chain > 0:
+        weighted = at.alpha[:, None] * f[0]
+        summed = cp.up @ weighted
+        out[0, 0] = f[0].T @ weighted - summed.T @ (at.rho[:, None] * summed) - met[0].T @ at.r @ met[0]
+    if cp.chain > 1:
+        out[0, 1] = summed.T @ (f[1] / at.d2[:, None]) - met[0].T @ at.r @ met[1]
+        out[1, 0] = out[0, 1].T
+        own = (cp.up @ at.alpha) / at.d2
+        out[1, 1] = f[1].T @ (own[:, None] * f[1]) - met[1].T @ at.r @ met[1]
+    t33 = kept @ at.c
+    for k in rest:
+        for j in range(cp.chain):
+            # Z_j'W^-1 Z3 = B_j3 (I + Lambda C)^-1, the transpose of `kept`.
+            out[j, k] = (kept @ met[j])[blocks[k]].T @ f[k]
+            out[k, j] = out[j, k].T
+        for j in rest:
+            out[k, j] = f[k].T @ t33[np.ix_(blocks[k], blocks[j])] @ f[j]
+    return out
+
+
+def _traces(cp: CrossProducts, at: Profile, kept: Floats) -> tuple[Floats, Floats]:
     """tr(Z_k'W^-1 Z_k) and the squared Frobenius norm of each Z_k'W^-1 Z_l, in elimination order."""
     count = len(cp.order)
-    first, second = np.zeros(count), np.zeros((count, count))
-    if count == 0:
-        return first, second
-    ratio = cp.counts / at.d
-    first[0] = ratio.sum()
-    second[0, 0] = float(ratio @ ratio)
-    if count == 1:
-        return first, second
-    met = _stacks(cp, _meet(cp, at.d**-2))
-    met_ratio = _stacks(cp, _meet(cp, ratio * at.d**-2))
-    for group, c, r, f, g in zip(cp.groups, at.c, at.r, met, met_ratio, strict=True):
-        cr = c @ r
-        t22 = c - cr @ c
-        rf = r @ f
-        first[0] -= float(np.einsum("nij,nji->", r, f))
-        second[0, 0] += float(-2.0 * np.einsum("nij,nji->", r, g) + np.einsum("nij,nji->", rf, rf))
-        keep = np.eye(group.size) - cr  # I - C R, the transpose of I - R C
-        columns = np.einsum("nij,nji->ni", keep @ f, np.swapaxes(keep, 1, 2))
-        owners = cp.owner[group.start : group.start + group.count * group.size].reshape(
-            group.count, group.size
-        )
-        first[1:] += np.bincount(owners.ravel(), np.einsum("nii->ni", t22).ravel(), minlength=count - 1)
-        mixed = np.bincount(owners.ravel(), columns.ravel(), minlength=count - 1)
-        second[0, 1:] += mixed
-        second[1:, 0] += mixed
-        member = (owners[:, :, None] == np.arange(count - 1)).astype(np.float64)
-        second[1:, 1:] += (np.swapaxes(member, 1, 2) @ (t22 * t22) @ member).sum(axis=0)
-    return first, second
-
-
-def _meet(cp: CrossProducts, weight: Floats) -> Floats:
-    """A21 diag(weight) A12 on the block pattern, flat."""
-    met = np.bincount(cp.pair_at, cp.pair_weight * weight[cp.pair_level], minlength=cp.c0.size)
-    return np.asarray(met, dtype=np.float64)
-
-
-def _stacks(cp: CrossProducts, flat: Floats) -> Blocks:
-    return [flat[g.flat : g.flat + g.count * g.size**2].reshape(g.count, g.size, g.size) for g in cp.groups]
-
-
-def _times(cp: CrossProducts, blocks: Blocks, right: Floats) -> Floats:
-    """Block-diagonal matrix times `right` (r x m)."""
-    out = np.empty_like(right)
-    for group, block in zip(cp.groups, blocks, strict=True):
-        rows = slice(group.start, group.start + group.count * group.size)
-        out[rows] = (block @ right[rows].reshape(group.count, group.size, -1)).reshape(-1, right.shape[1])
-    return out
+    one, two = np.zeros(count), np.zeros((count, count))
+    member = (cp.owner[:, None] == np.arange(count - cp.chain)).astype(np.float64)
+    t33 = kept @ at.c
+    one[cp.chain :] = np.diag(t33) @ member
+    two[cp.chain :, cp.chain :] = member.T @ (t33 * t33) @ member
+    inner = [b.T @ b for b in (at.b13, at.b23)[: cp.chain]]
+    turned = [at.r @ e for e in inner]
+    for j, e in enumerate(inner):
+        two[j, cp.chain :] = two[cp.chain :, j] = np.einsum("ab,ab->a", kept @ e, kept) @ member
+    if cp.chain > 0:
+        alpha, lots = at.alpha, at.alpha[:, None] * at.b13
+        squares, cubes = cp.up @ alpha**2, cp.up @ alpha**3
+        summed = cp.up @ lots
+        one[0] = alpha.sum() - at.rho @ squares - np.trace(turned[0])
+        bent = at.b13.T @ lots - summed.T @ (at.rho[:, None] * summed)
+        base = squares.sum() - 2.0 * at.rho @ cubes + (at.rho * squares) @ (at.rho * squares)
+        two[0, 0] = base - 2.0 * (at.r * bent).sum() + (turned[0] * turned[0].T).sum()
+    if cp.chain > 1:
+        own = (cp.up @ alpha) / at.d2
+        one[1] = own.sum() - np.trace(turned[1])
+        bent = at.b23.T @ (own[:, None] * at.b23)
+        two[1, 1] = own @ own - 2.0 * (at.r * bent).sum() + (turned[1] * turned[1].T).sum()
+        bent = (summed / at.d2[:, None]).T @ at.b23
+        two[0, 1] = (squares / at.d2**2).sum() - 2.0 * (at.r * bent).sum() + (turned[0] * turned[1].T).sum()
+        two[1, 0] = two[0, 1]
+    return one, two
