@@ -160,8 +160,12 @@ class Private:
         self.erased: set[int] = set()
         self._erasures: set[int] = set()
 
-    def check(self, number: int, line: bytes, leaf: bytes) -> None:
-        """Check the line of entry `number` against its leaf hash in the log."""
+    def check(self, number: int, line: bytes, leaf: bytes, *, fits: bool) -> None:
+        """Check the line of entry `number` against its leaf hash in the log.
+
+        `fits` says whether the hash over this leaf and the one before, where there is one, is theirs. When it
+        is not and the one before is erased, that one can only be seen here: then it is in doubt as well.
+        """
         start, self._start = self._start, self._start + len(line)
         here, row = (number, number), next(self._rows, None)
         self._catalogued += row is not None
@@ -178,7 +182,8 @@ class Private:
         else:
             name = entry["id"]
             if stored.leaf != leaf:
-                self._book.note("entry", f"entry {number} ({name}) is not what was logged", here, name)
+                doubt = here if fits or number - 1 not in self.erased else (number - 1, number)
+                self._book.note("entry", f"entry {number} ({name}) is not what was logged", doubt, name)
                 return
             self._check_content(number, entry)
         if row is not None and row != (number, stored.mark, start):
@@ -278,18 +283,18 @@ def _pass(place: Place, roots: Roots, private: Private | None, book: Book) -> tu
                 lacking = "the log" if not whole else "the private store"
                 book.note(check, f"entry {number} is missing from {lacking}", (number, number))
                 break
-            if private and line is not None:
-                private.check(number, line, leaf)
-            node = leaf
+            node, fits = leaf, True
             for level in range(len(parents) // HASH_BYTES):
                 stored = parents[level * HASH_BYTES : (level + 1) * HASH_BYTES]
                 if node_hash(peaks.pop(), node) != stored:
-                    first = number + 1 - (2 << level)
+                    first, fits = number + 1 - (2 << level), fits and level > 0
                     book.note(
                         "tree", f"the hash over entries {first} to {number} is not theirs", (first, number)
                     )
                 node = stored
             peaks.append(node)
+            if private and line is not None:
+                private.check(number, line, leaf, fits=fits)
             number += 1
             roots.compare(number, peaks)
     roots.finish(number)

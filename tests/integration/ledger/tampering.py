@@ -170,6 +170,11 @@ class Fleet:
         """An entry that is not erased."""
         return self.draw.choice([n for n in range(after, len(self.lines)) if n not in ERASED])
 
+    def sure(self, number: int) -> bool:
+        """Whether a changed leaf can be told from its neighbour's: an erased content cannot be hashed
+        again."""
+        return number not in ERASED and not (number % 2 and number - 1 in ERASED)
+
     def evidence(self) -> list[Path]:
         return [path for path in self.clean if path != self.place.catalogue]
 
@@ -191,7 +196,7 @@ def expected_at(fleet: Fleet, path: Path, byte: int) -> Expected:
         number = max(n for n in range(len(fleet.lines)) if position(0, n) <= node)
         level = node - position(0, number)
         if level == 0:
-            return Expected((number, number), exact=number not in ERASED)
+            return Expected((number, number), exact=fleet.sure(number))
         return Expected((number + 1 - (1 << level), number))
     line = fleet.clean[path][:byte].count(b"\n")
     if path == fleet.place.entries:
@@ -242,7 +247,7 @@ def reorder(fleet: Fleet) -> Expected:
             at = position(0, number) * HASH_BYTES
             data[at : at + HASH_BYTES] = leaf
         path.write_bytes(data)
-        return Expected((first, first), exact=first not in ERASED)
+        return Expected((first, first), exact=fleet.sure(first))
     lines = fleet.clean[path].splitlines(keepends=True)
     first, second = sorted(fleet.draw.sample(range(len(lines)), 2))
     lines[first], lines[second] = lines[second], lines[first]

@@ -3,7 +3,9 @@
 import collections
 
 import pytest
-from tampering import ATTACKS, Fleet, attack
+from tampering import ATTACKS, Fleet, attack, expected_at
+
+from warehouse.ledger.tree import HASH_BYTES
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3, 4])
@@ -15,3 +17,20 @@ def test_every_tampering_is_seen_and_named(tmp_path, seed):
         made[name] += 1
     assert made.keys() == {act.__name__ for act in ATTACKS}
     assert fleet.audit().ok
+
+
+@pytest.mark.parametrize("kind", ["drop", "insert", "flip"])
+def test_every_single_hash_of_the_tree_is_missed_when_it_changes(tmp_path, kind):
+    """Also those of erased entries, whose content can no longer be hashed again."""
+    fleet = Fleet(tmp_path, 101)
+    path, clean = fleet.place.tree, fleet.clean[fleet.place.tree]
+    for at in range(0, len(clean), HASH_BYTES):
+        here, rest = clean[at : at + HASH_BYTES], clean[at + HASH_BYTES :]
+        new = {"drop": b"", "insert": bytes(HASH_BYTES) + here, "flip": bytes([here[0] ^ 1]) + here[1:]}[kind]
+        path.write_bytes(clean[:at] + new + rest)
+        expected, report = expected_at(fleet, path, at), fleet.audit()
+        assert not report.ok
+        first, last = report.first_bad.doubt
+        assert first <= expected.entries[1]
+        assert expected.entries[0] <= last
+        assert not expected.exact or (first, last) == expected.entries
