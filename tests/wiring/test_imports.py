@@ -12,6 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGES = ("pipelines", "warehouse", "dashboards")
 MODULES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py"))
+# The command line alone may start both pipelines and dashboards.
+STARTER = "pipelines.cli"
 DEMO_SITES = ROOT / "pipelines" / "defs" / "sites"
 
 
@@ -52,7 +54,7 @@ def broken(importer: str, forbidden: tuple[str, ...], allowed: tuple[str, ...] =
     return [
         f"{path.relative_to(ROOT)}:{line} imports {name}"
         for path in MODULES
-        if within(dotted(path), importer)
+        if within(dotted(path), importer) and dotted(path) != STARTER
         for line, name in imports(path)
         if any(within(name, f) for f in forbidden) and not any(within(name, a) for a in allowed)
     ]
