@@ -11,8 +11,10 @@ import math
 import os
 from collections import Counter
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
@@ -654,3 +656,38 @@ def test_every_real_file_has_an_entry() -> None:
     folder = Path(str(FOLDER))
     files = {path.name for path in folder.iterdir() if path.is_file()} - {"MANIFEST.md", "expected.json"}
     assert files == {entry["file"] for entry in ENTRIES}
+
+
+# Files whose cell counts allotropy maps too: the two readers know nothing of each other.
+VIABILITY = {
+    "Beckman_Vi-Cell-BLU_example01.csv": ("BECKMAN_VI_CELL_BLU", "viability_trypan_blue_pct"),
+    "Beckman_Vi-Cell-XR_example07_instrumentOutput.txt": ("BECKMAN_VI_CELL_XR", "viability_trypan_blue_pct"),
+    "chemometec_nucleoview_example01.csv": ("CHEMOMETEC_NUCLEOVIEW", "viability_ao_dapi_pct"),
+    "roche_cedex_hires_example_1.csv": ("ROCHE_CEDEX_HIRES", "viability_trypan_blue_pct"),
+}
+
+
+@pytest.mark.parametrize("name", VIABILITY)
+def test_allotropy_reads_the_same_samples_times_and_viabilities(name: str) -> None:
+    from allotropy.parser_factory import Vendor  # costly
+    from allotropy.to_allotrope import allotrope_from_file
+
+    vendor, term = VIABILITY[name]
+    path = Path(str(FOLDER)) / name
+    zone = "Europe/Berlin"
+    mapped = allotrope_from_file(str(path), Vendor[vendor], default_timezone=ZoneInfo(zone))
+    theirs = [
+        (datetime.fromisoformat(m["measurement time"]), m["processed data aggregate document"])
+        for group in mapped["cell counting aggregate document"]["cell counting document"]
+        for m in group["measurement aggregate document"]["measurement document"]
+    ]
+    records = read_file(path, options=Options(zone=zone)).records
+    found = [
+        (datetime.fromisoformat(when), float(value))
+        for when, value in records.select("result_at", term).iter_rows()
+    ]
+    wanted = [
+        (when, document["processed data document"][0]["viability (cell counter)"]["value"])
+        for when, document in theirs
+    ]
+    assert found == wanted
