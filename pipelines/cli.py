@@ -11,6 +11,9 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
+# Two BLAS threads on the small matrices of the statistics cost more than they bring; set before numpy loads.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import duckdb
 import typer
 from rich.console import Console
@@ -24,7 +27,11 @@ from warehouse.lake import LakeError
 from warehouse.publish import newest
 from warehouse.settings import Settings, settings
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Is the product made here the same as the product made there?")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Is the product made here the same as the product made there?",
+)
 site_app = typer.Typer(no_args_is_help=True, help="Contracts: check, preview, scaffold.")
 quarantine_app = typer.Typer(no_args_is_help=True, help="Records that could not be read or identified.")
 app.add_typer(site_app, name="site")
@@ -48,7 +55,9 @@ def snapshot(chosen: Settings) -> duckdb.DuckDBPyConnection:
     return duckdb.connect(str(path), read_only=True)
 
 
-def rows(con: duckdb.DuckDBPyConnection, sql: str, parameters: list[Any] | None = None) -> list[dict[str, Any]]:
+def rows(
+    con: duckdb.DuckDBPyConnection, sql: str, parameters: list[Any] | None = None
+) -> list[dict[str, Any]]:
     """Rows of a query as dictionaries."""
     cursor = con.execute(sql, parameters or [])
     names = [d[0] for d in cursor.description or []]
@@ -66,7 +75,12 @@ def show(title: str, told: list[dict[str, Any]], columns: list[str] | None = Non
         numeric = isinstance(told[0].get(name), int | float)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in told:
-        table.add_row(*("" if row[n] is None else f"{row[n]:.4g}" if isinstance(row[n], float) else str(row[n]) for n in names))
+        table.add_row(
+            *(
+                "" if row[n] is None else f"{row[n]:.4g}" if isinstance(row[n], float) else str(row[n])
+                for n in names
+            )
+        )
     out.print(table)
 
 
@@ -74,7 +88,9 @@ def show(title: str, told: list[dict[str, Any]], columns: list[str] | None = Non
 def simulate(
     scale: Annotated[str, typer.Option(help="tiny, demo or large.")] = "demo",
     seed: Annotated[int, typer.Option(help="Another seed, another fleet.")] = 1,
-    next_day: Annotated[bool, typer.Option("--next-day", help="Let the existing fleet live one more day.")] = False,
+    next_day: Annotated[
+        bool, typer.Option("--next-day", help="Let the existing fleet live one more day.")
+    ] = False,
 ) -> None:
     """Write the demo fleet's own exports (synthetic), with a truth file that only `score` reads."""
     from pipelines.simulator import next_day as live_on  # noqa: PLC0415
@@ -92,7 +108,11 @@ def simulate(
 
 
 @app.command()
-def run(site: Annotated[list[str] | None, typer.Option(help="Only these sites (the fleet's part always runs).")] = None) -> None:
+def run(
+    site: Annotated[
+        list[str] | None, typer.Option(help="Only these sites (the fleet's part always runs).")
+    ] = None,
+) -> None:
     """Bring in what is new from every site, then findings, marts and the snapshot, as real Dagster runs."""
     from pipelines.runner import run as execute  # noqa: PLC0415
 
@@ -130,7 +150,10 @@ def status_command(json_output: Json = False) -> None:
         typer.echo(as_json({"snapshot": int(number[0]["value"]), "feeds": feeds}))
         return
     show("Accounting: received = promoted + superseded + duplicate + quarantined", feeds)
-    refused = rows(con, "SELECT site_id, feed, source_file, refusal FROM raw.file WHERE file_state = 'refused' ORDER BY ALL")
+    refused = rows(
+        con,
+        "SELECT site_id, feed, source_file, refusal FROM raw.file WHERE file_state = 'refused' ORDER BY ALL",
+    )
     show("Files that could not be read (kept in the vault)", refused)
 
 
@@ -143,7 +166,9 @@ VERDICT_COLUMNS = (
 @app.command()
 def verdicts(json_output: Json = False) -> None:
     """Is the product made there the same as at the reference site? One row a site and attribute."""
-    told = rows(snapshot(settings()), f"SELECT {VERDICT_COLUMNS} FROM mart.comparability ORDER BY attribute, site")
+    told = rows(
+        snapshot(settings()), f"SELECT {VERDICT_COLUMNS} FROM mart.comparability ORDER BY attribute, site"
+    )
     if json_output:
         typer.echo(as_json(told))
         return
@@ -169,13 +194,29 @@ def quarantine_list(site: str | None = None, json_output: Json = False) -> None:
 @quarantine_app.command(name="show")
 def quarantine_show(subject: str, json_output: Json = False) -> None:
     """Every reason why one record (its natural key, or record_id) was set aside."""
-    told = rows(snapshot(settings()), "SELECT * FROM quality.quarantine WHERE subject = ? OR record_id = ? ORDER BY ALL", [subject, subject])
+    told = rows(
+        snapshot(settings()),
+        "SELECT * FROM quality.quarantine WHERE subject = ? OR record_id = ? ORDER BY ALL",
+        [subject, subject],
+    )
     if not told:
         raise fail(1, f"Nothing in quarantine is called {subject!r}. See `cellfleet quarantine list`.")
     if json_output:
         typer.echo(as_json(told))
         return
-    show(f"Quarantine of {subject}", told, ["reason_code", "field_name", "value_seen", "value_wanted", "whole_record", "source_file", "source_row"])
+    show(
+        f"Quarantine of {subject}",
+        told,
+        [
+            "reason_code",
+            "field_name",
+            "value_seen",
+            "value_wanted",
+            "whole_record",
+            "source_file",
+            "source_row",
+        ],
+    )
 
 
 @app.command()
@@ -184,7 +225,11 @@ def findings(site: str | None = None, reason: str | None = None, json_output: Js
     conditions = [f"{column} = ?" for column, value in (("site_id", site), ("reason_code", reason)) if value]
     values = [v for v in (site, reason) if v]
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-    told = rows(snapshot(settings()), f"SELECT site_id AS site, feed, reason_code, severity, subject, detail, source_file, source_row FROM quality.finding {where} ORDER BY ALL", values)
+    told = rows(
+        snapshot(settings()),
+        f"SELECT site_id AS site, feed, reason_code, severity, subject, detail, source_file, source_row FROM quality.finding {where} ORDER BY ALL",
+        values,
+    )
     if json_output:
         typer.echo(as_json(told))
         return
@@ -193,7 +238,13 @@ def findings(site: str | None = None, reason: str | None = None, json_output: Js
         for row in told:
             key = (row["site"], row["reason_code"], row["severity"])
             summary[key] = summary.get(key, 0) + 1
-        show("Findings (add --reason CODE for each)", [{"site": s, "reason_code": r, "severity": v, "findings": n} for (s, r, v), n in sorted(summary.items())])
+        show(
+            "Findings (add --reason CODE for each)",
+            [
+                {"site": s, "reason_code": r, "severity": v, "findings": n}
+                for (s, r, v), n in sorted(summary.items())
+            ],
+        )
         return
     show("Findings", told)
 
@@ -203,19 +254,30 @@ def score(json_output: Json = False) -> None:
     """Compare what was found with what the simulator planted."""
     chosen = settings()
     if not (chosen.sources_path / "truth.json").exists():
-        raise fail(2, f"No truth file in {chosen.sources_path}: only a simulated fleet can be scored. Run `cellfleet simulate` first.")
+        raise fail(
+            2,
+            f"No truth file in {chosen.sources_path}: only a simulated fleet can be scored. Run `cellfleet simulate` first.",
+        )
     told = compute_score(chosen.sources_path, snapshot(chosen))
     if json_output:
         typer.echo(as_json(told))
         return
-    show("Planted defects", [{"class": name, **{k: v for k, v in entry.items() if not isinstance(v, dict | list)}} for name, entry in told["defects"].items()])
+    show(
+        "Planted defects",
+        [
+            {"class": name, **{k: v for k, v in entry.items() if not isinstance(v, dict | list)}}
+            for name, entry in told["defects"].items()
+        ],
+    )
     out.print_json(json.dumps(told["verdicts"], default=str))
 
 
 @app.command()
 def read(
     file: Path,
-    format_name: Annotated[str | None, typer.Option("--format", help="Format; recognised by content where left out.")] = None,
+    format_name: Annotated[
+        str | None, typer.Option("--format", help="Format; recognised by content where left out.")
+    ] = None,
     tz: Annotated[str | None, typer.Option(help="Time zone of times printed without one.")] = None,
     json_output: Json = False,
 ) -> None:
@@ -232,7 +294,15 @@ def read(
         raise fail(2, str(error.args[0])) from error
     except UnreadableFile as error:
         if json_output:
-            refused = [{"source_row": None, "field": None, "value": None, "reason": "file_unreadable", "mend": f"{error.problem} {error.mend}"}]
+            refused = [
+                {
+                    "source_row": None,
+                    "field": None,
+                    "value": None,
+                    "reason": "file_unreadable",
+                    "mend": f"{error.problem} {error.mend}",
+                }
+            ]
             typer.echo(as_json({"format": format_name, "records": [], "flags": [], "refused": refused}))
             raise typer.Exit(1) from error
         raise fail(1, f"{error.problem} {error.mend}") from error
@@ -240,17 +310,27 @@ def read(
         records = told.records.to_dicts()
         typer.echo(as_json({"format": told.format, "received": told.received, "header": told.header, "records": records, "flags": [vars(f) for f in told.flags], "refused": [vars(r) for r in told.refused]}))  # fmt: skip
         return
-    out.print(f"{file.name}: {told.format}, {told.received} records, {len(told.flags)} flags, {len(told.refused)} refused")
+    out.print(
+        f"{file.name}: {told.format}, {told.received} records, {len(told.flags)} flags, {len(told.refused)} refused"
+    )
     show("Records (first 20)", told.records.head(20).to_dicts())
     show("Flags", [vars(f) for f in told.flags])
     show("Refused", [vars(r) for r in told.refused])
 
 
 @site_app.command(name="check")
-def site_check(contract: Annotated[Path | None, typer.Argument(help="A defs.yaml or its folder; all sites where left out.")] = None) -> None:
+def site_check(
+    contract: Annotated[
+        Path | None, typer.Argument(help="A defs.yaml or its folder; all sites where left out.")
+    ] = None,
+) -> None:
     """Check contracts against the dictionary: file, line, what is wrong, the mend."""
     folder = settings().sites_path
-    paths = [contract / "defs.yaml" if contract.is_dir() else contract] if contract else sorted(folder.glob("*/defs.yaml"))
+    paths = (
+        [contract / "defs.yaml" if contract.is_dir() else contract]
+        if contract
+        else sorted(folder.glob("*/defs.yaml"))
+    )
     if not paths:
         raise fail(2, f"No contract in {folder}. Start one with `cellfleet site new`.")
     bad = 0
@@ -264,7 +344,9 @@ def site_check(contract: Annotated[Path | None, typer.Argument(help="A defs.yaml
             for problem in error.problems:
                 err.print(problem, style="red", markup=False, highlight=False)
         else:
-            out.print(f"{path}: {checked.site_id} is sound ({len(checked.feeds)} feeds, version {checked.version_hash})")
+            out.print(
+                f"{path}: {checked.site_id} is sound ({len(checked.feeds)} feeds, version {checked.version_hash})"
+            )
     if bad:
         raise fail(2, f"{bad} of {len(paths)} contracts are refused. Mend the lines above and check again.")
 
@@ -278,7 +360,10 @@ def site_preview(site: str, feed: str, limit: int = 20, json_output: Json = Fals
     if json_output:
         typer.echo(as_json(told))
         return
-    show(f"{site}/{feed}: {told['records']} records read, {told['would_promote']} would be promoted", told["fields"])
+    show(
+        f"{site}/{feed}: {told['records']} records read, {told['would_promote']} would be promoted",
+        told["fields"],
+    )
     show("Would be quarantined", told["quarantined"])
 
 
@@ -303,7 +388,11 @@ def doctor() -> None:
 
 
 @app.command()
-def migrate(apply: Annotated[bool, typer.Option("--apply", help="Back up and apply; without it only the plan is shown.")] = False) -> None:
+def migrate(
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Back up and apply; without it only the plan is shown.")
+    ] = False,
+) -> None:
     """Bring an older lake to this version's format: plan, backup, apply. A newer lake is refused."""
     from warehouse.migrate import migrate as bring  # noqa: PLC0415
 
@@ -329,7 +418,9 @@ def serve() -> None:
 
 
 @app.command()
-def demo(serve_after: Annotated[bool, typer.Option("--serve/--no-serve")] = True, scale: str = "demo") -> None:
+def demo(
+    serve_after: Annotated[bool, typer.Option("--serve/--no-serve")] = True, scale: str = "demo"
+) -> None:
     """The whole demo: simulate, run, publish, say what to look at, and serve."""
     from pipelines.demo import demo as whole  # noqa: PLC0415
 
@@ -342,7 +433,12 @@ def demo(serve_after: Annotated[bool, typer.Option("--serve/--no-serve")] = True
 
 
 @app.command(name="verify-statistics")
-def verify_statistics(cases: Annotated[Path | None, typer.Option(help="Folder of reference cases; the shipped ones where left out.")] = None, json_output: Json = False) -> None:
+def verify_statistics(
+    cases: Annotated[
+        Path | None, typer.Option(help="Folder of reference cases; the shipped ones where left out.")
+    ] = None,
+    json_output: Json = False,
+) -> None:
     """Run published reference values through the statistics, live."""
     from warehouse.verification.run import as_json as rendered  # noqa: PLC0415
     from warehouse.verification.run import verify  # noqa: PLC0415
@@ -354,7 +450,14 @@ def verify_statistics(cases: Annotated[Path | None, typer.Option(help="Folder of
         by_status: dict[str, int] = {}
         for c in checks:
             by_status[c.status] = by_status.get(c.status, 0) + 1
-        show("Not as published", [{"case": c.case, "key": c.key, "got": c.got, "want": c.want, "status": c.status} for c in checks if not c.ok])
+        show(
+            "Not as published",
+            [
+                {"case": c.case, "key": c.key, "got": c.got, "want": c.want, "status": c.status}
+                for c in checks
+                if not c.ok
+            ],
+        )
         out.print(f"{len(checks)} values: " + ", ".join(f"{n} {s}" for s, n in sorted(by_status.items())))
     if not all(c.ok for c in checks):
         raise typer.Exit(1)

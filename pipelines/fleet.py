@@ -33,9 +33,12 @@ def fleet_definitions(core: list[dg.AssetKey]) -> dg.Definitions:
         pool=POOL,
         automation_condition=FLEET,
         description="What is true but remarkable across tables: order of events, identity, specifications, sensors.",
-        metadata={"dagster/column_schema": column_schema(dictionary().tables["finding"]), "dagster/table_name": "lake.quality.finding"},
+        metadata={
+            "dagster/column_schema": column_schema(dictionary().tables["finding"]),
+            "dagster/table_name": "lake.quality.finding",
+        },
     )
-    def findings(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    def findings(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         with lake.opened(settings()) as con:
             new = find(con, context.run_id)
             total = con.execute("SELECT count(*) FROM lake.quality.finding").fetchone()
@@ -60,12 +63,17 @@ def fleet_definitions(core: list[dg.AssetKey]) -> dg.Definitions:
     )  # fmt: skip
 
     @dg.multi_asset(name="publish", specs=[*marts, snapshot], pool=POOL)
-    def publish(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
+    def publish(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         done = publish_fleet(settings(), context.run_id)
         for spec in marts:
             name = spec.key.path[-1]
-            yield dg.MaterializeResult(asset_key=spec.key, metadata={"dagster/row_count": done.rows.get(name, 0)})
-        yield dg.MaterializeResult(asset_key=published, metadata={"snapshot": done.number, "path": dg.MetadataValue.path(str(done.path))})
+            yield dg.MaterializeResult(
+                asset_key=spec.key, metadata={"dagster/row_count": done.rows.get(name, 0)}
+            )
+        yield dg.MaterializeResult(
+            asset_key=published,
+            metadata={"snapshot": done.number, "path": dg.MetadataValue.path(str(done.path))},
+        )
 
     job = dg.define_asset_job("fleet", selection=dg.AssetSelection.assets(finding, published, *(m.key for m in marts)), description="Findings, marts and the published snapshot.")  # fmt: skip
     return dg.Definitions(assets=[findings, publish], jobs=[job])

@@ -20,6 +20,7 @@ import duckdb
 from warehouse.dictionary import Dictionary, Table, dictionary
 from warehouse.dictionary.model import NOT_CONTENT
 from warehouse.dictionary.render import ddl, quoted
+from warehouse.faults import reached
 from warehouse.settings import Settings
 
 FORMAT_VERSION = 1
@@ -142,6 +143,7 @@ def commit(con: duckdb.DuckDBPyConnection, write: Callable[[], None], author: st
         try:
             con.execute("BEGIN")
             write()
+            reached("in_commit")
             con.execute("CALL lake.set_commit_message(?, ?)", [author, message])
             con.execute("COMMIT")
         except duckdb.Error as error:
@@ -153,6 +155,7 @@ def commit(con: duckdb.DuckDBPyConnection, write: Callable[[], None], author: st
             _rollback(con)
             raise
         else:
+            reached("after_commit")
             return
 
 

@@ -17,6 +17,7 @@ import duckdb
 
 from warehouse.dictionary import Table, dictionary
 from warehouse.dictionary.render import comments, described, quoted
+from warehouse.faults import reached
 from warehouse.lake import current_sql, newest_first
 from warehouse.settings import Settings
 
@@ -67,6 +68,7 @@ def publish(
         rows = _fill(con, number, facts)
         rows |= build_marts("snap", number, newest(folder))
         con.execute("CHECKPOINT snap")
+        reached("in_publish")
     finally:
         con.execute("DETACH snap")
     with part.open("rb") as written:
@@ -74,6 +76,7 @@ def publish(
     final = folder / f"fleet-{number}.duckdb"
     part.rename(final)
     _switch(folder, final)
+    reached("after_publish")
     for old in numbers(folder)[: -max(int(settings.snapshots_kept), 1)]:
         (folder / f"fleet-{old}.duckdb").unlink()
     return Snapshot(number, final, rows)
@@ -127,7 +130,9 @@ def _core(con: duckdb.DuckDBPyConnection, table: Table) -> int:
         con.execute(f"CREATE TABLE snap.core.{table.name} AS SELECT * FROM {source} ORDER BY {key}")
         con.execute("DROP TABLE twice")
     else:
-        con.execute(f"CREATE TABLE snap.history.{table.name} AS SELECT * FROM lake.core.{table.name} ORDER BY {key}, recorded_at, source_row")
+        con.execute(
+            f"CREATE TABLE snap.history.{table.name} AS SELECT * FROM lake.core.{table.name} ORDER BY {key}, recorded_at, source_row"
+        )
         con.execute(f"CREATE TABLE snap.core.{table.name} AS {current_sql(table)} ORDER BY {key}")
         con.execute(
             f"CREATE MACRO snap.main.as_of_{table.name}(known_at) AS TABLE SELECT * FROM history.{table.name} WHERE recorded_at <= known_at "
@@ -146,7 +151,10 @@ def _describe(con: duckdb.DuckDBPyConnection, number: int, facts: dict[str, str]
     )
     con.executemany(
         "INSERT INTO snap.meta.dictionary VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        [[f.name, f.type, f.unit, f.digits, f.privacy, f.vocabulary, f.scale, described(f)] for f in d.fields.values()],
+        [
+            [f.name, f.type, f.unit, f.digits, f.privacy, f.vocabulary, f.scale, described(f)]
+            for f in d.fields.values()
+        ],
     )
     con.execute("CREATE TABLE snap.meta.tables (name VARCHAR, row_is VARCHAR, key VARCHAR)")
     con.executemany(

@@ -18,29 +18,45 @@ def _setting(variable: str, default: str, description: str) -> str:
 class Settings:
     """Settings as read once from the environment; see `docs/settings.md`, which is rendered from here."""
 
-    home: str = _setting("CELLFLEET_HOME", ".cellfleet", "Folder that holds all state; a copied home works elsewhere.")
+    home: str = _setting(
+        "CELLFLEET_HOME", ".cellfleet", "Folder that holds all state; a copied home works elsewhere."
+    )
     sites: str = _setting(
         "CELLFLEET_SITES",
         str(ROOT / "pipelines" / "defs" / "sites"),
         "Folder of the contracts (`<site>/defs.yaml`) and `fleet.yaml`; the demo's by default.",
     )
     sources: str = _setting(
-        "CELLFLEET_SOURCES", "", "Folder under which contracts' relative paths lie; `<home>/sources` by default."
+        "CELLFLEET_SOURCES",
+        "",
+        "Folder under which contracts' relative paths lie; `<home>/sources` by default.",
     )
     catalog: str = _setting(
-        "CELLFLEET_CATALOG", "", "DuckLake catalog, e.g. `postgres:dbname=…`; a SQLite file in the home by default."
+        "CELLFLEET_CATALOG",
+        "",
+        "DuckLake catalog, e.g. `postgres:dbname=…`; a SQLite file in the home by default.",
     )
     lake_data: str = _setting(
-        "CELLFLEET_LAKE_DATA", "", "Folder or `s3://` prefix of the lake's Parquet files; in the home by default."
+        "CELLFLEET_LAKE_DATA",
+        "",
+        "Folder or `s3://` prefix of the lake's Parquet files; in the home by default.",
     )
     snapshots_kept: str = _setting("CELLFLEET_SNAPSHOTS_KEPT", "10", "How many published snapshots are kept.")
     dashboards_port: str = _setting("CELLFLEET_DASHBOARDS_PORT", "8050", "Port of the dashboards.")
     dagster_port: str = _setting("CELLFLEET_DAGSTER_PORT", "3000", "Port of the Dagster UI.")
     real_files: str = _setting(
-        "CELLFLEET_REAL_FILES", "", "Folder of real instrument files; where set, the demo runs a contract over them."
+        "CELLFLEET_REAL_FILES",
+        "",
+        "Folder of real instrument files; where set, the demo runs a contract over them.",
     )
     power: str = _setting("CELLFLEET_POWER", "0.8", "Power that `lots_needed` aims at.")
-    alpha: str = _setting("CELLFLEET_ALPHA", "0.05", "Level of each one-sided test; 0.05 gives the 90 % interval.")
+    alpha: str = _setting(
+        "CELLFLEET_ALPHA", "0.05", "Level of each one-sided test; 0.05 gives the 90 % interval."
+    )
+
+    kill_at: str = _setting(
+        "CELLFLEET_KILL_AT", "", "For fault tests only: the named point at which the process kills itself."
+    )
 
     @property
     def home_path(self) -> Path:

@@ -63,24 +63,35 @@ def feed_asset(contract: Contract, feed_name: str) -> dg.AssetsDefinition:
     freshness = dg.FreshnessPolicy.cron(
         deadline_cron=contract.deadline, lower_bound_delta=timedelta(hours=12), timezone=contract.time_zone
     )
-    common = {"group_name": site, "owners": [contract.owner], "tags": tags}
     kind = contract.systems[feed.system].kind
     specs = [
         dg.AssetSpec(
             raw,
             description=f"{feed_name} of {contract.name} as received from {feed.system}: kept in the site's vault, each record with its identity.",
             kinds={kind, "parquet"},
-            metadata={"dagster/column_schema": column_schema(d.tables["record" if not is_large(feed) else "file"])},
-            **common,
+            metadata={
+                "dagster/column_schema": column_schema(d.tables["record" if not is_large(feed) else "file"])
+            },
+            group_name=site,
+            owners=[contract.owner],
+            tags=tags,
         ),
         dg.AssetSpec(
             core,
             deps=[raw],
-            description=f"{feed_name} of {contract.name} in the dictionary's words. " + " ".join(d.tables[t].row for t in tables),
+            description=f"{feed_name} of {contract.name} in the dictionary's words. "
+            + " ".join(d.tables[t].row for t in tables),
             kinds={"duckdb", "ducklake"},
             freshness_policy=freshness,
-            metadata={"dagster/column_schema": column_schema(d.tables[tables[0]]), "dagster/table_name": f"lake.core.{tables[0]}", "tables": ", ".join(tables), "contract": contract.version_hash},
-            **common,
+            metadata={
+                "dagster/column_schema": column_schema(d.tables[tables[0]]),
+                "dagster/table_name": f"lake.core.{tables[0]}",
+                "tables": ", ".join(tables),
+                "contract": contract.version_hash,
+            },
+            group_name=site,
+            owners=[contract.owner],
+            tags=tags,
         ),
     ]
     checks = [
@@ -88,7 +99,11 @@ def feed_asset(contract: Contract, feed_name: str) -> dg.AssetsDefinition:
         dg.AssetCheckSpec("adds_up", asset=core, blocking=True, description="Every record received is promoted, superseded, duplicate or quarantined."),
         dg.AssetCheckSpec("files_readable", asset=raw, description="Every file that came could be read."),
     ]  # fmt: skip
-    partitions = dg.DailyPartitionsDefinition(start_date=contract.starts_on, timezone="UTC") if is_large(feed) else None
+    partitions = (
+        dg.DailyPartitionsDefinition(start_date=contract.starts_on, timezone="UTC")
+        if is_large(feed)
+        else None
+    )
 
     @dg.multi_asset(
         name=f"{site}__{feed_name}",
@@ -99,13 +114,17 @@ def feed_asset(contract: Contract, feed_name: str) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run() if partitions else None,
         group_name=None,
     )
-    def feed_step(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    def feed_step(
+        context: dg.AssetExecutionContext,
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         days = None
         if partitions is not None and context.has_partition_key_range:
             span = context.partition_key_range
             days = (date.fromisoformat(span.start), date.fromisoformat(span.end))
         try:
-            outcome = ingest(contract, feed_name, settings(), context.run_id, days=days, progress=context.log.info)
+            outcome = ingest(
+                contract, feed_name, settings(), context.run_id, days=days, progress=context.log.info
+            )
         except TransientFailure as error:
             raise dg.RetryRequested(max_retries=2, seconds_to_wait=2) from error
         except (PermanentFailure, AuditFailed, AccountingError, lake.LakeError) as error:
@@ -117,14 +136,21 @@ def feed_asset(contract: Contract, feed_name: str) -> dg.AssetsDefinition:
 
 def _results(
     outcome: Outcome, raw: dg.AssetKey, core: dg.AssetKey, tables: list[str]
-) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-    counts: dict[str, dg.MetadataValue] = {name: dg.MetadataValue.int(n) for name, n in outcome.accounting.items()}
-    yield dg.MaterializeResult(asset_key=raw, metadata={"received": counts["received"], "files refused": len(outcome.refused_files)})
+) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+    counts: dict[str, dg.MetadataValue] = {
+        name: dg.MetadataValue.int(n) for name, n in outcome.accounting.items()
+    }
+    yield dg.MaterializeResult(
+        asset_key=raw, metadata={"received": counts["received"], "files refused": len(outcome.refused_files)}
+    )
     yield dg.MaterializeResult(asset_key=core, metadata={**counts, "dagster/row_count": sum(outcome.rows.values()), "rows added": dg.MetadataValue.json(outcome.rows)})  # fmt: skip
     by_table = {t: [a for a in outcome.audits if a.table == t] for t in tables}
     for table, audits in by_table.items():
         yield dg.AssetCheckResult(
-            asset_key=core, check_name=f"audit_{table}", passed=all(a.success for a in audits), metadata=_audit_metadata(audits)
+            asset_key=core,
+            check_name=f"audit_{table}",
+            passed=all(a.success for a in audits),
+            metadata=_audit_metadata(audits),
         )
     yield dg.AssetCheckResult(asset_key=core, check_name="adds_up", passed=True, metadata=counts)
     yield dg.AssetCheckResult(
@@ -135,12 +161,23 @@ def _results(
 
 def _audit_metadata(audits: list[Audit]) -> dict[str, dg.MetadataValue]:
     records = [
-        dg.TableRecord({"expectation": c.expectation, "on": c.column, "holds": c.success, "seen": c.seen, "unexpected": c.unexpected})
+        dg.TableRecord(
+            {
+                "expectation": c.expectation,
+                "on": c.column,
+                "holds": c.success,
+                "seen": c.seen,
+                "unexpected": c.unexpected,
+            }
+        )
         for a in audits
         for c in a.checks
     ]
     rows, seconds = sum(a.rows for a in audits), sum(a.seconds for a in audits)
-    told: dict[str, dg.MetadataValue] = {"rows": dg.MetadataValue.int(rows), "seconds": dg.MetadataValue.float(round(seconds, 3))}
+    told: dict[str, dg.MetadataValue] = {
+        "rows": dg.MetadataValue.int(rows),
+        "seconds": dg.MetadataValue.float(round(seconds, 3)),
+    }
     if records:
         told["expectations"] = dg.MetadataValue.table(records)
     return told

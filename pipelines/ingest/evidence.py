@@ -1,58 +1,171 @@
-"""Frames of evidence about files as they came: what was received, refused and remarked. One row a file, refusal or remark."""
+"""Evidence about what came: files, records, refusals and remarks, as relations ready to be inserted.
+
+Belongs here: what is stored of a run beside the core rows. Does not belong here: rules across tables
+(`pipelines/validation/rules`).
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+import duckdb
 import polars as pl
 
-from pipelines.harmonise.contract import Feed
+from pipelines.harmonise.contract import Contract, Feed
 from pipelines.ingest.days import late
 from pipelines.ingest.stage import FileRead
+from warehouse import lake
+from warehouse.dictionary import dictionary
+from warehouse.dictionary.render import quoted
+
+# Qualified table of the lake → relation on the connection that holds its new rows.
+Evidence = dict[str, str]
+UTC_TIME = pl.Datetime("us", "UTC")
+FILE: dict[str, Any] = {
+    "source_system": pl.String, "source_file": pl.String, "source_file_sha256": pl.String, "bytes": pl.Int64,
+    "sent_at": UTC_TIME, "format": pl.String, "received": pl.Int64, "file_state": pl.String, "refusal": pl.String,
+}  # fmt: skip
+REFUSED: dict[str, Any] = {
+    "record_id": pl.String, "subject": pl.String, "source_file": pl.String, "source_file_sha256": pl.String,
+    "source_row": pl.Int64, "sent_at": UTC_TIME, "reason_code": pl.String, "field_name": pl.String,
+    "value_wanted": pl.String, "whole_record": pl.Boolean,
+}  # fmt: skip
+REMARK: dict[str, Any] = {
+    "table_name": pl.String, "reason_code": pl.String, "severity": pl.String, "subject": pl.String,
+    "detail": pl.String, "source_file": pl.String, "source_row": pl.Int64, "record_id": pl.String,
+}  # fmt: skip
+# A row that differs though the source's own stamp did not move: against what the lake knew, or within one run.
+SILENT = "'content changed while the version stamp did not'"
+CHANGED = f"""
+    SELECT '' AS table_name, 'changed_without_notice' AS reason_code, 'error' AS severity, t.subject,
+           {SILENT} AS detail, t.source_file, t.source_row, t.record_id
+    FROM to_map AS t
+    JOIN known AS k ON k.subject = t.subject AND k.record_id <> t.record_id AND k.source_version = t.source_version
+    WHERE t.sent_at >= k.sent_at
+    UNION ALL BY NAME
+    SELECT '' AS table_name, 'changed_without_notice' AS reason_code, 'error' AS severity, subject,
+           {SILENT} AS detail, max_by(source_file, sent_at) AS source_file,
+           max_by(source_row, sent_at) AS source_row, max_by(record_id, sent_at) AS record_id
+    FROM to_map
+    WHERE source_version IS NOT NULL AND subject NOT IN (SELECT subject FROM known)
+    GROUP BY subject, source_version HAVING count(DISTINCT record_id) > 1"""
 
 
-def file_frame(files: list[FileRead], feed: Feed) -> pl.DataFrame:
-    rows = [
+def prepare_evidence(
+    con: duckdb.DuckDBPyConnection,
+    contract: Contract,
+    feed_name: str,
+    files: list[FileRead],
+    identified: list[dict[str, Any]],
+) -> Evidence:
+    """Evidence of a small feed, from `arrived`, `to_map`, `known` and `problems`."""
+    here = f"{quoted(contract.site_id)} AS site_id, {quoted(feed_name)} AS feed"
+    stamp = "getvariable('recorded_at') AS recorded_at, getvariable('run_id') AS run_id"
+    version = quoted(contract.version_hash)
+    prepare_files(con, contract, feed_name, files, identified)
+    con.execute(f"""
+        CREATE OR REPLACE TABLE insert_record AS
+        SELECT {here}, record_id, subject, source_file, source_file_sha256, source_row, source_version, sent_at,
+               CAST(payload AS JSON) AS payload, {stamp}
+        FROM arrived
+        UNION ALL BY NAME
+        SELECT {here}, record_id, subject, source_file, source_file_sha256, source_row,
+               CAST(NULL AS TIMESTAMPTZ) AS source_version, sent_at, CAST(NULL AS JSON) AS payload, {stamp}
+        FROM refused WHERE whole_record""")
+    # A field that the reader refused belongs to the record that was made of the rest of its row.
+    con.execute(f"""
+        CREATE OR REPLACE TABLE insert_quarantine AS
+        SELECT {here}, *, {version} AS contract_version, {stamp} FROM problems
+        UNION ALL BY NAME
+        SELECT {here}, coalesce(a.record_id, r.record_id) AS record_id, coalesce(a.subject, r.subject) AS subject,
+               r.reason_code, r.field_name, CAST(NULL AS VARCHAR) AS value_seen, r.value_wanted, r.whole_record,
+               r.source_file, r.source_file_sha256, r.source_row, {version} AS contract_version, {stamp}
+        FROM refused AS r LEFT JOIN arrived AS a USING (source_file, source_file_sha256, source_row)""")
+    con.execute(f"INSERT INTO remarked BY NAME {CHANGED}")
+    _new_findings(con, here, stamp, contract.site_id, feed_name)
+    return {
+        "raw.file": "insert_file",
+        "raw.record": "insert_record",
+        "quality.quarantine": "insert_quarantine",
+        "quality.finding": "insert_finding",
+    }
+
+
+def prepare_large(
+    con: duckdb.DuckDBPyConnection, contract: Contract, feed_name: str, files: list[FileRead]
+) -> Evidence:
+    """Evidence of a large feed, from `repeated` and `problems`: it has no raw rows, the vault's file is its raw form."""
+    here = f"{quoted(contract.site_id)} AS site_id, {quoted(feed_name)} AS feed"
+    stamp = "getvariable('recorded_at') AS recorded_at, getvariable('run_id') AS run_id"
+    prepare_files(con, contract, feed_name, files, [])
+    con.execute(f"CREATE OR REPLACE TABLE insert_duplicate AS SELECT {here}, *, {stamp} FROM repeated")
+    con.execute(f"""
+        CREATE OR REPLACE TABLE insert_quarantine AS
+        SELECT {here}, *, {quoted(contract.version_hash)} AS contract_version, {stamp}
+        FROM (FROM problems UNION ALL BY NAME
+              SELECT * EXCLUDE (sent_at), CAST(NULL AS VARCHAR) AS value_seen FROM refused)""")
+    _new_findings(con, here, stamp, contract.site_id, feed_name)
+    return {
+        "raw.file": "insert_file",
+        "quality.duplicate": "insert_duplicate",
+        "quality.quarantine": "insert_quarantine",
+        "quality.finding": "insert_finding",
+    }
+
+
+def prepare_files(
+    con: duckdb.DuckDBPyConnection,
+    contract: Contract,
+    feed_name: str,
+    files: list[FileRead],
+    identified: list[dict[str, Any]],
+) -> None:
+    """`insert_file`, `refused` and `remarked`: what is known of the files before their records are looked at."""
+    feed = contract.feeds[feed_name]
+    here = f"{quoted(contract.site_id)} AS site_id, {quoted(feed_name)} AS feed"
+    stamp = "getvariable('recorded_at') AS recorded_at, getvariable('run_id') AS run_id"
+    frames = {
+        "file": (_files(files, feed), FILE),
+        "refused": (_refused(files), REFUSED),
+        "remarked": (_remarks(feed, files, identified), REMARK),
+    }
+    for name, (rows, schema) in frames.items():
+        con.register("frame", pl.DataFrame(rows, schema=schema, orient="row"))
+        con.execute(f"CREATE OR REPLACE TABLE {name} AS SELECT * FROM frame")
+        con.unregister("frame")
+    con.execute(f"CREATE OR REPLACE TABLE insert_file AS SELECT {here}, *, {stamp} FROM file")
+
+
+def _new_findings(con: duckdb.DuckDBPyConnection, here: str, stamp: str, site: str, feed: str) -> None:
+    """`insert_finding`: remarks with their identity, less what the lake already holds: a finding is raised once."""
+    identity = (
+        f"concat_ws('|', {quoted(site)}, {quoted(feed)}, reason_code, subject, source_file, source_row)"
+    )
+    con.execute(f"""
+        CREATE OR REPLACE TABLE insert_finding AS
+        SELECT * FROM (SELECT DISTINCT ON (finding_id) md5({identity}) AS finding_id, {here}, *, {stamp} FROM remarked)
+        WHERE finding_id NOT IN (SELECT finding_id FROM lake.quality.finding)""")
+
+
+def write_evidence(con: duckdb.DuckDBPyConnection, evidence: Evidence) -> None:
+    """Append the prepared evidence to the lake, inside the caller's transaction."""
+    for qualified, relation in evidence.items():
+        table = next(t for t in dictionary().tables.values() if t.qualified == qualified)
+        lake.insert(con, table, relation)
+
+
+def _files(files: list[FileRead], feed: Feed) -> list[tuple[Any, ...]]:
+    return [
         (
-            feed.system,
-            f.arrival.name,
-            f.arrival.sha256,
-            f.arrival.size,
-            f.arrival.sent_at,
-            f.format,
-            f.received,
-            "refused" if f.refusal else "read",
-            f.refusal,
+            feed.system, f.arrival.name, f.arrival.sha256, f.arrival.size, f.arrival.sent_at, f.format, f.received,
+            "refused" if f.refusal else "read", f.refusal,
         )
         for f in files
-    ]
-    names = [
-        "source_system",
-        "source_file",
-        "source_file_sha256",
-        "bytes",
-        "sent_at",
-        "format",
-        "received",
-        "file_state",
-        "refusal",
-    ]
-    types = [
-        pl.String,
-        pl.String,
-        pl.String,
-        pl.Int64,
-        pl.Datetime("us", "UTC"),
-        pl.String,
-        pl.Int64,
-        pl.String,
-        pl.String,
-    ]
-    return pl.DataFrame(rows, schema=dict(zip(names, types, strict=True)), orient="row")
+    ]  # fmt: skip
 
 
-def refused_frame(files: list[FileRead]) -> pl.DataFrame:
-    """Records and fields that the reader refused, and whole files (which count as one record)."""
+def _refused(files: list[FileRead]) -> list[tuple[Any, ...]]:
+    """Records and fields that the reader refused, and whole files."""
     rows: list[tuple[Any, ...]] = []
     for f in files:
         a = f.arrival
@@ -60,56 +173,26 @@ def refused_frame(files: list[FileRead]) -> pl.DataFrame:
             # Where the file could be counted each of its records is set aside, else the file counts as one.
             whole = range(1, f.received + 1) if f.reason_code == "column_missing" else range(1)
             rows += [
-                (f"{a.sha256[:24]}:{n}:{a.name}", a.name, a.name, a.sha256, n, a.sent_at, f.reason_code, f.field_name, f.refusal, True)
+                (f"{a.sha256[:24]}:{n}:{a.name}", a.name, a.name, a.sha256, n, a.sent_at, f.reason_code, f.field_name,
+                 f.refusal, True)
                 for n in whole
             ]  # fmt: skip
         rows += [
-            (f"{a.sha256[:24]}:{r.source_row}:{a.name}", f"{a.name}:{r.source_row}", a.name, a.sha256, r.source_row, a.sent_at, r.reason, r.field or "", r.mend, r.field is None)
+            (f"{a.sha256[:24]}:{r.source_row}:{a.name}", f"{a.name}:{r.source_row}", a.name, a.sha256, r.source_row,
+             a.sent_at, r.reason, r.field or "", r.mend, r.field is None)
             for r in f.refused
         ]  # fmt: skip
-    names = [
-        "record_id",
-        "subject",
-        "source_file",
-        "source_file_sha256",
-        "source_row",
-        "sent_at",
-        "reason_code",
-        "field_name",
-        "value_wanted",
-        "whole_record",
-    ]
-    types = [
-        pl.String,
-        pl.String,
-        pl.String,
-        pl.String,
-        pl.Int64,
-        pl.Datetime("us", "UTC"),
-        pl.String,
-        pl.String,
-        pl.String,
-        pl.Boolean,
-    ]
-    return pl.DataFrame(rows, schema=dict(zip(names, types, strict=True)), orient="row")
+    return rows
 
 
-def remark_frame(feed: Feed, files: list[FileRead], identified: list[dict[str, Any]]) -> pl.DataFrame:
-    """What is remarkable about files and rows as they came: late, new columns, the file's own flags, identifiers in free text."""
+def _remarks(feed: Feed, files: list[FileRead], identified: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    """What is remarkable as it came: late, new columns, the file's own flags, identifiers in free text."""
     rows: list[tuple[Any, ...]] = []
     for f in files:
-        a = f.arrival
+        name = f.arrival.name
+        mend = "map it in the contract, or add it to `ignore`"
         rows += [
-            (
-                "",
-                "column_added",
-                "warning",
-                c,
-                f"column {c} is not in the contract; map it or add it to `ignore`",
-                a.name,
-                None,
-                None,
-            )
+            ("", "column_added", "warning", c, f"column {c} is not in the contract; {mend}", name, None, None)
             for c in f.unknown
         ]
         rows += [
@@ -117,46 +200,30 @@ def remark_frame(feed: Feed, files: list[FileRead], identified: list[dict[str, A
                 "",
                 "source_flag",
                 "info",
-                f"{a.name}:{g.source_row}:{g.field}",
+                f"{name}:{g.source_row}:{g.field}",
                 f"{g.field}: {g.text}",
-                a.name,
+                name,
                 g.source_row,
                 None,
             )
             for g in f.flags
         ]
-    rows += _late_files(feed, [f.arrival for f in files])
-    rows += [
-        ("", "identifier_in_free_text", "critical", hit["subject"], f"free text holds what column {', '.join(hit['columns'])} says; it stayed in the vault", hit["source_file"], hit["source_row"], None)
-        for hit in identified
-    ]  # fmt: skip
-    names = [
-        "table_name",
-        "reason_code",
-        "severity",
-        "subject",
-        "detail",
-        "source_file",
-        "source_row",
-        "record_id",
-    ]
-    types = [pl.String, pl.String, pl.String, pl.String, pl.String, pl.String, pl.Int64, pl.String]
-    return pl.DataFrame(rows, schema=dict(zip(names, types, strict=True)), orient="row")
-
-
-def _late_files(feed: Feed, arrivals: list[Any]) -> list[tuple[Any, ...]]:
-    """Findings for files that were written later after their day than the contract allows."""
-    return [
-        (
-            "",
-            "late_file",
-            "warning",
-            a.name,
-            f"written {hours:.0f} h after the end of its day; allowed {feed.late_after}",
-            a.name,
-            None,
-            None,
+        hours = late(feed, f.arrival)
+        if hours is not None:
+            said = f"written {hours:.0f} h after the end of its day; allowed {feed.late_after}"
+            rows.append(("", "late_file", "warning", name, said, name, None, None))
+    for hit in identified:
+        said = f"free text holds what column {', '.join(hit['columns'])} says; it stayed in the vault"
+        rows.append(
+            (
+                "",
+                "identifier_in_free_text",
+                "critical",
+                hit["subject"],
+                said,
+                hit["source_file"],
+                hit["source_row"],
+                None,
+            )
         )
-        for a in arrivals
-        if (hours := late(feed, a)) is not None
-    ]
+    return rows

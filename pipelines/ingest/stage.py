@@ -28,6 +28,7 @@ TECHNICAL = {
     "source_row": pl.Int64(),
     "sent_at": pl.Datetime("us", "UTC"),
     "column_missing": pl.Boolean(),
+    "quality_flag": pl.String(),
 }
 NUMERALS = re.compile(r"\d")
 
@@ -101,6 +102,9 @@ def stage(
                 "source_row",
                 pl.lit(arrival.sent_at).cast(pl.Datetime("us", "UTC")).alias("sent_at"),
                 pl.lit(bool(read.missing)).alias("column_missing"),
+                pl.col("source_row")
+                .replace_strict(_flagged(read.flags), default=None, return_dtype=pl.String)
+                .alias("quality_flag"),
                 *texts,
             )
         )
@@ -115,6 +119,14 @@ def stage(
     con.execute("CREATE OR REPLACE TABLE staged AS SELECT * FROM staged_frame")
     con.unregister("staged_frame")
     return Staged(files, frame.height, identified)
+
+
+def _flagged(flags: tuple[Flag, ...]) -> dict[int, str]:
+    """What the file itself says about a row, by row."""
+    told: dict[int, list[str]] = {}
+    for g in flags:
+        told.setdefault(g.source_row, []).append(f"{g.field}: {g.text}")
+    return {row: "; ".join(texts) for row, texts in told.items()}
 
 
 def _only(feed: Feed, records: pl.DataFrame) -> pl.DataFrame:
