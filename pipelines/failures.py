@@ -7,7 +7,7 @@ belongs to the caller.
 from __future__ import annotations
 
 
-class PipelineFailure(Exception):
+class PipelineFailure(Exception):  # noqa: N818  # the design calls them failures
     """A failure with one sentence that says what is wrong and one that says how to mend it."""
 
     def __init__(self, problem: str, mend: str) -> None:
