@@ -13,7 +13,7 @@ from pipelines.validation.findings import find
 from warehouse import lake
 from warehouse.dictionary import dictionary
 from warehouse.dictionary.render import SQL_TYPES, described
-from warehouse.marts.columns import marts as mart_definitions
+from warehouse.marts.columns import mart_columns
 from warehouse.settings import settings
 
 FLEET = dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed()
@@ -48,13 +48,13 @@ def fleet_definitions(core: list[dg.AssetKey]) -> dg.Definitions:
     marts = [
         dg.AssetSpec(
             dg.AssetKey(["mart", name]), deps=[finding], group_name="fleet", owners=OWNERS, kinds={"duckdb", "sql"}, automation_condition=FLEET,
-            description=mart.row,
+            description=mart.description,
             metadata={
-                "dagster/column_schema": dg.TableSchema([dg.TableColumn(f.name, SQL_TYPES[f.type], described(f)) for f in mart.columns]),
+                "dagster/column_schema": dg.TableSchema([dg.TableColumn(f.name, SQL_TYPES[f.type], described(f)) for f in mart.fields]),
                 "dagster/table_name": f"mart.{name}",
             },
         )
-        for name, mart in mart_definitions().items()
+        for name, mart in mart_columns().items()
     ]  # fmt: skip
     snapshot = dg.AssetSpec(
         published, deps=[m.key for m in marts], group_name="fleet", owners=OWNERS, kinds={"duckdb"}, automation_condition=FLEET,
@@ -68,7 +68,7 @@ def fleet_definitions(core: list[dg.AssetKey]) -> dg.Definitions:
         for spec in marts:
             name = spec.key.path[-1]
             yield dg.MaterializeResult(
-                asset_key=spec.key, metadata={"dagster/row_count": done.rows.get(name, 0)}
+                asset_key=spec.key, metadata={"dagster/row_count": done.rows.get(f"mart.{name}", 0)}
             )
         yield dg.MaterializeResult(
             asset_key=published,

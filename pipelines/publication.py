@@ -7,7 +7,6 @@ from pathlib import Path
 
 from pipelines.harmonise.contract import ContractError, load_contract
 from warehouse import lake
-from warehouse.marts import change
 from warehouse.marts.build import build
 from warehouse.plan import load_plan
 from warehouse.publish import Snapshot, publish
@@ -31,8 +30,7 @@ def publish_fleet(chosen: Settings, run_id: str) -> Snapshot:
         }
 
         def marts(catalog: str, number: int, previous: Path | None) -> dict[str, int]:
-            rows = build(con, catalog, plan, str(number), alpha=float(chosen.alpha), power=float(chosen.power))
-            return rows | {"change": change.build(con, catalog, previous)}
+            return build(con, catalog, plan, number, previous, alpha=float(chosen.alpha), power=float(chosen.power))
 
         return publish(con, chosen, facts, marts)
 

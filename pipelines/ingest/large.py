@@ -7,7 +7,7 @@ Each group of files is one transaction, so a killed run goes on with the next gr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,7 +20,6 @@ from pipelines.formats.delimited import Scan
 from pipelines.formats.protocol import UnreadableFile
 from pipelines.harmonise.contract import Contract, Feed
 from pipelines.harmonise.mapping import Compiler, columns_used, ident, text_of
-from pipelines.harmonise.sql import Expression
 from pipelines.ingest.accounting import account
 from pipelines.ingest.evidence import prepare_large, write_evidence
 from pipelines.ingest.outcome import Outcome
@@ -133,30 +132,12 @@ def _map(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, table: 
     con.unregister("frame")
     con.execute(f"CREATE OR REPLACE TABLE staged AS {' UNION ALL '.join(staged)}")
     compiler = Compiler(dictionary(), contract, feed, feed.maps[0])
-    source = _hoist_moments(con, compiler)
     fields = ", ".join(ident(f) for f in table.fields)
     typed = " UNION ALL ".join(
-        f"SELECT {fields}, file_no, source_row, problems FROM ({select.replace('FROM staged AS s', source)})"
+        f"SELECT {fields}, file_no, source_row, problems FROM ({select})"
         for select in compiler.selects()
     )
     con.execute(f"CREATE OR REPLACE TABLE mapped AS {typed}")
-
-
-def _hoist_moments(con: duckdb.DuckDBPyConnection, compiler: Compiler) -> str:
-    """Work out each distinct text of a time column once; returns the FROM clause that joins them in."""
-    source = "FROM staged AS s"
-    for n, (name, (column, moment)) in enumerate(compiler.distinct_moments().items()):
-        refused = ", ".join(
-            f"coalesce({p.when}, false) AS refused_{i}" for i, p in enumerate(moment.problems)
-        )
-        con.execute(f"""
-            CREATE OR REPLACE TABLE moment_{n} AS
-            SELECT {ident(column)} AS printed, {moment.sql} AS instant{", " + refused if refused else ""}
-            FROM (SELECT DISTINCT {ident(column)} FROM staged) AS s""")
-        told = [replace(p, when=f"m{n}.refused_{i}") for i, p in enumerate(moment.problems)]
-        compiler.hoisted[name] = Expression(f"m{n}.instant", told)
-        source += f" LEFT JOIN moment_{n} AS m{n} ON m{n}.printed IS NOT DISTINCT FROM s.{ident(column)}"
-    return source
 
 
 def _split(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, table: Table) -> None:

@@ -98,16 +98,20 @@ def _identify(con: duckdb.DuckDBPyConnection, contract: Contract, feed_name: str
                  CAST(to_json(struct_pack({packed})) AS VARCHAR) AS payload
           FROM staged AS s
         )""")
-    # What the lake knows of these subjects: for each record its newest arrival, and which record is in force.
+    # What the lake knows of these subjects: for each record its newest arrival, and which record is in force. What a
+    # file lacked a column of never was in force, and does not compare with what a whole file says.
     con.execute(f"""
         CREATE OR REPLACE TABLE known AS
-        SELECT record_id, any_value(subject) AS subject, max(source_version) AS source_version, max(sent_at) AS sent_at
+        SELECT record_id, any_value(subject) AS subject, max(source_version) AS source_version,
+               max(sent_at) AS sent_at, bool_or(record_id IN (
+                 SELECT record_id FROM lake.quality.quarantine WHERE site_id = {site} AND feed = {name}
+                 AND reason_code = 'column_missing')) AS lacking
         FROM lake.raw.record
         WHERE site_id = {site} AND feed = {name} AND subject IN (SELECT subject FROM arrived)
         GROUP BY record_id""")
     con.execute("""
         CREATE OR REPLACE TABLE in_force AS
-        SELECT * FROM known
+        SELECT * FROM known WHERE NOT lacking
         QUALIFY row_number() OVER (
           PARTITION BY subject ORDER BY source_version DESC NULLS LAST, sent_at DESC, record_id) = 1""")
     con.execute("""
