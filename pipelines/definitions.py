@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from pipelines.components.manufacturing_site import sites_definitions
+from pipelines.components.manufacturing_site import sites_definitions, sound_contracts
 from pipelines.fleet import fleet_definitions
 from warehouse.settings import Settings, settings
 
@@ -13,7 +13,7 @@ def build_defs(chosen: Settings) -> dg.Definitions:
     """Definitions of the fleet whose contracts lie in the settings' sites folder."""
     sites = sites_definitions(chosen.sites_path)
     core = sorted(k for k in sites.resolve_all_asset_keys() if k.path[0] == "core")
-    return dg.Definitions.merge(sites, fleet_definitions(core))
+    return dg.Definitions.merge(sites, fleet_definitions(core, sound_contracts(chosen.sites_path)))
 
 
 @dg.definitions

@@ -65,10 +65,15 @@ def summary(chosen: Settings, done: list[Ran], out: Console) -> None:
         ).fetchone()
     show("Accounting: received = promoted + superseded + duplicate + quarantined", feeds)
     names = ["attribute", "site", "verdict", "reason", "n_reference", "n_site", "lots_needed"]
-    show("Verdicts (routine lots, unadjusted, means only)", [dict(zip(names, row, strict=True)) for row in verdicts])
+    show(
+        "Verdicts (routine lots, unadjusted, means only)",
+        [dict(zip(names, row, strict=True)) for row in verdicts],
+    )
     out.rule("cellfleet")
     if synthetic and synthetic[0] == "synthetic":
-        out.print("Everything shown is SYNTHETIC: patients, batches and results were drawn by a simulator from published ranges.")
+        out.print(
+            "Everything shown is SYNTHETIC: patients, batches and results were drawn by a simulator from published ranges."
+        )
     for name, url in urls(chosen).items():
         out.print(f"{name}: {url}")
     if red:

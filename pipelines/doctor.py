@@ -29,18 +29,36 @@ class Diagnosis:
 
 def examine(chosen: Settings) -> list[Diagnosis]:
     """Every check, in the order in which a mend makes sense."""
-    return [_python(), _disk(chosen), _lock(chosen), *_contracts(chosen), *_lake(chosen), *_vaults(chosen), _snapshot(chosen)]
+    return [
+        _python(),
+        _disk(chosen),
+        _lock(chosen),
+        *_contracts(chosen),
+        *_lake(chosen),
+        *_vaults(chosen),
+        _snapshot(chosen),
+    ]
 
 
 def _python() -> Diagnosis:
     good = sys.version_info >= (3, 11)
-    return Diagnosis("Python", good, sys.version.split()[0] if good else "Python 3.11 or newer is needed; run `make install` with it")
+    return Diagnosis(
+        "Python",
+        good,
+        sys.version.split()[0] if good else "Python 3.11 or newer is needed; run `make install` with it",
+    )
 
 
 def _disk(chosen: Settings) -> Diagnosis:
     chosen.home_path.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(chosen.home_path).free / (1 << 30)
-    return Diagnosis("disk", free > FREE_GIB, f"{free:.0f} GiB free" if free > FREE_GIB else f"{free:.1f} GiB free at {chosen.home_path}: make room")
+    return Diagnosis(
+        "disk",
+        free > FREE_GIB,
+        f"{free:.0f} GiB free"
+        if free > FREE_GIB
+        else f"{free:.1f} GiB free at {chosen.home_path}: make room",
+    )
 
 
 def _lock(chosen: Settings) -> Diagnosis:
@@ -59,26 +77,52 @@ def _contracts(chosen: Settings) -> list[Diagnosis]:
         except ContractError as error:
             told.append(Diagnosis(f"contract {path.parent.name}", False, error.problems[0]))
             continue
-        missing = [s.path for s in contract.systems.values() if s.path and not (chosen.sources_path / s.path).exists()]
-        said = f"{len(contract.feeds)} feeds" if not missing else f"cannot be reached: {', '.join(missing)} under {chosen.sources_path}"
+        missing = [
+            s.path
+            for s in contract.systems.values()
+            if s.path and not (chosen.sources_path / s.path).exists()
+        ]
+        said = (
+            f"{len(contract.feeds)} feeds"
+            if not missing
+            else f"cannot be reached: {', '.join(missing)} under {chosen.sources_path}"
+        )
         told.append(Diagnosis(f"contract {contract.site_id}", not missing, said))
-    return told or [Diagnosis("contracts", False, f"none in {chosen.sites_path}; start with `cellfleet site new`")]
+    return told or [
+        Diagnosis("contracts", False, f"none in {chosen.sites_path}; start with `cellfleet site new`")
+    ]
 
 
 def _lake(chosen: Settings) -> list[Diagnosis]:
     try:
         with lake.opened(chosen) as con:
             files = con.execute("SELECT count(*) FROM lake.raw.file").fetchone()
-            return [Diagnosis("lake", True, f"format {lake.format_version(con)}, {files[0] if files else 0} files received")]
+            return [
+                Diagnosis(
+                    "lake",
+                    True,
+                    f"format {lake.format_version(con)}, {files[0] if files else 0} files received",
+                )
+            ]
     except (lake.LakeError, duckdb.Error) as error:
-        return [Diagnosis("lake", False, f"{error}; restore {chosen.home_path / 'lake'} from a backup, or remove it and run `cellfleet run`")]
+        return [
+            Diagnosis(
+                "lake",
+                False,
+                f"{error}; restore {chosen.home_path / 'lake'} from a backup, or remove it and run `cellfleet run`",
+            )
+        ]
 
 
 def _vaults(chosen: Settings) -> list[Diagnosis]:
     told: list[Diagnosis] = []
     for folder in sorted((chosen.home_path / "vault").glob("*")):
         altered = Vault(folder).verify()
-        said = "every file matches its hash" if not altered else f"altered since it was kept: {altered[0].name}; restore it"
+        said = (
+            "every file matches its hash"
+            if not altered
+            else f"altered since it was kept: {altered[0].name}; restore it"
+        )
         told.append(Diagnosis(f"vault {folder.name}", not altered, said))
     return told
 

@@ -1,12 +1,12 @@
 """Fleet-wide assets: findings across tables, the marts, the published snapshot. They follow when every site's part is in."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import dagster as dg
 
+from pipelines.harmonise.contract import Contract
 from pipelines.ingest.asset import POOL
+from pipelines.ingest.sites import record_sites
 from pipelines.metadata import column_schema
 from pipelines.publication import publish_fleet
 from pipelines.validation.findings import find
@@ -20,13 +20,28 @@ FLEET = dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blockin
 OWNERS = ["team:fleet-quality"]
 
 
-def fleet_definitions(core: list[dg.AssetKey]) -> dg.Definitions:
+def fleet_definitions(core: list[dg.AssetKey], contracts: list[Contract]) -> dg.Definitions:
     """`[quality, finding]`, `[mart, <name>]` and `[published, fleet]`, downstream of every site's core assets."""
-    finding = dg.AssetKey(["quality", "finding"])
+    finding, site = dg.AssetKey(["quality", "finding"]), dg.AssetKey(["core", "site"])
+    table = dictionary().tables["site"]
+
+    @dg.asset(
+        key=site,
+        group_name="fleet",
+        owners=OWNERS,
+        kinds={"yaml", "ducklake"},
+        pool=POOL,
+        automation_condition=dg.AutomationCondition.eager(),
+        description=f"{table.row} A row is added when a contract says something new.",
+        metadata={"dagster/column_schema": column_schema(table), "dagster/table_name": "lake.core.site"},
+    )
+    def sites(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        with lake.opened(settings()) as con:
+            return dg.MaterializeResult(metadata={"rows added": record_sites(con, contracts, context.run_id)})
 
     @dg.asset(
         key=finding,
-        deps=core,
+        deps=[*core, site],
         group_name="fleet",
         owners=OWNERS,
         kinds={"duckdb", "sql"},
@@ -75,5 +90,5 @@ def fleet_definitions(core: list[dg.AssetKey]) -> dg.Definitions:
             metadata={"snapshot": done.number, "path": dg.MetadataValue.path(str(done.path))},
         )
 
-    job = dg.define_asset_job("fleet", selection=dg.AssetSelection.assets(finding, published, *(m.key for m in marts)), description="Findings, marts and the published snapshot.")  # fmt: skip
-    return dg.Definitions(assets=[findings, publish], jobs=[job])
+    job = dg.define_asset_job("fleet", selection=dg.AssetSelection.assets(site, finding, published, *(m.key for m in marts)), description="Findings, marts and the published snapshot.")  # fmt: skip
+    return dg.Definitions(assets=[sites, findings, publish], jobs=[job])

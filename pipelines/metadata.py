@@ -17,7 +17,9 @@ def column_schema(table: Table) -> dg.TableSchema:
                 name=f.name,
                 type=SQL_TYPES[f.type],
                 description=described(f),
-                constraints=dg.TableColumnConstraints(nullable=f.name not in table.required, unique=table.key == (f.name,)),
+                constraints=dg.TableColumnConstraints(
+                    nullable=f.name not in table.required, unique=table.key == (f.name,)
+                ),
                 tags={"privacy": f.privacy},
             )
             for f in d.columns(table.name)

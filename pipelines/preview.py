@@ -13,7 +13,7 @@ import duckdb
 from pipelines.connectors.protocol import Seen
 from pipelines.harmonise.contract import Column, Contract, Feed, Mapping, load_contract
 from pipelines.harmonise.mapping import Compiler
-from pipelines.harmonise.units import Inconvertible, conversion
+from pipelines.harmonise.units import InconvertibleError, conversion
 from pipelines.ingest.stage import stage
 from pipelines.ingest.take import CONNECTORS
 from warehouse.dictionary import dictionary
@@ -39,16 +39,31 @@ def preview(chosen: Settings, site: str, feed_name: str, limit: int) -> dict[str
         offers = list(CONNECTORS[system.kind].offers(system, feed, chosen.sources_path, Seen(), scratch))
         arrivals = [Vault(scratch / "vault").keep(o.path, o.name) for o in offers[-1:]]
         staged = stage(con, contract, feed, arrivals, aside)
-        con.execute(f"CREATE TABLE sample AS SELECT * FROM staged WHERE NOT column_missing LIMIT {int(limit)}")
-        told: dict[str, Any] = {"file": arrivals[0].name if arrivals else None, "records": staged.records, "fields": [], "quarantined": []}
-        told["refused_files"] = [f.refusal or f"columns missing: {', '.join(f.missing)}" for f in staged.files if f.refusal or f.missing]
+        con.execute(
+            f"CREATE TABLE sample AS SELECT * FROM staged WHERE NOT column_missing LIMIT {int(limit)}"
+        )
+        told: dict[str, Any] = {
+            "file": arrivals[0].name if arrivals else None,
+            "records": staged.records,
+            "fields": [],
+            "quarantined": [],
+        }
+        told["refused_files"] = [
+            f.refusal or f"columns missing: {', '.join(f.missing)}"
+            for f in staged.files
+            if f.refusal or f.missing
+        ]
         promoted: set[tuple[str, int]] = set()
         for mapping in feed.maps:
             for select in Compiler(dictionary(), contract, feed, mapping).selects():
-                con.execute(f"CREATE OR REPLACE TABLE mapped AS {select.replace('FROM staged AS s', 'FROM sample AS s')}")
+                con.execute(
+                    f"CREATE OR REPLACE TABLE mapped AS {select.replace('FROM staged AS s', 'FROM sample AS s')}"
+                )
                 told["fields"] += _fields(con, contract, feed, mapping)
                 told["quarantined"] += _refusals(con)
-                good = con.execute("SELECT source_file, source_row FROM mapped WHERE len(list_filter(problems, lambda p: p.whole_record)) = 0")
+                good = con.execute(
+                    "SELECT source_file, source_row FROM mapped WHERE len(list_filter(problems, lambda p: p.whole_record)) = 0"
+                )
                 promoted |= {(str(f), int(r)) for f, r in good.fetchall()}
         told["would_promote"] = len(promoted)
         return told
@@ -65,7 +80,9 @@ def _aside(chosen: Settings, contract: Contract, scratch: Path) -> Settings:
     return replace(chosen, sources=str(scratch / "sources"))
 
 
-def _fields(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, mapping: Mapping) -> list[dict[str, Any]]:
+def _fields(
+    con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, mapping: Mapping
+) -> list[dict[str, Any]]:
     del feed
     d = dictionary()
     first = con.execute("SELECT * FROM mapped ORDER BY len(problems) LIMIT 1")
@@ -75,7 +92,11 @@ def _fields(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, mapp
     told = []
     for name, column in mapping.columns.items():
         f = d.fields.get(name)
-        shown = example.get(f"{name}_1", example.get(name)) if f is None or f.privacy in ("open", "operational") else "(not shown)"
+        shown = (
+            example.get(f"{name}_1", example.get(name))
+            if f is None or f.privacy in ("open", "operational")
+            else "(not shown)"
+        )
         told.append(
             {
                 "table": mapping.table,
@@ -94,9 +115,13 @@ def _conversion(contract: Contract, column: Column, unit: str | None, molar_mass
     if column.unit and unit:
         try:
             c = conversion(column.unit, unit, molar_mass)
-        except Inconvertible as error:
+        except InconvertibleError as error:
             return str(error)
-        return f"{column.unit} → {unit}" + (f", × {c.factor:g}" if c.factor != 1 else "") + (f" {c.offset:+g}" if c.offset else "")
+        return (
+            f"{column.unit} → {unit}"
+            + (f", × {c.factor:g}" if c.factor != 1 else "")
+            + (f" {c.offset:+g}" if c.offset else "")
+        )
     if column.unit_from:
         return f"unit printed in {column.unit_from} ({', '.join(contract.units)})"
     if column.patient:

@@ -13,10 +13,19 @@ from warehouse.settings import ROOT, Settings
 
 def settings_page() -> str:
     """`docs/settings.md`."""
-    lines = ["# Settings", "", "Rendered from `warehouse/settings.py` by `make docs`.", "", "| variable | default | what it does |", "|---|---|---|"]
+    lines = [
+        "# Settings",
+        "",
+        "Rendered from `warehouse/settings.py` by `make docs`.",
+        "",
+        "| variable | default | what it does |",
+        "|---|---|---|",
+    ]
     for f in fields(Settings):
         default = str(f.default).replace(str(ROOT) + "/", "")
-        lines.append(f"| `{f.metadata['variable']}` | {f'`{default}`' if default else ''} | {f.metadata['description']} |")
+        lines.append(
+            f"| `{f.metadata['variable']}` | {f'`{default}`' if default else ''} | {f.metadata['description']} |"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -24,13 +33,28 @@ def contract_page() -> str:
     """`docs/contract.md`: every key of a contract, from its JSON schema."""
     schema = Contract.model_json_schema(by_alias=True)
     parts = {"Contract": schema, **schema.get("$defs", {})}
-    lines = ["# The contract of a site", "", "Rendered from `pipelines/harmonise/contract.py` by `make docs`. See `docs/add-a-site.md` for a walk through one.", ""]
+    lines = [
+        "# The contract of a site",
+        "",
+        "Rendered from `pipelines/harmonise/contract.py` by `make docs`. See `docs/add-a-site.md` for a walk through one.",
+        "",
+    ]
     for name, part in parts.items():
         if "properties" not in part:
             continue
-        lines += [f"## {name}", "", (part.get("description") or "").strip(), "", "| key | required | what it is |", "|---|---|---|"]
+        lines += [
+            f"## {name}",
+            "",
+            (part.get("description") or "").strip(),
+            "",
+            "| key | required | what it is |",
+            "|---|---|---|",
+        ]
         required = part.get("required", [])
-        lines += [f"| `{key}` | {'yes' if key in required else ''} | {(told.get('description') or '').replace('|', '/')} |" for key, told in part["properties"].items()]
+        lines += [
+            f"| `{key}` | {'yes' if key in required else ''} | {(told.get('description') or '').replace('|', '/')} |"
+            for key, told in part["properties"].items()
+        ]
         lines.append("")
     return "\n".join(lines)
 

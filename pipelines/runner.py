@@ -22,6 +22,10 @@ class Locked(RuntimeError):  # noqa: N818 - it names a state, and is shown as a 
     """Another run is under way."""
 
 
+# Every event is in Dagster's own log; the terminal shows progress and what failed.
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
 @dataclass(frozen=True)
 class Ran:
     """One Dagster run."""
@@ -86,7 +90,9 @@ def run(chosen: Settings, sites: list[str] | None, progress: Callable[[str], Non
     return done
 
 
-def _execute(defs: Any, instance: Any, name: str, *, progress: Callable[[str], None], asset: Any = None) -> Ran:
+def _execute(
+    defs: Any, instance: Any, name: str, *, progress: Callable[[str], None], asset: Any = None
+) -> Ran:
     import dagster as dg  # noqa: PLC0415
 
     tags: dict[str, str] = {}
@@ -95,23 +101,45 @@ def _execute(defs: Any, instance: Any, name: str, *, progress: Callable[[str], N
     else:
         job = defs.resolve_job_def(name)
         if job.partitions_def is not None:
-            first, last = job.partitions_def.get_first_partition_key(), job.partitions_def.get_last_partition_key()
+            first, last = (
+                job.partitions_def.get_first_partition_key(),
+                job.partitions_def.get_last_partition_key(),
+            )
             tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
-        result = job.execute_in_process(instance=instance, raise_on_error=False, tags=tags)
-    problem = ""
-    if not result.success:
-        failures = [e for e in result.all_events if e.is_step_failure]
-        told = [e.step_failure_data.user_failure_data.description if e.step_failure_data.user_failure_data else e.step_failure_data.error.message for e in failures]
-        problem = "; ".join(str(t) for t in told)
+        result = job.execute_in_process(instance=instance, raise_on_error=False, tags=tags, run_config=QUIET)
+    problem = "; ".join(_told(e) for e in result.all_events if e.is_step_failure)
     ran = Ran(name, result.run_id, result.success, problem)
     progress(f"{name}: {'done' if ran.success else 'FAILED: ' + problem}")
     return ran
 
 
+def _told(event: Any) -> str:
+    """Why a step failed, in its own words: the description of a Failure, else the first cause."""
+    data = event.step_failure_data
+    if data.user_failure_data is not None:
+        return str(data.user_failure_data.description)
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return str(error.message).strip() if error is not None else "no reason given"
+
+
 def status(con: Any) -> list[dict[str, Any]]:
     """Accounting by site and feed, as the newest snapshot or the lake has it."""
-    columns = ["site_id", "feed", "received", "promoted", "superseded", "duplicate", "quarantined", "fields_quarantined", "findings"]
-    rows = con.execute(f"SELECT {', '.join(columns)} FROM quality.accounting ORDER BY site_id, feed").fetchall()
+    columns = [
+        "site_id",
+        "feed",
+        "received",
+        "promoted",
+        "superseded",
+        "duplicate",
+        "quarantined",
+        "fields_quarantined",
+        "findings",
+    ]
+    rows = con.execute(
+        f"SELECT {', '.join(columns)} FROM quality.accounting ORDER BY site_id, feed"
+    ).fetchall()
     return [dict(zip(["site", *columns[1:]], row, strict=True)) for row in rows]
 
 

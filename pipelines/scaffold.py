@@ -49,5 +49,8 @@ def scaffold(folder: Path, site: str) -> Path:
     if path.exists():
         raise FileExistsError(f"{path} exists; edit it, or choose another site id")
     path.parent.mkdir(parents=True)
-    path.write_text(TEMPLATE.format(site=site, title=site.replace("_", " ").title(), team=site.replace("_", "-")), encoding="utf-8")
+    path.write_text(
+        TEMPLATE.format(site=site, title=site.replace("_", " ").title(), team=site.replace("_", "-")),
+        encoding="utf-8",
+    )
     return path

@@ -29,7 +29,9 @@ def require_free(port: int, variable: str) -> None:
         try:
             probe.bind((HOST, port))
         except OSError as error:
-            raise PortTaken(f"Port {port} is taken. Stop what listens there, or set {variable} to another port.") from error
+            raise PortTaken(
+                f"Port {port} is taken. Stop what listens there, or set {variable} to another port."
+            ) from error
 
 
 def urls(chosen: Settings) -> dict[str, str]:
@@ -55,12 +57,16 @@ def serve_until_interrupt(chosen: Settings, say: Callable[[str], None]) -> None:
     logs.mkdir(parents=True, exist_ok=True)
     running: dict[str, subprocess.Popen[bytes]] = {}
     stop: list[int] = []
-    previous = {s: signal.signal(s, lambda number, _: stop.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}
+    previous = {
+        s: signal.signal(s, lambda number, _: stop.append(number)) for s in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         for name, command in commands.items():
             with (logs / f"{name.lower().replace(' ', '-')}.log").open("ab") as log:
                 # Own session: Ctrl-C reaches this process alone, which then ends both in order.
-                running[name] = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
+                running[name] = subprocess.Popen(
+                    command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
+                )
         for name, url in urls(chosen).items():
             say(f"{name}: {url}")
         say("Ctrl-C ends both.")

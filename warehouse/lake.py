@@ -1,7 +1,8 @@
-"""The lake: DuckLake (Parquet files and a SQL catalog), attached one way and written one way, insert only.
+"""The lake: DuckLake (Parquet files and a SQL catalog), attached one way, written one way, insert only.
 
-Belongs here: attaching, creating tables from the dictionary, transactions with retry, the derived views `x_current` and
-`x_as_of`, content hashes, the format version. Does not belong here: what to write (`pipelines`), what to publish (`publish.py`).
+Belongs here: attaching, creating tables from the dictionary, transactions with retry, the derived views of what is in
+force (`current.<table>`) and `as_of_sql`, content hashes, the format version. Does not belong here: what to write
+(`pipelines`), what to publish (`publish.py`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,17 @@ from warehouse.settings import Settings
 
 FORMAT_VERSION = 1
 ATTEMPTS = 8
+# How DuckDB and the catalogs word what passes by itself: another writer was first, or a server was away.
+TRANSIENT = (
+    "database is locked",
+    "conflict",
+    "could not connect",
+    "connection refused",
+    "connection reset",
+    "server closed the connection",
+    "terminating connection",
+    "no connection to the server",
+)
 
 
 class LakeError(RuntimeError):
@@ -45,67 +57,106 @@ def load_extension(con: duckdb.DuckDBPyConnection, name: str) -> None:
     con.execute(f"LOAD {quoted(str(found))}")
 
 
-def attach(settings: Settings, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+def attach(
+    settings: Settings, *, read_only: bool = False, snapshot: int | None = None, migrating: bool = False
+) -> duckdb.DuckDBPyConnection:
     """A new in-memory connection with the lake attached as `lake` and its views in schema `current`.
 
-    Raises LakeError where the catalog was written by a newer version.
+    With `snapshot` the lake is read-only and as it was at that lake snapshot, whatever is committed meanwhile. A new
+    lake is created, in an older one only a migration may work. Raises LakeError where the catalog was written by
+    another version.
     """
     con = duckdb.connect()
+    try:
+        _attach(con, settings, read_only=read_only or snapshot is not None, snapshot=snapshot)
+        _prepare(con, read_only=read_only or snapshot is not None, migrating=migrating)
+    except BaseException:
+        con.close()
+        raise
+    return con
+
+
+def _attach(
+    con: duckdb.DuckDBPyConnection, settings: Settings, *, read_only: bool, snapshot: int | None
+) -> None:
     con.execute("SET TimeZone = 'UTC'")
     con.execute("SET preserve_insertion_order = true")
+    # What does not fit into memory is spilled inside the home, not into the folder that the command was started in.
+    con.execute(f"SET temp_directory = {quoted(str(settings.home_path / 'tmp'))}")
     load_extension(con, "ducklake")
     folder = settings.home_path / "lake"
     data = settings.lake_data or str(folder / "data")
+    # OVERRIDE_DATA_PATH: a copied home otherwise reads the old folder. Inlined rows would be in no Parquet file.
+    options = [f"DATA_PATH {quoted(data)}", "OVERRIDE_DATA_PATH true", "DATA_INLINING_ROW_LIMIT 0"]
     if settings.catalog:
         load_extension(con, "postgres_scanner")
-        target, options = settings.catalog, ""
+        target = settings.catalog
     else:
         load_extension(con, "sqlite_scanner")
         folder.mkdir(parents=True, exist_ok=True)
         target = f"sqlite:{folder / 'catalog.sqlite'}"
         # Without a write-ahead log and a busy timeout a reader waits seconds beside writers.
-        options = ", META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT 10000"
+        options += ["META_JOURNAL_MODE 'WAL'", "META_BUSY_TIMEOUT 10000"]
     if data.startswith("s3://"):
         load_extension(con, "httpfs")
-    # OVERRIDE_DATA_PATH: a copied home otherwise reads the old folder. Inlined rows would be in no Parquet file.
-    con.execute(
-        f"ATTACH {quoted('ducklake:' + target)} AS lake (DATA_PATH {quoted(data)}, OVERRIDE_DATA_PATH true, "
-        f"DATA_INLINING_ROW_LIMIT 0{options}{', READ_ONLY' if read_only else ''})"
-    )
-    _prepare(con, read_only=read_only)
-    return con
+    if read_only:
+        options.append("READ_ONLY")
+    if snapshot is not None:
+        options.append(f"SNAPSHOT_VERSION {snapshot}")
+    con.execute(f"ATTACH {quoted('ducklake:' + target)} AS lake ({', '.join(options)})")
 
 
-def _prepare(con: duckdb.DuckDBPyConnection, *, read_only: bool) -> None:
-    d = dictionary()
+def _prepare(con: duckdb.DuckDBPyConnection, *, read_only: bool, migrating: bool) -> None:
     version = format_version(con)
-    if version is not None and version > FORMAT_VERSION:
-        raise LakeError(
-            f"the lake has format version {version}, this cellfleet knows {FORMAT_VERSION}; install the newer cellfleet"
-        )
     if version is None and not read_only:
-
-        def create() -> None:
-            for schema in ("raw", "core", "quality", "ops"):
-                con.execute(f"CREATE SCHEMA IF NOT EXISTS lake.{schema}")
-            con.execute("CREATE TABLE IF NOT EXISTS lake.ops.format (version BIGINT, applied_at TIMESTAMPTZ)")
-            con.execute("INSERT INTO lake.ops.format VALUES (?, now())", [FORMAT_VERSION])
-            for table in d.tables.values():
-                for statement in ddl(d, table, "lake"):
-                    con.execute(statement)
-
-        commit(con, create, "cellfleet", f"create format version {FORMAT_VERSION}")
+        _create(con)
+    elif version is not None and version > FORMAT_VERSION:
+        raise LakeError(
+            f"The lake has format version {version}, this cellfleet knows {FORMAT_VERSION}. "
+            "Install the newer cellfleet."
+        )
+    elif version is not None and version < FORMAT_VERSION and not migrating:
+        raise LakeError(
+            f"The lake has format version {version}, this cellfleet needs {FORMAT_VERSION}. "
+            "Run `cellfleet migrate` to see what it takes."
+        )
+    if migrating and version != FORMAT_VERSION:
+        return
     con.execute("CREATE SCHEMA IF NOT EXISTS current")
-    for table in d.tables.values():
+    for table in dictionary().tables.values():
         if table.layer == "core":
             con.execute(f"CREATE OR REPLACE VIEW current.{table.name} AS {current_sql(table)}")
 
 
+def _create(con: duckdb.DuckDBPyConnection) -> None:
+    """Schemas, tables and format version of a new lake, in one transaction."""
+    d = dictionary()
+
+    def create() -> None:
+        for schema in ("raw", "core", "quality", "ops"):
+            con.execute(f"CREATE SCHEMA IF NOT EXISTS lake.{schema}")
+        con.execute("CREATE TABLE IF NOT EXISTS lake.ops.format (version BIGINT, applied_at TIMESTAMPTZ)")
+        con.execute("INSERT INTO lake.ops.format VALUES (?, now())", [FORMAT_VERSION])
+        for table in d.tables.values():
+            for statement in ddl(d, table, "lake"):
+                con.execute(statement)
+
+    commit(con, create, "cellfleet", f"create format version {FORMAT_VERSION}")
+
+
+def latest_snapshot(con: duckdb.DuckDBPyConnection) -> int:
+    """Number of the lake's newest snapshot: what a publication is pinned to."""
+    row = con.execute("SELECT max(snapshot_id) FROM ducklake_snapshots('lake')").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 def format_version(con: duckdb.DuckDBPyConnection) -> int | None:
     """Format version of the attached lake; None where it is new."""
-    exists = con.execute(
-        "SELECT count(*) FROM duckdb_tables() WHERE database_name = 'lake' AND schema_name = 'ops' AND table_name = 'format'"
-    ).fetchone()
+    exists = con.execute("""
+        SELECT count(*) FROM duckdb_tables()
+        WHERE database_name = 'lake' AND schema_name = 'ops' AND table_name = 'format'
+        """).fetchone()
     if not exists or not exists[0]:
         return None
     row = con.execute("SELECT max(version) FROM lake.ops.format").fetchone()
@@ -113,9 +164,12 @@ def format_version(con: duckdb.DuckDBPyConnection) -> int | None:
 
 
 def newest_first(table: Table) -> str:
-    """ORDER BY terms that put the version in force first: the source's stamp, then when it was sent, then when we knew."""
-    version = "sent_at DESC" if table.volume == "large" else "source_version DESC NULLS LAST, sent_at DESC"
-    return f"{version}, recorded_at DESC, source_row DESC"
+    """ORDER BY terms that put the version in force first.
+
+    The source's stamp decides, then when it was sent, then when we knew; the last terms only make ties definite.
+    """
+    version = "" if table.volume == "large" else "source_version DESC NULLS LAST, "
+    return f"{version}sent_at DESC, recorded_at DESC, source_row DESC, source_file_sha256 DESC"
 
 
 def current_sql(table: Table, source: str | None = None, where: str = "true") -> str:
@@ -137,7 +191,8 @@ def as_of_sql(table: Table, at: datetime, source: str | None = None) -> str:
 def commit(con: duckdb.DuckDBPyConnection, write: Callable[[], None], author: str, message: str) -> None:
     """Run `write` in one transaction with a commit message; retried whole when another writer held the catalog.
 
-    The transaction is all or nothing also under SIGKILL. Any other error rolls back and is raised.
+    `write` may therefore run more than once, each time over the same lake state. The transaction is all or nothing
+    also under SIGKILL. Any other error rolls back and is raised.
     """
     for attempt in range(ATTEMPTS):
         try:
@@ -161,7 +216,7 @@ def commit(con: duckdb.DuckDBPyConnection, write: Callable[[], None], author: st
 
 def _transient(error: duckdb.Error) -> bool:
     text = str(error).lower()
-    return "database is locked" in text or "transaction conflict" in text or "connection" in text
+    return any(words in text for words in TRANSIENT)
 
 
 def _rollback(con: duckdb.DuckDBPyConnection) -> None:
@@ -191,12 +246,16 @@ def insert(con: duckdb.DuckDBPyConnection, table: Table, source: str) -> int:
 
 
 def content_hash(con: duckdb.DuckDBPyConnection, d: Dictionary, table: Table) -> str:
-    """Hash of a table's rows in the lake without technical columns that differ from run to run; order does not matter."""
+    """Hash of a table's rows in the lake: how many, and what they say.
+
+    The order of rows does not matter, a row that is there twice does. Columns that differ from run to run
+    (`recorded_at`, `run_id`) are left out.
+    """
     columns = ", ".join(f'"{name}"' for name in table.columns if name not in NOT_CONTENT and name in d.fields)
-    row = con.execute(
-        f"SELECT count(*), coalesce(sum(hash({columns})::HUGEINT % 1000000000000000003), 0), "
-        f"coalesce(bit_xor(hash({columns})), 0) FROM (SELECT DISTINCT {columns} FROM lake.{table.qualified})"
-    ).fetchone()
+    row = con.execute(f"""
+        SELECT count(*), coalesce(sum(h::HUGEINT % 1000000000000000003), 0), coalesce(bit_xor(h), 0)
+        FROM (SELECT hash({columns}) AS h FROM lake.{table.qualified})
+        """).fetchone()
     assert row is not None
     return f"{row[0]}:{row[1]:x}:{row[2]:x}"
 
@@ -208,8 +267,8 @@ _shared: dict[tuple[int, str, bool], duckdb.DuckDBPyConnection] = {}
 def opened(settings: Settings, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
     """This process's connection to the lake; attached once, since attaching costs as much as a small feed.
 
-    Tables made in its memory database are the caller's to replace. After an error the connection is dropped, so that
-    nothing half-done is met by the next caller.
+    Tables made in its memory database are the caller's to replace. After an error the connection is dropped, so
+    that nothing half-done is met by the next caller.
     """
     key = (os.getpid(), f"{settings.home_path}|{settings.catalog}|{settings.lake_data}", read_only)
     con = _shared.get(key)

@@ -134,10 +134,13 @@ def _core(con: duckdb.DuckDBPyConnection, table: Table) -> int:
             f"CREATE TABLE snap.history.{table.name} AS SELECT * FROM lake.core.{table.name} ORDER BY {key}, recorded_at, source_row"
         )
         con.execute(f"CREATE TABLE snap.core.{table.name} AS {current_sql(table)} ORDER BY {key}")
-        con.execute(
-            f"CREATE MACRO snap.main.as_of_{table.name}(known_at) AS TABLE SELECT * FROM history.{table.name} WHERE recorded_at <= known_at "
-            f"QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY {newest_first(table)}) = 1"
-        )
+        # A macro's body is bound in the database it is made in, so that the file stands alone.
+        con.execute("USE snap")
+        con.execute(f"""
+            CREATE MACRO as_of_{table.name}(known_at) AS TABLE
+            SELECT * FROM history.{table.name} WHERE recorded_at <= known_at
+            QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY {newest_first(table)}) = 1""")
+        con.execute("USE memory")
     for statement in comments(dictionary(), table, f"snap.core.{table.name}"):
         con.execute(statement)
     count = con.execute(f"SELECT count(*) FROM snap.core.{table.name}").fetchone()

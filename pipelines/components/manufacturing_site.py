@@ -30,7 +30,9 @@ class SiteAttributes(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
         del schema, handler
         return Contract.model_json_schema()
 
@@ -66,8 +68,18 @@ def site_definitions(contract: Contract) -> dg.Definitions:
     """Assets `[raw, site, feed]` and `[core, site, feed]`, and jobs: the site's small feeds, its days of readings."""
     assets = [feed_asset(contract, name) for name in contract.feeds]
     site = contract.site_id
-    small = [dg.AssetKey([layer, site, name]) for name, f in contract.feeds.items() if not is_large(f) for layer in ("raw", "core")]
-    large = [dg.AssetKey([layer, site, name]) for name, f in contract.feeds.items() if is_large(f) for layer in ("raw", "core")]
+    small = [
+        dg.AssetKey([layer, site, name])
+        for name, f in contract.feeds.items()
+        if not is_large(f)
+        for layer in ("raw", "core")
+    ]
+    large = [
+        dg.AssetKey([layer, site, name])
+        for name, f in contract.feeds.items()
+        if is_large(f)
+        for layer in ("raw", "core")
+    ]
     jobs = [dg.define_asset_job(f"{site}_records", selection=dg.AssetSelection.assets(*small), description=f"Everything new from {contract.name} but readings.")]  # fmt: skip
     if large:
         jobs.append(dg.define_asset_job(f"{site}_readings", selection=dg.AssetSelection.assets(*large), description=f"Sensor readings of {contract.name}, by UTC day."))  # fmt: skip
@@ -92,4 +104,17 @@ def _refused(site: str, error: ContractError) -> dg.AssetsDefinition:
 
 def sites_definitions(folder: Path) -> dg.Definitions:
     """Definitions of every contract `<folder>/<site>/defs.yaml`."""
-    return dg.Definitions.merge(*(ManufacturingSite(path).build_defs() for path in sorted(folder.glob("*/defs.yaml"))))
+    return dg.Definitions.merge(
+        *(ManufacturingSite(path).build_defs() for path in sorted(folder.glob("*/defs.yaml")))
+    )
+
+
+def sound_contracts(folder: Path) -> list[Contract]:
+    """Contracts that can be used; a refused one is told by its failing asset."""
+    sound: list[Contract] = []
+    for path in sorted(folder.glob("*/defs.yaml")):
+        try:
+            sound.append(load_contract(path))
+        except ContractError:
+            continue
+    return sound

@@ -3,8 +3,6 @@
 Does not belong here: the steps themselves (`take`, `stage`, `promote`, `large`), which know nothing of Dagster.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 

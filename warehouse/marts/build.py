@@ -34,13 +34,18 @@ ORDER = (
 def prepare(con: duckdb.DuckDBPyConnection) -> None:
     """Create what marts and findings share, as temporary tables: nothing is written to the lake.
 
-    `in_force_<table>`: the rows in force of every small core table; `attribute_word`: unit and scale of the
-    attributes; the tables of `inputs.sql`. Readings are too many to copy and stay in `current.reading`.
+    `in_force_<table>`: the rows in force of every core table; `attribute_word`: unit and scale of the
+    attributes; the tables of `inputs.sql`.
     """
     for table in dictionary().tables.values():
         if table.layer == "core" and table.volume == "small":
             name = table.name
             con.execute(f"CREATE OR REPLACE TEMP TABLE in_force_{name} AS SELECT * FROM current.{name}")
+    # Readings are too many to copy, and almost never corrected: only then must the newest be picked.
+    keys = "site_id, batch_id, channel, read_at"
+    twice = con.execute(f"SELECT 1 FROM lake.core.reading GROUP BY {keys} HAVING count(*) > 1 LIMIT 1").fetchone()
+    source = "current.reading" if twice else "lake.core.reading"
+    con.execute(f"CREATE OR REPLACE TEMP VIEW in_force_reading AS SELECT * FROM {source}")
     words = [(f.name, f.unit, f.scale, f.detection_limited) for f in dictionary().attributes.values()]
     con.execute(
         "CREATE OR REPLACE TEMP TABLE attribute_word "

@@ -1,6 +1,6 @@
 -- custody_chain: one row per custody event, in its chain's order, with the gap to the event before and what is wrong with the link.
 -- Key: site_id, event_id. Sources: in_force_custody_event, therapy_order, batch.
--- The order is that of the source's sequence where it gives one, else of time. A long gap is one beyond the 99th percentile of
+-- A collection begins anew: its giver is the patient. The order is that of the source's sequence where it gives one, else of time. A long gap is one beyond the 99th percentile of
 -- all gaps that end in the same kind of event at the site (20 gaps at least).
 CREATE OR REPLACE TABLE {target}.mart.custody_chain AS
 WITH chained AS (
@@ -24,7 +24,7 @@ SELECT g.site_id, g.event_id, g.coi_id, g.order_id, g.order_site_id, g.place_in_
        g.previous_event_id, g.gap_h, u.usual_gap_h,
        coalesce(g.gap_h < 0, false) AS out_of_order,
        coalesce(g.gap_h > u.usual_gap_h, false) AS long_gap,
-       coalesce(g.from_party <> g.previous_to_party, false) AS giver_differs,
+       coalesce(g.from_party <> g.previous_to_party AND g.custody_kind <> 'collected', false) AS giver_differs,
        coalesce((g.sequence_no IS NOT NULL AND g.same_sequence > 1) OR (g.previous_hash IS NOT NULL AND g.same_previous > 1), false) AS forked,
        coalesce(g.previous_hash <> g.previous_leaf_hash, false) AS hash_broken,
        NOT coalesce(g.verified_by_two, false) AS not_verified_by_two,

@@ -3,11 +3,11 @@
 -- batch and the limit it falls under; `site_clock` one site with its newest event.
 -- Sources: in_force_assay_result, sample, batch, specification, spec_limit, and every table with a time for the clock.
 -- The limit is that of the specification version in force for the batch's product when the result was obtained (the newest
--- where several are). A limit of the sample's own stage is used; a harvest result stands for release where the batch has no
+-- where several are; the last day of a version counts whole). A limit of the sample's own stage is used; a harvest result stands for release where the batch has no
 -- release result of the attribute, and release and post-release limits stand in for each other. `passes` is NULL where it
 -- cannot be told: no limit, an invalid test, or a censored result whose limit lies on the wrong side of the specification.
 CREATE OR REPLACE TEMP TABLE limit_version AS
-SELECT s.site_id, s.product_id, s.spec_id, s.spec_version, s.effective_from, s.effective_to,
+SELECT s.site_id, s.product_id, s.spec_id, s.spec_version, s.effective_from, s.effective_to + INTERVAL 1 DAY AS effective_to,
        l.attribute, l.stage, l.low, l.high, coalesce(l.inclusive, true) AS inclusive, coalesce(l.blocking, false) AS blocking
 FROM in_force_specification s JOIN in_force_spec_limit l USING (site_id, spec_id, spec_version);
 
@@ -62,6 +62,18 @@ WITH event AS (
     UNION ALL SELECT site_id, signed_at, sent_at FROM in_force_release_decision
     UNION ALL SELECT site_id, happened_at, sent_at FROM in_force_custody_event
     UNION ALL SELECT site_id, infused_at, sent_at FROM in_force_infusion
-    UNION ALL SELECT site_id, max(read_at), max(sent_at) FROM lake.core.reading GROUP BY site_id
+    UNION ALL SELECT site_id, max(read_at), max(sent_at) FROM in_force_reading GROUP BY site_id
 )
 SELECT site_id, max(least(moment, sent_at)) AS newest_event_at FROM event WHERE moment IS NOT NULL GROUP BY site_id;
+
+-- A time as a sentence shows it.
+CREATE OR REPLACE TEMP MACRO shown(moment) AS strftime(timezone('UTC', moment), '%Y-%m-%d %H:%M') || ' UTC';
+
+-- Hours of every sensor channel; minimum, mean, maximum and deviation are of the readings whose quality the source calls good.
+CREATE OR REPLACE TEMP TABLE channel_hour AS
+SELECT site_id, batch_id, channel, quantity_name, date_trunc('hour', read_at) AS hour_at, count(*) AS n_readings,
+       count(*) FILTER (reading_status = 'good') AS n_good, min(reading) FILTER (reading_status = 'good') AS minimum,
+       avg(reading) FILTER (reading_status = 'good') AS mean, max(reading) FILTER (reading_status = 'good') AS maximum,
+       stddev_samp(reading) FILTER (reading_status = 'good') AS deviation
+FROM in_force_reading
+GROUP BY ALL;

@@ -1,0 +1,63 @@
+"""Makes the application: server, headers, shell, pages. Nothing is read or opened on import.
+
+Belongs here: assembling. Does not belong here: pages, callbacks, reading.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dash import Dash
+from flask import Flask
+
+from dashboards.pages import PAGES
+from dashboards.providers.snapshot import Snapshots
+from dashboards.security import headers
+from dashboards.shell import endpoints, guard, router
+from dashboards.shell.frame import frame
+from dashboards.shell.index import index_string
+from dashboards.shell.visit import Desk
+from warehouse.settings import Settings
+
+HERE = Path(__file__).parent
+YEAR_S = 31_536_000
+
+
+def create_app(chosen: Settings) -> Dash:
+    """The dashboards over the snapshots of a home; there need be none yet."""
+    server = Flask("dashboards")
+    # Assets carry their change time in the address, so they may be kept for good.
+    server.config["SEND_FILE_MAX_AGE_DEFAULT"] = YEAR_S
+    flask: Any = server  # Dash takes a server, but its annotation does not say so
+    app = Dash(
+        "dashboards",
+        server=flask,
+        assets_folder=str(HERE / "assets"),
+        assets_ignore="boot_scheme",
+        index_string=index_string(),
+        suppress_callback_exceptions=True,
+        title="cellfleet",
+        update_title="",
+        enable_mcp=False,
+        meta_tags=[
+            {"name": "viewport", "content": "width=device-width, initial-scale=1"},
+            {
+                "name": "description",
+                "content": "Is the cell therapy made here the same as the one made there?",
+            },
+        ],
+    )
+    desk = Desk(Snapshots(chosen.published_path))
+    app.layout = frame(PAGES)
+    router.register(app, desk, PAGES)
+    for page in PAGES:
+        if page.callbacks:
+            page.callbacks(app, desk)
+    endpoints.register(server, desk, PAGES)
+    guard.number_requests(server)
+    # Only now do all inline scripts exist.
+    headers.protect(server, app.csp_hashes())
+    # Dash registers its component libraries on the first request; two at once would see half of them (plotly/dash#3971).
+    server.test_client().get("/_favicon.ico")
+    return app

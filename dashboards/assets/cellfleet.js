@@ -1,0 +1,146 @@
+// What runs in the browser: the address kept in step with the controls, figures given their theme, keys.
+// Belongs here: nothing that decides or computes a number; that is done by the server.
+(function () {
+  "use strict";
+  var none = function () { return window.dash_clientside.no_update; };
+  var written = null; // the last query string that we wrote ourselves
+  var shown = null; // snapshot that the page was made from
+
+  function fill(value, palette) {
+    if (typeof value === "string") { return value.indexOf("token:") === 0 ? palette[value.slice(6)] : value; }
+    if (Array.isArray(value)) { return value.map(function (v) { return fill(v, palette); }); }
+    if (value && typeof value === "object" && !ArrayBuffer.isView(value)) {
+      var out = {};
+      Object.keys(value).forEach(function (key) { out[key] = fill(value[key], palette); });
+      return out;
+    }
+    return value;
+  }
+
+  function controls() { // [{name, value}] of the callback under way
+    var list = (window.dash_clientside.callback_context.inputs_list || [])[2] || [];
+    return list.map(function (entry) { return { name: entry.id.name, value: entry.value }; });
+  }
+
+  function query(entries) {
+    var params = new URLSearchParams(window.location.search);
+    entries.forEach(function (entry) {
+      var value = Array.isArray(entry.value) ? entry.value.join(",") : entry.value;
+      if (value === null || value === undefined || value === "" || value === false) { params.delete(entry.name); } else { params.set(entry.name, value); }
+    });
+    var text = params.toString().replace(/%2C/g, ",");
+    return text ? "?" + text : "";
+  }
+
+  window.dash_clientside = window.dash_clientside || {};
+  window.dash_clientside.cellfleet = {
+    // Where we are, for the server; a control inside a page changes the address only.
+    place: function (pathname, search, values, snapshot) {
+      var triggered = (window.dash_clientside.callback_context.triggered || []).map(function (t) { return t.prop_id; });
+      var byAddress = triggered.length === 0 || triggered.some(function (id) { return id.indexOf("location.") === 0; });
+      var bySnapshot = triggered.indexOf("snapshot.data") >= 0;
+      if (byAddress && !(window.location.search === written && pathname === (shown || {}).path)) {
+        shown = { path: pathname };
+        written = null;
+        return { path: pathname, search: window.location.search, why: "address" };
+      }
+      if (bySnapshot) {
+        if (snapshot === null || snapshot === undefined || snapshot.first) { return none(); }
+        return { path: window.location.pathname, search: window.location.search, why: "snapshot", snapshot: snapshot.name };
+      }
+      var now = controls();
+      if (byAddress || now.length === 0) { return none(); }
+      var before = new URLSearchParams(window.location.search).get("sites") || "";
+      var next = query(now);
+      if (next !== window.location.search) {
+        window.history.replaceState(window.history.state, "", window.location.pathname + next + window.location.hash);
+        written = next;
+        window.dash_clientside.set_props("location", { search: next });
+      }
+      var after = new URLSearchParams(next).get("sites") || "";
+      return before === after ? none() : { path: window.location.pathname, search: next, why: "sites" };
+    },
+
+    // Asks for the newest snapshot's name; told only when it is another.
+    poll: function (beats, known) {
+      return window.fetch("/snapshot", { cache: "no-store" })
+        .then(function (answer) { return answer.ok ? answer.json() : null; })
+        .then(function (told) {
+          if (!told || (known && told.snapshot === known.name)) { return none(); }
+          return { name: told.snapshot, first: !known };
+        })
+        .catch(function () { return none(); });
+    },
+
+    // A figure with the template and colours of the scheme in force.
+    draw: function (figure, scheme, theme) {
+      if (!figure) { return none(); }
+      var dark = (scheme || document.documentElement.getAttribute("data-mantine-color-scheme")) === "dark";
+      var palette = theme.palette[dark ? "dark" : "light"];
+      document.documentElement.setAttribute("data-ag-theme-mode", dark ? "dark" : "light");
+      var filled = fill(figure, palette);
+      filled.layout.template = fill(theme.template, palette);
+      return filled;
+    },
+
+    navigation: function (place, ids) {
+      var sites = new URLSearchParams((place || {}).search || "").get("sites");
+      Array.prototype.forEach.call(document.querySelectorAll(".cf-nav a"), function (link) {
+        var path = link.getAttribute("href").split("?")[0];
+        var here = (place || {}).path || "/";
+        if (path === here || (path !== "/" && here.indexOf(path) === 0)) { link.setAttribute("aria-current", "page"); } else { link.removeAttribute("aria-current"); }
+      });
+      return ids.map(function (id) { return id.path + (sites ? "?sites=" + sites : ""); });
+    },
+
+    // A cell of the matrix chooses its attribute.
+    picked: function () {
+      var told = window.dash_clientside.callback_context.triggered_id;
+      var clicked = (window.dash_clientside.callback_context.triggered || []).some(function (t) { return t.value; });
+      if (!told || !clicked) { return none(); }
+      Array.prototype.forEach.call(document.querySelectorAll("tr[data-attribute]"), function (row) {
+        row.classList.toggle("cf-chosen", row.getAttribute("data-attribute") === told.attribute);
+      });
+      var panel = document.getElementById("forest");
+      if (panel && panel.getBoundingClientRect().top > window.innerHeight - 120) { panel.scrollIntoView({ block: "start" }); }
+      return told.attribute;
+    },
+
+    copied: function () {
+      return window.navigator.clipboard.writeText(window.location.href).then(function () { return "Copied"; }, function () { return "Copy failed"; });
+    },
+
+    opened: function (clicks) { return Boolean(clicks); },
+  };
+
+  // Numbers as numbers, everything else as text; a cell with a link sorts by its text.
+  window.dashAgGridFunctions = window.dashAgGridFunctions || {};
+  window.dashAgGridFunctions.cellfleetCompare = function (a, b) {
+    var left = a && a.text !== undefined ? a.text : a, right = b && b.text !== undefined ? b.text : b;
+    if (left === right) { return 0; }
+    if (left === null || left === undefined || left === "") { return 1; }
+    if (right === null || right === undefined || right === "") { return -1; }
+    return left < right ? -1 : 1;
+  };
+  window.dashAgGridComponentFunctions = window.dashAgGridComponentFunctions || {};
+  window.dashAgGridComponentFunctions.CellLink = function (props) {
+    return props.value && props.value.href ? window.React.createElement("a", { href: props.value.href }, props.value.text) : "";
+  };
+
+  // Keys: g and a letter go to a page, / to the sites, ? lists the keys. Never while something is typed.
+  var going = false;
+  var pages = { f: "/", c: "/comparability", s: "/sensors", q: "/quality" };
+  document.addEventListener("keydown", function (event) {
+    var target = event.target;
+    if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName) || target.isContentEditable) { return; }
+    if (going) {
+      going = false;
+      var link = pages[event.key] && document.querySelector('.cf-nav a[href="' + pages[event.key] + '"], .cf-nav a[href^="' + pages[event.key] + '?"]');
+      if (link) { event.preventDefault(); link.click(); }
+      return;
+    }
+    if (event.key === "g") { going = true; window.setTimeout(function () { going = false; }, 1500); }
+    if (event.key === "/") { var sites = document.querySelector(".cf-scope input"); if (sites) { event.preventDefault(); sites.focus(); } }
+    if (event.key === "?") { var keys = document.getElementById("keys-open"); if (keys) { keys.click(); } }
+  });
+})();

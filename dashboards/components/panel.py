@@ -1,0 +1,42 @@
+"""A panel: heading, sentence, content, and how the numbers came to be with the CSV that rounds as it does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dash import html
+from dash.development.base_component import Component
+
+from dashboards.components.aria import aria
+
+
+def panel(
+    name: str,
+    title: str,
+    told: Any,
+    content: Any,
+    *,
+    computed: str,
+    csv: str | None = None,
+    tools: Any = None,
+    wide: bool = False,
+) -> Component:
+    """One panel of a page. `computed`: method, tables and limits of what is shown, in sentences."""
+    foot: list[Component] = [
+        html.Details([html.Summary("How computed"), html.P(computed)], className="cf-how")
+    ]
+    if csv:
+        foot.append(html.A("Download CSV", href=csv, className="cf-csv", download=""))
+    return html.Section(
+        [
+            html.Div(
+                [html.H2(title, id=f"{name}-title"), *([tools] if tools else [])], className="cf-panel-head"
+            ),
+            html.P(told, className="cf-told") if told else None,
+            html.Div(content, id=f"{name}-content"),
+            html.Div(foot, className="cf-panel-foot"),
+        ],
+        id=name,
+        className="cf-panel cf-wide" if wide else "cf-panel",
+        **aria(labelledby=f"{name}-title"),
+    )

@@ -1,0 +1,153 @@
+"""Tables: the same columns, order and rounding on the page and in the CSV.
+
+Belongs here: how a value is printed, an HTML table, an AG Grid for long ones. Does not belong here: the rows.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+import dash_ag_grid as dag
+from dash import html
+from dash.development.base_component import Component
+
+from dashboards.components.aria import aria
+
+GRID_ROW, GRID_HEAD, GRID_SHOWN = 42, 46, 10
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: key of the row, title with its unit, digits that count, and how a cell is shown where text is not enough."""
+
+    key: str
+    title: str
+    digits: int = 3
+    cell: Callable[[dict[str, Any]], Any] | None = None
+    width: int | None = None
+    link: Callable[[dict[str, Any]], str] | None = None
+
+    def text(self, row: dict[str, Any]) -> str:
+        """The value as printed on the page and in the CSV."""
+        return printed(row.get(self.key), self.digits)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows to show and to download."""
+
+    name: str
+    columns: tuple[Column, ...]
+    rows: Sequence[dict[str, Any]] = field(default_factory=tuple)
+
+    def as_csv(self) -> str:
+        """The table as CSV with the page's rounding; a text that a spreadsheet would run is quoted with an apostrophe."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\r\n")
+        writer.writerow([c.title for c in self.columns])
+        for row in self.rows:
+            writer.writerow([_harmless(c.text(row), row.get(c.key)) for c in self.columns])
+        return out.getvalue()
+
+
+def printed(value: Any, digits: int = 3) -> str:
+    """A value as people read it: significant digits, UTC times to the minute, nothing for nothing."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value}"
+    if isinstance(value, float):
+        return number(value, digits)
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M")
+    if isinstance(value, date):
+        return value.isoformat()
+    return str(value)
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number with so many significant digits, in plain notation where it is short, with a true minus sign."""
+    if not math.isfinite(value):
+        return ""
+    if value == 0:
+        return "0"
+    size = math.floor(math.log10(abs(value)))
+    if -4 <= size < 7:
+        rounded = round(value, digits - 1 - size)
+        return f"{rounded:.{max(digits - 1 - size, 0)}f}".replace("-", "−")
+    return f"{value:.{digits - 1}e}".replace("-", "−")
+
+
+def html_table(table: Table, said: str) -> Component:
+    """A short table. `said` names it for those who cannot see it."""
+    head = html.Thead(html.Tr([html.Th(c.title, scope="col") for c in table.columns]))
+    body = html.Tbody([html.Tr([_cell(c, row) for c in table.columns]) for row in table.rows])
+    return html.Div(html.Table([html.Caption(said, className="cf-hidden"), head, body], className="cf-table"), className="cf-scroll", tabIndex="0",
+                    role="region", **aria(label=said))  # fmt: skip
+
+
+def _cell(column: Column, row: dict[str, Any]) -> html.Td:
+    numeric = isinstance(row.get(column.key), int | float) and not isinstance(row.get(column.key), bool)
+    content = column.cell(row) if column.cell else column.text(row)
+    if column.link and not column.cell:
+        content = html.A(content, href=column.link(row))
+    return html.Td(content, className="cf-number" if numeric and not column.cell else None)
+
+
+def grid(table: Table, said: str, *, name: str) -> Component:
+    """A long table that can be sorted, filtered and paged. Numbers sort as numbers and read as rounded."""
+    columns = []
+    for c in table.columns:
+        told: dict[str, Any] = {"field": c.key, "headerName": c.title, "tooltipField": c.key}
+        if c.width:
+            told |= {"width": c.width}
+        else:
+            told |= {"flex": 1, "minWidth": 130}
+        if c.link:
+            told |= {"cellRenderer": "CellLink", "tooltipField": None}
+        columns.append(told)
+    rows = [
+        {
+            c.key: {"text": c.text(r), "href": c.link(r)} if c.link else _sortable(r.get(c.key), c)
+            for c in table.columns
+        }
+        for r in table.rows
+    ]
+    shown = min(max(len(rows), 1), GRID_SHOWN)
+    paged = len(rows) > GRID_SHOWN
+    return html.Div(
+        dag.AgGrid(
+            id={"type": "grid", "name": name},
+            columnDefs=columns,
+            rowData=rows,
+            defaultColDef={"sortable": True, "filter": True, "resizable": True, "comparator": {"function": "cellfleetCompare"},
+                           "filterParams": {"buttons": ["reset"]}},
+            dashGridOptions={"pagination": paged, "paginationPageSize": GRID_SHOWN, "paginationPageSizeSelector": [GRID_SHOWN, 50, 200],
+                             "rowHeight": GRID_ROW, "headerHeight": GRID_HEAD, "enableCellTextSelection": True, "animateRows": False,
+                             "suppressColumnVirtualisation": len(columns) < 12, "tooltipShowDelay": 400},
+            style={"height": f"{GRID_HEAD + GRID_ROW * shown + (52 if paged else 4) + 16}px"},
+        ),
+        role="region",
+        **aria(label=said),
+    )  # fmt: skip
+
+
+def _sortable(value: Any, column: Column) -> Any:
+    """Numbers stay numbers, rounded as printed; the rest is text, which for times sorts as they follow."""
+    if isinstance(value, float):
+        return float(f"{value:.{column.digits}g}") if math.isfinite(value) else None
+    return value if isinstance(value, int) else printed(value, column.digits)
+
+
+def _harmless(text: str, value: Any) -> str:
+    if isinstance(value, int | float):
+        return text.replace("−", "-")
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

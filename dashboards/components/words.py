@@ -1,0 +1,31 @@
+"""Values in the words of a page: durations, counts, states, quantities with units.
+
+Belongs here: wording that more than one page uses. Does not belong here: verdicts (`verdict.py`), numbers (`table.py`).
+"""
+
+from __future__ import annotations
+
+UNITS = {"1": "", "{cells}": "cells", "{copies}/{cell}": "copies/cell", "[EU]/mL": "EU/mL", "Cel": "°C", "[pH]": "pH", "um": "µm", "/min": "1/min",
+         "10*6.{cells}/mL": "10⁶ cells/mL", "10*6.{cells}": "10⁶ cells", "10*6.{cells}/kg": "10⁶ cells/kg", "{cells}/mL": "cells/mL", "{beads}": "beads"}  # fmt: skip
+
+
+def unit(ucum: str | None) -> str:
+    """A UCUM unit as people write it."""
+    return UNITS.get(ucum, ucum) if ucum else ""
+
+
+def age(hours: float | None) -> str:
+    """How long something has lasted: hours up to two days, then days."""
+    if hours is None:
+        return ""
+    return f"{hours:.0f} h" if abs(hours) < 48 else f"{hours / 24:.1f} d"
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """A count with its noun."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def plain(code: str | None) -> str:
+    """A code of the dictionary in words."""
+    return code.replace("_", " ") if code else ""

@@ -1,0 +1,85 @@
+"""What the Fleet and Comparability pages ask: the plan, verdicts, what changed, what needs somebody, lots.
+
+Does not belong here: a batch (`providers/batch.py`), feeds (`providers/quality.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from dashboards.facts import Change, Lot, Need, PlanEntry, SiteCounts, Verdict
+from dashboards.providers.snapshot import Snapshot
+from dashboards.security.scope import Scope
+
+
+def _names(cls: type) -> str:
+    return ", ".join(f.name for f in fields(cls))
+
+
+class FleetProvider:
+    """Questions about the fleet, over one snapshot."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def plan(self, scope: Scope) -> list[PlanEntry]:
+        """The comparability plan in force, in its order. It names no lot, so each reader of any site sees all of it."""
+        found = self._snapshot.rows(
+            f"SELECT {_names(PlanEntry)} FROM mart.plan WHERE len($sites::VARCHAR[]) > 0 ORDER BY rowid",
+            scope,
+        )
+        return [PlanEntry(**row) for row in found]
+
+    def verdicts(self, scope: Scope, attribute: str | None = None) -> list[Verdict]:
+        """Verdicts on the sites of the scope, of one attribute or all. The reference's figures in them are means."""
+        found = self._snapshot.rows(
+            f"SELECT {_names(Verdict)} FROM mart.comparability WHERE site = ANY($sites) "
+            "AND ($attribute IS NULL OR attribute = $attribute) ORDER BY attribute, site",
+            scope,
+            attribute=attribute,
+        )
+        return [Verdict(**row) for row in found]
+
+    def changes(self, scope: Scope) -> list[Change]:
+        """What changed since the previous snapshot, verdicts that moved first."""
+        found = self._snapshot.rows(
+            "SELECT c.* EXCLUDE (estimate_before, estimate_after, n_reference_before, n_reference_after), "
+            "coalesce(p.title, c.attribute) AS title FROM mart.change c LEFT JOIN mart.plan p USING (attribute) "
+            "WHERE c.site = ANY($sites) ORDER BY c.moved DESC, c.site, c.attribute",
+            scope,
+        )
+        return [Change(**row) for row in found]
+
+    def needs(self, scope: Scope) -> list[Need]:
+        """What needs somebody, the worst and oldest first."""
+        found = self._snapshot.rows(
+            "SELECT site_id AS site, exception_kind AS kind, batch_id, subject, state, what, owner_role, severity, since, age_h, "
+            "record_id, source_file, source_row FROM mart.exceptions WHERE site_id = ANY($sites) "
+            "ORDER BY list_position(['critical', 'error', 'warning', 'info'], severity), since, batch_id, subject",
+            scope,
+        )
+        return [Need(**row) for row in found]
+
+    def counts(self, scope: Scope) -> list[SiteCounts]:
+        """Batches by where they stand, and the median days from vein to vein of those infused, by site."""
+        found = self._snapshot.rows(
+            "SELECT b.site_id AS site, count(*) FILTER (state = 'in_process') AS in_process, "
+            "count(*) FILTER (state IN ('awaiting_results', 'ready_for_decision')) AS waiting, "
+            "count(*) FILTER (state = 'blocked') AS blocked, count(*) FILTER (state IN ('released', 'infused')) AS released, "
+            "count(*) FILTER (state IN ('rejected', 'terminated')) AS failed, "
+            "any_value(v.days) AS vein_to_vein_d, coalesce(any_value(v.n), 0) AS n_vein_to_vein "
+            "FROM mart.batch_status b LEFT JOIN (SELECT site_id, median(vein_to_vein_h) / 24 AS days, count(vein_to_vein_h) AS n "
+            "FROM mart.vein_to_vein GROUP BY site_id) v USING (site_id) WHERE b.site_id = ANY($sites) GROUP BY b.site_id ORDER BY b.site_id",
+            scope,
+        )
+        return [SiteCounts(**row) for row in found]
+
+    def lots(self, scope: Scope, attribute: str) -> list[Lot]:
+        """Lots of one plan attribute at the sites of the scope, in order of time."""
+        found = self._snapshot.rows(
+            f"SELECT {_names(Lot)} FROM mart.comparability_lots WHERE site = ANY($sites) AND attribute = $attribute "
+            "ORDER BY site, lot_at, batch_id",
+            scope,
+            attribute=attribute,
+        )
+        return [Lot(**row) for row in found]

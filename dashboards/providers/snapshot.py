@@ -1,0 +1,109 @@
+"""Opening the published snapshot: its real path, read-only, a cursor for each query.
+
+Belongs here: which file is read and how. Does not belong here: what is asked of it (the other providers).
+A connection keeps the file it opened, so a page that is being made never sees two snapshots.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from dashboards.security.scope import Scope
+from warehouse.publish import newest
+
+CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "enable_external_access": False,
+    "TimeZone": "UTC",
+    "threads": 2,
+}
+
+
+class NoSnapshot(RuntimeError):  # noqa: N818 - it names a state, and is shown as a sentence
+    """Nothing is published yet."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """One site of the fleet, as its contract names it."""
+
+    id: str
+    name: str
+    time_zone: str
+    role: str
+
+
+class Snapshot:
+    """One published snapshot, open for reading by any number of threads."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._con = duckdb.connect(str(path), read_only=True, config=CONFIG)
+        self.facts = {
+            fact: value
+            for fact, value in self._con.execute("SELECT fact, value FROM meta.snapshot").fetchall()
+        }
+        self.number = int(self.facts["number"])
+
+    @property
+    def as_of(self) -> datetime | None:
+        """When the newest data in it were taken in; None where the snapshot does not tell."""
+        told = self.facts.get("as_of")
+        return datetime.fromisoformat(told) if told else None
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether a simulator wrote the data."""
+        return self.facts.get("data") == "synthetic"
+
+    @cached_property
+    def sites(self) -> tuple[Site, ...]:
+        """Every site of the fleet, the reference first, then by name."""
+        found = self._con.cursor().execute(
+            "SELECT s.site_id, coalesce(s.site_name, s.site_id), coalesce(s.time_zone, 'UTC'), coalesce(s.site_role, '') "
+            "FROM core.site s LEFT JOIN (SELECT DISTINCT reference FROM mart.plan) p ON p.reference = s.site_id "
+            "ORDER BY p.reference IS NULL, s.site_id"
+        )
+        return tuple(Site(*row) for row in found.fetchall())
+
+    def rows(self, sql: str, scope: Scope, **parameters: Any) -> list[dict[str, Any]]:
+        """Rows of a query. The SQL must use `$sites`; one that does not is refused by the engine."""
+        cursor = self._con.cursor()
+        cursor.execute(sql, {"sites": list(scope.sites), **parameters})
+        names = [d[0] for d in cursor.description or []]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def columns(self, sql: str, scope: Scope, **parameters: Any) -> dict[str, Any]:
+        """The same as NumPy arrays, for long series."""
+        cursor = self._con.cursor()
+        return dict(cursor.execute(sql, {"sites": list(scope.sites), **parameters}).fetchnumpy())
+
+
+class Snapshots:
+    """The folder of published snapshots: always the newest, switched without a restart."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = threading.Lock()
+        self._open: Snapshot | None = None
+
+    def current(self) -> Snapshot:
+        """The newest snapshot. Raises NoSnapshot before the first.
+
+        A snapshot that was replaced is closed when the last page that reads it lets go of it.
+        """
+        path = newest(self.folder)
+        if path is None:
+            raise NoSnapshot(
+                f"Nothing is published in {self.folder} yet. Run `cellfleet run`; this page then shows it by itself."
+            )
+        with self._lock:
+            if self._open is None or self._open.path != path:
+                self._open = Snapshot(path)
+            return self._open

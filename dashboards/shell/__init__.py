@@ -1,0 +1,1 @@
+"""Everything around a page: its address, header and navigation, error boundary, plain HTTP endpoints."""

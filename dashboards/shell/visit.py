@@ -1,0 +1,94 @@
+"""One visit: the snapshot, the reader's scope and the address that a page is made from; and what a page is.
+
+Belongs here: addresses and who asks. Does not belong here: Dash callbacks (`router.py`), reading (providers).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, quote, urlencode
+
+from dash import Dash
+from dash.development.base_component import Component
+
+from dashboards.components.table import Table
+from dashboards.providers.snapshot import Snapshot, Snapshots
+from dashboards.security.scope import Scope
+
+
+class NotHere(LookupError):  # noqa: N818 - it names a state: no such thing, or none that this reader may see
+    """Nothing under this address can be shown to this reader."""
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What a page is made from. `query` holds the controls, `args` the variable parts of the path."""
+
+    snapshot: Snapshot
+    scope: Scope
+    query: Mapping[str, str] = field(default_factory=dict)
+    args: Mapping[str, str] = field(default_factory=dict)
+
+    def get(self, name: str, default: str = "") -> str:
+        """A control's value in the address."""
+        return self.query.get(name, default)
+
+    def href(self, path: str, **controls: str | None) -> str:
+        """Address of a page that keeps the sites looked at."""
+        return path + self._query(controls)
+
+    def csv(self, page: str, table: str, **controls: str | None) -> str:
+        """Address of a table of a page as CSV, under the same scope."""
+        return f"/csv/{page}/{table}.csv{self._query({**self.args, **controls})}"
+
+    def _query(self, controls: Mapping[str, str | None]) -> str:
+        kept = {"sites": ",".join(self.scope.chosen), **controls}
+        told = urlencode({name: value for name, value in kept.items() if value})
+        return f"?{told}" if told else ""
+
+
+def batch_href(visit: Visit, site: str, batch_id: str) -> str:
+    """Address of a batch; batch numbers are a site's own, so the site is part of it."""
+    return visit.href(f"/batch/{quote(site, safe='')}/{quote(batch_id, safe='')}")
+
+
+def source_href(visit: Visit, record_id: str) -> str:
+    """Address of the file, row and hash that a record came from."""
+    return visit.href(f"/source/{quote(record_id, safe='')}")
+
+
+class Desk:
+    """Where visits come from: the snapshots, and who may see what. The demo is open on loopback to every site."""
+
+    def __init__(self, snapshots: Snapshots) -> None:
+        self.snapshots = snapshots
+
+    def visit(self, search: str | None = "", args: Mapping[str, str] | None = None) -> Visit:
+        """A visit with the query string `search`. Raises NoSnapshot."""
+        snapshot = self.snapshots.current()
+        query = dict(parse_qsl((search or "").removeprefix("?")))
+        chosen = tuple(s for s in query.get("sites", "").split(",") if s)
+        scope = Scope(tuple(site.id for site in snapshot.sites))
+        return Visit(snapshot, scope.narrowed(chosen) if chosen else scope, query, dict(args or {}))
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page: its address, its words, how it is made, what it reacts to, what can be downloaded."""
+
+    name: str
+    path: str
+    title: str
+    layout: Callable[[Visit], Component]
+    callbacks: Callable[[Dash, Desk], None] | None = None
+    tables: Mapping[str, Callable[[Visit], Table]] = field(default_factory=dict)
+    in_navigation: bool = True
+    key: str = ""
+
+    def match(self, pathname: str) -> dict[str, str] | None:
+        """Variable parts of an address of this page; None where it is another's."""
+        pattern = re.sub(r"<(\w+)>", r"(?P<\1>[^/]+)", self.path)
+        found = re.fullmatch(pattern, pathname if pathname == "/" else pathname.rstrip("/"))
+        return found.groupdict() if found else None

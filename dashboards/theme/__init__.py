@@ -1,0 +1,1 @@
+"""Look: colours, fonts and marks, each declared once in `tokens.py`. No layout and no figure."""

@@ -1,0 +1,29 @@
+-- edited_after_release: a result changed after the batch was released on it.
+-- What: a version of the result stamped after the first decision to release replaces one from before it and says something else;
+--   or, where the source keeps the newest version only, the result was obtained before the decision, is stamped after it, and gives
+--   a reason for its change.
+-- Why: the decision rested on another value than the one that stands in the record now.
+-- Severity: error. Both versions are kept; the one in force is named.
+-- Cannot be seen: an edit in a source that overwrites and gives no reason, before the first version was ever received.
+WITH decided AS (
+    SELECT site_id, batch_id, min(signed_at) AS signed_at FROM in_force_release_decision WHERE decision <> 'rejected' GROUP BY ALL
+), version AS (
+    SELECT v.*, d.signed_at, concat_ws('|', v.attribute, v.operator, v.value::VARCHAR, v.result_code) AS told
+    FROM lake.core.assay_result v
+    LEFT JOIN in_force_sample s USING (site_id, sample_id)
+    JOIN decided d ON d.site_id = v.site_id AND d.batch_id = coalesce(v.batch_id, s.batch_id)
+), edited AS (
+    SELECT n.site_id, n.result_id, n.signed_at, n.source_version, n.source_file, n.source_row, n.record_id, n.value_as_given, n.change_reason,
+           arg_max(o.value_as_given, o.source_version) AS before
+    FROM version n JOIN version o ON o.site_id = n.site_id AND o.result_id = n.result_id AND o.source_version < n.source_version AND o.told <> n.told
+    WHERE n.source_version > n.signed_at AND o.source_version <= n.signed_at
+    GROUP BY ALL
+    UNION ALL
+    SELECT site_id, result_id, signed_at, source_version, source_file, source_row, record_id, value_as_given, change_reason, NULL
+    FROM version WHERE source_version > signed_at AND result_at <= signed_at AND change_reason IS NOT NULL
+)
+SELECT site_id, 'assay_result' AS table_name, 'error' AS severity, result_id AS subject,
+       'changed' || coalesce(' from ' || max(before), '') || ' to ' || coalesce(value_as_given, 'nothing') || ' on ' || shown(source_version)
+           || ', after the release of ' || shown(signed_at) || coalesce(' (' || change_reason || ')', '') AS detail, source_file, source_row, record_id
+FROM edited GROUP BY site_id, result_id, signed_at, source_version, source_file, source_row, record_id, value_as_given, change_reason
+QUALIFY row_number() OVER (PARTITION BY site_id, result_id ORDER BY source_version DESC) = 1
