@@ -82,7 +82,7 @@ def site_definitions(contract: Contract) -> dg.Definitions:
     ]
     jobs = [dg.define_asset_job(f"{site}_records", selection=dg.AssetSelection.assets(*small), description=f"Everything new from {contract.name} but readings.")]  # fmt: skip
     if large:
-        jobs.append(dg.define_asset_job(f"{site}_readings", selection=dg.AssetSelection.assets(*large), description=f"Sensor readings of {contract.name}, by UTC day."))  # fmt: skip
+        jobs.append(dg.define_asset_job(f"{site}_readings", selection=dg.AssetSelection.assets(*large), description=f"Sensor readings of {contract.name}, by UTC month."))  # fmt: skip
     return dg.Definitions(assets=assets, jobs=jobs)
 
 

@@ -97,8 +97,9 @@ def feed_asset(contract: Contract, feed_name: str) -> dg.AssetsDefinition:
         dg.AssetCheckSpec("adds_up", asset=core, blocking=True, description="Every record received is promoted, superseded, duplicate or quarantined."),
         dg.AssetCheckSpec("files_readable", asset=raw, description="Every file that came could be read."),
     ]  # fmt: skip
+    # Months, as the lake's files are: Dagster writes an event a partition, and a year of days cost 15 s a site.
     partitions = (
-        dg.DailyPartitionsDefinition(start_date=contract.starts_on, timezone="UTC")
+        dg.MonthlyPartitionsDefinition(start_date=f"{contract.starts_on[:7]}-01", timezone="UTC", end_offset=1)
         if is_large(feed)
         else None
     )
@@ -117,8 +118,8 @@ def feed_asset(contract: Contract, feed_name: str) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         days = None
         if partitions is not None and context.has_partition_key_range:
-            span = context.partition_key_range
-            days = (date.fromisoformat(span.start), date.fromisoformat(span.end))
+            window = context.partition_time_window
+            days = (window.start.date(), (window.end - timedelta(days=1)).date())
         try:
             outcome = ingest(
                 contract, feed_name, settings(), context.run_id, days=days, progress=context.log.info
