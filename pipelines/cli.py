@@ -1,7 +1,7 @@
 """The `cellfleet` command: each command is a few lines that call the part that knows.
 
-Exit codes: 0 done; 1 something in the data or a run failed, and the message says what; 2 wrong use or a refused contract;
-3 another run holds the lock. Every message ends with what to do next.
+Exit codes: 0 done; 1 something in the data or a run failed, and the message says what; 2 wrong use or a refused
+contract; 3 another run holds the lock. Every message ends with what to do next.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ def simulate(
     ] = False,
 ) -> None:
     """Write the demo fleet's own exports (synthetic), with a truth file that only `score` reads."""
-    from pipelines.simulator import next_day as live_on  # noqa: PLC0415
-    from pipelines.simulator import simulate as write  # noqa: PLC0415
+    from pipelines.simulator import next_day as live_on
+    from pipelines.simulator import simulate as write
 
     sources = settings().sources_path
     if next_day:
@@ -114,7 +114,7 @@ def run(
     ] = None,
 ) -> None:
     """Bring in what is new from every site, then findings, marts and the snapshot, as real Dagster runs."""
-    from pipelines.runner import run as execute  # noqa: PLC0415
+    from pipelines.runner import run as execute
 
     try:
         with locked(settings(), "run"):
@@ -123,14 +123,19 @@ def run(
         raise fail(3, str(error)) from error
     failed = [r for r in done if not r.success]
     if failed:
-        raise fail(1, f"{len(failed)} of {len(done)} runs failed: {', '.join(r.job for r in failed)}. The rest went on; see `cellfleet status`, and the run page in the Dagster UI.")  # fmt: skip
+        jobs = ", ".join(r.job for r in failed)
+        raise fail(
+            1,
+            f"{len(failed)} of {len(done)} runs failed: {jobs}. The rest went on; see `cellfleet status`, "
+            "and the run page in the Dagster UI.",
+        )
     out.print(f"{len(done)} runs done. Next: `cellfleet verdicts`, or `cellfleet serve`.")
 
 
 @app.command(name="publish")
 def publish_command() -> None:
     """Publish the lake as it stands as the next snapshot."""
-    from pipelines.publication import publish_fleet  # noqa: PLC0415
+    from pipelines.publication import publish_fleet
 
     try:
         with locked(settings(), "publish"):
@@ -173,7 +178,8 @@ def verdicts(json_output: Json = False) -> None:
         typer.echo(as_json(told))
         return
     show("Comparability (routine lots, unadjusted, means only: no split study, no patient mix taken out)", told,
-         ["attribute", "site", "verdict", "reason", "estimate", "ci_low", "ci_high", "margin_low", "margin_high", "n_reference", "n_site", "lots_needed"])  # fmt: skip
+         ["attribute", "site", "verdict", "reason", "estimate", "ci_low", "ci_high", "margin_low", "margin_high",
+          "n_reference", "n_site", "lots_needed"])  # fmt: skip
 
 
 @quarantine_app.command(name="list")
@@ -182,7 +188,9 @@ def quarantine_list(site: str | None = None, json_output: Json = False) -> None:
     where = "WHERE site_id = ?" if site else ""
     told = rows(
         snapshot(settings()),
-        f"SELECT site_id AS site, feed, reason_code, field_name, count(*) AS entries, count(DISTINCT record_id) AS records, min(recorded_at) AS oldest FROM quality.quarantine {where} GROUP BY ALL ORDER BY ALL",
+        f"""SELECT site_id AS site, feed, reason_code, field_name, count(*) AS entries,
+                   count(DISTINCT record_id) AS records, min(recorded_at) AS oldest
+            FROM quality.quarantine {where} GROUP BY ALL ORDER BY ALL""",
         [site] if site else [],
     )
     if json_output:
@@ -227,7 +235,8 @@ def findings(site: str | None = None, reason: str | None = None, json_output: Js
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     told = rows(
         snapshot(settings()),
-        f"SELECT site_id AS site, feed, reason_code, severity, subject, detail, source_file, source_row FROM quality.finding {where} ORDER BY ALL",
+        f"""SELECT site_id AS site, feed, reason_code, severity, subject, detail, source_file, source_row
+            FROM quality.finding {where} ORDER BY ALL""",
         values,
     )
     if json_output:
@@ -256,7 +265,8 @@ def score(json_output: Json = False) -> None:
     if not (chosen.sources_path / "truth.json").exists():
         raise fail(
             2,
-            f"No truth file in {chosen.sources_path}: only a simulated fleet can be scored. Run `cellfleet simulate` first.",
+            f"No truth file in {chosen.sources_path}: only a simulated fleet can be scored. "
+            "Run `cellfleet simulate` first.",
         )
     told = compute_score(chosen.sources_path, snapshot(chosen))
     if json_output:
@@ -282,7 +292,7 @@ def read(
     json_output: Json = False,
 ) -> None:
     """Read one file as a contract would, and print records, flags and refusals."""
-    from pipelines.formats.registry import read_file  # noqa: PLC0415
+    from pipelines.formats.registry import read_file
 
     try:
         options = Options(zone=tz)
@@ -308,7 +318,9 @@ def read(
         raise fail(1, f"{error.problem} {error.mend}") from error
     if json_output:
         records = told.records.to_dicts()
-        typer.echo(as_json({"format": told.format, "received": told.received, "header": told.header, "records": records, "flags": [vars(f) for f in told.flags], "refused": [vars(r) for r in told.refused]}))  # fmt: skip
+        flags, refused = [vars(f) for f in told.flags], [vars(r) for r in told.refused]
+        whole = {"format": told.format, "received": told.received, "header": told.header}
+        typer.echo(as_json(whole | {"records": records, "flags": flags, "refused": refused}))
         return
     out.print(
         f"{file.name}: {told.format}, {told.received} records, {len(told.flags)} flags, {len(told.refused)} refused"
@@ -354,7 +366,7 @@ def site_check(
 @site_app.command(name="preview")
 def site_preview(site: str, feed: str, limit: int = 20, json_output: Json = False) -> None:
     """Read a sample of a feed and show field by field what would become of it. Changes nothing."""
-    from pipelines.preview import preview  # noqa: PLC0415
+    from pipelines.preview import preview
 
     told = preview(settings(), site, feed, limit)
     if json_output:
@@ -370,7 +382,7 @@ def site_preview(site: str, feed: str, limit: int = 20, json_output: Json = Fals
 @site_app.command(name="new")
 def site_new(site: str) -> None:
     """Write a commented contract to start from."""
-    from pipelines.scaffold import scaffold  # noqa: PLC0415
+    from pipelines.scaffold import scaffold
 
     path = scaffold(settings().sites_path, site)
     out.print(f"Wrote {path}. Fill it in, then `cellfleet site check {path}`.")
@@ -379,7 +391,7 @@ def site_new(site: str) -> None:
 @app.command()
 def doctor() -> None:
     """Check this installation end to end and say what to do."""
-    from pipelines.doctor import examine  # noqa: PLC0415
+    from pipelines.doctor import examine
 
     told = examine(settings())
     show("Doctor", [{"check": d.check, "state": "ok" if d.ok else "PROBLEM", "said": d.said} for d in told])
@@ -394,7 +406,7 @@ def migrate(
     ] = False,
 ) -> None:
     """Bring an older lake to this version's format: plan, backup, apply. A newer lake is refused."""
-    from warehouse.migrate import migrate as bring  # noqa: PLC0415
+    from warehouse.migrate import migrate as bring
 
     try:
         with locked(settings(), "migrate"):
@@ -409,7 +421,7 @@ def migrate(
 @app.command()
 def serve() -> None:
     """Serve the Dagster UI and the dashboards until Ctrl-C."""
-    from pipelines.serving import PortTaken, serve_until_interrupt  # noqa: PLC0415
+    from pipelines.serving import PortTaken, serve_until_interrupt
 
     try:
         serve_until_interrupt(settings(), out.print)
@@ -422,7 +434,7 @@ def demo(
     serve_after: Annotated[bool, typer.Option("--serve/--no-serve")] = True, scale: str = "demo"
 ) -> None:
     """The whole demo: simulate, run, publish, say what to look at, and serve."""
-    from pipelines.demo import demo as whole  # noqa: PLC0415
+    from pipelines.demo import demo as whole
 
     try:
         good = whole(settings(), scale, serve_after, out)
@@ -440,8 +452,8 @@ def verify_statistics(
     json_output: Json = False,
 ) -> None:
     """Run published reference values through the statistics, live."""
-    from warehouse.verification.run import as_json as rendered  # noqa: PLC0415
-    from warehouse.verification.run import verify  # noqa: PLC0415
+    from warehouse.verification.run import as_json as rendered
+    from warehouse.verification.run import verify
 
     checks = verify(cases)
     if json_output:

@@ -1,4 +1,4 @@
-"""`make demo`: simulate, run, publish, say what to look at, serve. The summary says what is synthetic and what is red."""
+"""`make demo`: simulate, run, publish, say what to look at (what is synthetic, what is red), serve."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def demo(chosen: Settings, scale: str, serve_after: bool, out: Console) -> bool:
 
 def summary(chosen: Settings, done: list[Ran], out: Console) -> None:
     """Print what a newcomer should look at."""
-    from pipelines.cli import show  # noqa: PLC0415 - the command line calls this module
+    from pipelines.cli import show
 
     path = newest(chosen.published_path)
     if path is None:
@@ -57,11 +57,13 @@ def summary(chosen: Settings, done: list[Ran], out: Console) -> None:
     with duckdb.connect(str(path), read_only=True) as con:
         feeds = status(con)
         verdicts = con.execute(
-            "SELECT attribute, site, verdict, reason, n_reference, n_site, lots_needed FROM mart.comparability ORDER BY attribute, site"
+            "SELECT attribute, site, verdict, reason, n_reference, n_site, lots_needed "
+            "FROM mart.comparability ORDER BY attribute, site"
         ).fetchall()
         synthetic = con.execute("SELECT value FROM meta.snapshot WHERE fact = 'data'").fetchone()
         red = con.execute(
-            "SELECT site, attribute FROM mart.comparability WHERE verdict = 'not comparable' ORDER BY abs(estimate / margin_high) DESC LIMIT 1"
+            "SELECT site, attribute FROM mart.comparability WHERE verdict = 'not comparable' "
+            "ORDER BY abs(estimate / margin_high) DESC LIMIT 1"
         ).fetchone()
     show("Accounting: received = promoted + superseded + duplicate + quarantined", feeds)
     names = ["attribute", "site", "verdict", "reason", "n_reference", "n_site", "lots_needed"]
@@ -72,12 +74,16 @@ def summary(chosen: Settings, done: list[Ran], out: Console) -> None:
     out.rule("cellfleet")
     if synthetic and synthetic[0] == "synthetic":
         out.print(
-            "Everything shown is SYNTHETIC: patients, batches and results were drawn by a simulator from published ranges."
+            "Everything shown is SYNTHETIC: patients, batches and results were drawn by a simulator "
+            "from published ranges."
         )
     for name, url in urls(chosen).items():
         out.print(f"{name}: {url}")
     if red:
-        out.print(f"The red thing to click: {red[0]} × {red[1]} on the dashboards' first page. In the Dagster UI: the check `files_readable`, which fails where a site renamed a column.")  # fmt: skip
+        out.print(
+            f"The red thing to click: {red[0]} × {red[1]} on the dashboards' first page. In the Dagster UI: "
+            "the check `files_readable`, which fails where a site renamed a column."
+        )
     out.print(f"Four lines to paste after `duckdb {link}`:")
     for query in QUERIES:
         out.print(f"  {query}", highlight=False, markup=False)

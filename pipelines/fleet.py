@@ -1,4 +1,4 @@
-"""Fleet-wide assets: findings across tables, the marts, the published snapshot. They follow when every site's part is in."""
+"""Fleet-wide assets: findings across tables, the marts, the published snapshot; they follow every site's part."""
 
 from collections.abc import Iterator
 
@@ -62,19 +62,26 @@ def fleet_definitions(core: list[dg.AssetKey], contracts: list[Contract]) -> dg.
     published = dg.AssetKey(["published", "fleet"])
     marts = [
         dg.AssetSpec(
-            dg.AssetKey(["mart", name]), deps=[finding], group_name="fleet", owners=OWNERS, kinds={"duckdb", "sql"}, automation_condition=FLEET,
+            dg.AssetKey(["mart", name]), deps=[finding], group_name="fleet", owners=OWNERS,
+            kinds={"duckdb", "sql"}, automation_condition=FLEET,
             description=mart.description,
             metadata={
-                "dagster/column_schema": dg.TableSchema([dg.TableColumn(f.name, SQL_TYPES[f.type], described(f)) for f in mart.fields]),
+                "dagster/column_schema": dg.TableSchema(
+                    [dg.TableColumn(f.name, SQL_TYPES[f.type], described(f)) for f in mart.fields]
+                ),
                 "dagster/table_name": f"mart.{name}",
             },
         )
         for name, mart in mart_columns().items()
     ]  # fmt: skip
     snapshot = dg.AssetSpec(
-        published, deps=[m.key for m in marts], group_name="fleet", owners=OWNERS, kinds={"duckdb"}, automation_condition=FLEET,
+        published, deps=[m.key for m in marts], group_name="fleet", owners=OWNERS, kinds={"duckdb"},
+        automation_condition=FLEET,
         description="The snapshot that dashboards and analysts read: native, self-contained, switched by rename.",
-        metadata={"dagster/column_schema": dg.TableSchema([dg.TableColumn("fact", description="What is told of the snapshot."), dg.TableColumn("value", description="Its value.")])},
+        metadata={"dagster/column_schema": dg.TableSchema([
+            dg.TableColumn("fact", description="What is told of the snapshot."),
+            dg.TableColumn("value", description="Its value."),
+        ])},
     )  # fmt: skip
 
     @dg.multi_asset(name="publish", specs=[*marts, snapshot], pool=POOL)
@@ -90,5 +97,6 @@ def fleet_definitions(core: list[dg.AssetKey], contracts: list[Contract]) -> dg.
             metadata={"snapshot": done.number, "path": dg.MetadataValue.path(str(done.path))},
         )
 
-    job = dg.define_asset_job("fleet", selection=dg.AssetSelection.assets(site, finding, published, *(m.key for m in marts)), description="Findings, marts and the published snapshot.")  # fmt: skip
+    chosen = dg.AssetSelection.assets(site, finding, published, *(m.key for m in marts))
+    job = dg.define_asset_job("fleet", chosen, description="Findings, marts and the published snapshot.")
     return dg.Definitions(assets=[sites, findings, publish], jobs=[job])

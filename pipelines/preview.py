@@ -62,7 +62,8 @@ def preview(chosen: Settings, site: str, feed_name: str, limit: int) -> dict[str
                 told["fields"] += _fields(con, contract, feed, mapping)
                 told["quarantined"] += _refusals(con)
                 good = con.execute(
-                    "SELECT source_file, source_row FROM mapped WHERE len(list_filter(problems, lambda p: p.whole_record)) = 0"
+                    "SELECT source_file, source_row FROM mapped "
+                    "WHERE len(list_filter(problems, lambda p: p.whole_record)) = 0"
                 )
                 promoted |= {(str(f), int(r)) for f, r in good.fetchall()}
         told["would_promote"] = len(promoted)
@@ -101,12 +102,19 @@ def _fields(
             {
                 "table": mapping.table,
                 "field": name,
-                "from": column.source if isinstance(column.source, str) else "|".join(column.source or []) or column.template or str(column.value),
+                "from": _said(column),
                 "converted": _conversion(contract, column, f.unit if f else None, f.molar_mass if f else None),
                 "example": shown,
             }
         )  # fmt: skip
     return told
+
+
+def _said(column: Column) -> str:
+    """Where the field comes from, as the contract says it."""
+    if isinstance(column.source, str):
+        return column.source
+    return "|".join(column.source or column.first or []) or column.template or str(column.value)
 
 
 def _conversion(contract: Contract, column: Column, unit: str | None, molar_mass: float | None) -> str:

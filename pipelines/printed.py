@@ -36,7 +36,7 @@ def contract_page() -> str:
     lines = [
         "# The contract of a site",
         "",
-        "Rendered from `pipelines/harmonise/contract.py` by `make docs`. See `docs/add-a-site.md` for a walk through one.",
+        "Rendered from `pipelines/harmonise/contract.py` by `make docs`; `docs/add-a-site.md` walks through one.",
         "",
     ]
     for name, part in parts.items():

@@ -30,7 +30,9 @@ def publish_fleet(chosen: Settings, run_id: str) -> Snapshot:
         }
 
         def marts(catalog: str, number: int, previous: Path | None) -> dict[str, int]:
-            return build(con, catalog, plan, number, previous, alpha=float(chosen.alpha), power=float(chosen.power))
+            return build(
+                con, catalog, plan, number, previous, alpha=float(chosen.alpha), power=float(chosen.power)
+            )
 
         return publish(con, chosen, facts, marts)
 

@@ -73,9 +73,9 @@ def run(chosen: Settings, sites: list[str] | None, progress: Callable[[str], Non
     `sites` limits to some; None runs all.
     """
     dagster_home(chosen)
-    import dagster as dg  # noqa: PLC0415 - costs seconds; commands that only read do not pay it
+    import dagster as dg
 
-    from pipelines.definitions import build_defs  # noqa: PLC0415
+    from pipelines.definitions import build_defs
 
     defs = build_defs(chosen)
     done: list[Ran] = []
@@ -93,7 +93,7 @@ def run(chosen: Settings, sites: list[str] | None, progress: Callable[[str], Non
 def _execute(
     defs: Any, instance: Any, name: str, *, progress: Callable[[str], None], asset: Any = None
 ) -> Ran:
-    import dagster as dg  # noqa: PLC0415
+    import dagster as dg
 
     tags: dict[str, str] = {}
     if asset is not None:

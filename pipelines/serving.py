@@ -50,8 +50,13 @@ def serve_until_interrupt(chosen: Settings, say: Callable[[str], None]) -> None:
     environment = os.environ | {"DAGSTER_HOME": str(home), "CELLFLEET_HOME": str(chosen.home_path)}
     here = Path(sys.executable).parent
     commands = {
-        "Dagster UI": [str(here / "dagster"), "dev", "-m", "pipelines.definitions", "-h", HOST, "-p", chosen.dagster_port],
-        "Dashboards": [str(here / "gunicorn"), "-w", "2", "-k", "gthread", "--threads", "4", "-b", f"{HOST}:{chosen.dashboards_port}", "dashboards.wsgi:server"],
+        "Dagster UI": [
+            str(here / "dagster"), "dev", "-m", "pipelines.definitions", "-h", HOST, "-p", chosen.dagster_port,
+        ],
+        "Dashboards": [
+            str(here / "gunicorn"), "-w", "2", "-k", "gthread", "--threads", "4",
+            "-b", f"{HOST}:{chosen.dashboards_port}", "dashboards.wsgi:server",
+        ],
     }  # fmt: skip
     logs = chosen.home_path / "logs"
     logs.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,15 +18,27 @@ ROOT = Path(__file__).resolve().parent.parent
 def _own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the settings of the shell it was started from, but those that point at material."""
     for name in list(os.environ):
-        if name.startswith("CELLFLEET_") and name not in ("CELLFLEET_REAL_FILES", "CELLFLEET_REFERENCE_CASES", "CELLFLEET_FAULTS"):
+        if name.startswith("CELLFLEET_") and name not in (
+            "CELLFLEET_REAL_FILES",
+            "CELLFLEET_REFERENCE_CASES",
+            "CELLFLEET_FAULTS",
+        ):
             monkeypatch.delenv(name)
 
 
-def cellfleet(home: Path, *words: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+def cellfleet(
+    home: Path, *words: str, check: bool = True, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run the real command in its own process against a home."""
-    env = {k: v for k, v in os.environ.items() if k != "CELLFLEET_REAL_FILES"} | {"CELLFLEET_HOME": str(home), "COLUMNS": "200"} | environment
+    env = (
+        {k: v for k, v in os.environ.items() if k != "CELLFLEET_REAL_FILES"}
+        | {"CELLFLEET_HOME": str(home), "COLUMNS": "200"}
+        | environment
+    )
     command = [str(Path(sys.executable).parent / "cellfleet"), *words]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=600, cwd=home.parent)
+    done = subprocess.run(
+        command, env=env, capture_output=True, text=True, check=False, timeout=600, cwd=home.parent
+    )
     if check and done.returncode != 0:
         raise AssertionError(f"{' '.join(words)} exited {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done
@@ -52,8 +63,8 @@ def published_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def fleet_home(published_home: Path, tmp_path: Path) -> Iterator[Path]:
+def fleet_home(published_home: Path, tmp_path: Path) -> Path:
     """A copy of the published home that a test may change; that a copied home works is itself promised."""
     home = tmp_path / "home"
     shutil.copytree(published_home, home, symlinks=True)
-    yield home
+    return home

@@ -1,7 +1,7 @@
 """Named points at which a test may kill the process, to prove that nothing is lost or doubled there.
 
-`CELLFLEET_KILL_AT=<point>[:<n>]` kills the process with SIGKILL when the point is reached for the n-th time. Without the
-variable a point does nothing. Does not belong here: what is done about it (`tests/faults`).
+`CELLFLEET_KILL_AT=<point>[:<n>]` kills the process with SIGKILL when the point is reached for the n-th time. Without
+the variable a point does nothing. Does not belong here: what is done about it (`tests/faults`).
 """
 
 from __future__ import annotations

@@ -103,8 +103,7 @@ def _fill(con: duckdb.DuckDBPyConnection, number: int, facts: dict[str, str]) ->
     for table in d.tables.values():
         if table.layer == "core":
             rows[table.qualified] = _core(con, table)
-    files = "site_id, feed, source_file, source_file_sha256, bytes, sent_at, format, received, file_state, refusal, recorded_at, run_id"
-    con.execute(f"CREATE TABLE snap.raw.file AS SELECT {files} FROM lake.raw.file ORDER BY ALL")
+    con.execute("CREATE TABLE snap.raw.file AS SELECT * FROM lake.raw.file ORDER BY ALL")
     for name in ("quarantine", "finding"):
         con.execute(f"CREATE TABLE snap.quality.{name} AS SELECT * FROM lake.quality.{name} ORDER BY ALL")
     con.execute(
@@ -124,14 +123,16 @@ def _core(con: duckdb.DuckDBPyConnection, table: Table) -> int:
         some = con.execute("SELECT count(*) FROM twice").fetchone()
         if some and some[0]:
             later = current_sql(table, where=f"({key}) IN (FROM twice)")
-            source = f"(SELECT * FROM lake.core.{table.name} WHERE ({key}) NOT IN (FROM twice) UNION ALL BY NAME {later})"
+            once = f"SELECT * FROM lake.core.{table.name} WHERE ({key}) NOT IN (FROM twice)"
+            source = f"({once} UNION ALL BY NAME {later})"
         else:
             source = f"lake.core.{table.name}"
         con.execute(f"CREATE TABLE snap.core.{table.name} AS SELECT * FROM {source} ORDER BY {key}")
         con.execute("DROP TABLE twice")
     else:
         con.execute(
-            f"CREATE TABLE snap.history.{table.name} AS SELECT * FROM lake.core.{table.name} ORDER BY {key}, recorded_at, source_row"
+            f"CREATE TABLE snap.history.{table.name} AS SELECT * FROM lake.core.{table.name} "
+            f"ORDER BY {key}, recorded_at, source_row"
         )
         con.execute(f"CREATE TABLE snap.core.{table.name} AS {current_sql(table)} ORDER BY {key}")
         # A macro's body is bound in the database it is made in, so that the file stands alone.
@@ -150,7 +151,8 @@ def _core(con: duckdb.DuckDBPyConnection, table: Table) -> int:
 def _describe(con: duckdb.DuckDBPyConnection, number: int, facts: dict[str, str]) -> None:
     d = dictionary()
     con.execute(
-        "CREATE TABLE snap.meta.dictionary (field VARCHAR, type VARCHAR, unit VARCHAR, digits BIGINT, privacy VARCHAR, vocabulary VARCHAR, scale VARCHAR, description VARCHAR)"
+        "CREATE TABLE snap.meta.dictionary (field VARCHAR, type VARCHAR, unit VARCHAR, digits BIGINT, "
+        "privacy VARCHAR, vocabulary VARCHAR, scale VARCHAR, description VARCHAR)"
     )
     con.executemany(
         "INSERT INTO snap.meta.dictionary VALUES (?, ?, ?, ?, ?, ?, ?, ?)",

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def _setting(variable: str, default: str, description: str) -> str:
-    return field(default=default, metadata={"variable": variable, "description": description})  # type: ignore[no-any-return]
+    return field(default=default, metadata={"variable": variable, "description": description})
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """A site's vault: every file as sent, byte for byte, with its SHA-256, origin and arrival.
 
 The vault lies at the site's edge (`<home>/vault/<site>/`), is never part of the lake, the snapshot or the hub's backup,
-and is the only place where direct identifiers exist. Files are stored once by content; nothing is ever changed or removed.
+and is the only place where direct identifiers exist. Files are stored once by content; nothing is changed or removed.
 Does not belong here: reading what the files mean (`pipelines/formats`).
 """
 

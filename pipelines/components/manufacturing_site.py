@@ -80,9 +80,13 @@ def site_definitions(contract: Contract) -> dg.Definitions:
         if is_large(f)
         for layer in ("raw", "core")
     ]
-    jobs = [dg.define_asset_job(f"{site}_records", selection=dg.AssetSelection.assets(*small), description=f"Everything new from {contract.name} but readings.")]  # fmt: skip
+    said = f"Everything new from {contract.name} but readings."
+    jobs = [dg.define_asset_job(f"{site}_records", dg.AssetSelection.assets(*small), description=said)]
     if large:
-        jobs.append(dg.define_asset_job(f"{site}_readings", selection=dg.AssetSelection.assets(*large), description=f"Sensor readings of {contract.name}, by UTC month."))  # fmt: skip
+        said = f"Sensor readings of {contract.name}, by UTC month."
+        jobs.append(
+            dg.define_asset_job(f"{site}_readings", dg.AssetSelection.assets(*large), description=said)
+        )
     return dg.Definitions(assets=assets, jobs=jobs)
 
 
@@ -94,7 +98,7 @@ def _refused(site: str, error: ContractError) -> dg.AssetsDefinition:
         group_name=site if site.isidentifier() else "contract",
         owners=["team:data-engineering"],
         kinds={"yaml"},
-        description=f"The contract of {site} is refused; nothing of this site is read until it is mended.\n\n{sentence}",
+        description=f"The contract of {site} is refused; nothing of the site is read until it is mended.\n\n{sentence}",
     )
     def refused_contract() -> None:
         raise dg.Failure(description=sentence, allow_retries=False)

@@ -1,8 +1,8 @@
 """What every connector keeps to.
 
-A connector offers files. It is told what the lake already has (`Seen`: names with size and time, and its own cursor), so
-a run that was killed offers the same again and nothing is doubled: the cursor is stored in the transaction that promotes
-the records, never before.
+A connector offers files. It is told what the lake already has (`Seen`: names with size and time, and its own cursor),
+so a run that was killed offers the same again and nothing is doubled: the cursor is stored in the transaction that
+promotes the records, never before.
 """
 
 from __future__ import annotations

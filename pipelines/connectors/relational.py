@@ -104,8 +104,8 @@ def _sqlite(path: Path, query: str, parameters: list[str]) -> Iterator[dict[str,
 
 
 def _postgres(url: str, variable: str, query: str, parameters: list[str]) -> Iterator[dict[str, Any]]:
-    import psycopg  # noqa: PLC0415 - only sites with PostgreSQL need the driver
-    from psycopg.rows import dict_row  # noqa: PLC0415
+    import psycopg
+    from psycopg.rows import dict_row
 
     try:
         with psycopg.connect(url, row_factory=dict_row) as con, con.cursor(name="cellfleet") as cursor:

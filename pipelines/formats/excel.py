@@ -71,7 +71,7 @@ class Excel:
 
 def _sheet(path: Path, data: bytes, options: Options) -> tuple[Any, Any]:
     """The sheet with its values and, where cells hold formulas, the same sheet with these."""
-    import openpyxl  # noqa: PLC0415  # costly
+    import openpyxl  # costly
 
     if data.startswith(_OLD):
         raise UnreadableFile(
@@ -201,8 +201,8 @@ def _text(cell: Any) -> str | None:
 
 def _counted(path: Path, data: bytes, sheet: str, first: int, width: int) -> int:
     """Rows with a value from `first` on, counted by another reader than the one that made the records."""
-    import fastexcel  # noqa: PLC0415  # costly
-    import polars as pl  # noqa: PLC0415
+    import fastexcel  # costly
+    import polars as pl
 
     try:
         loaded = fastexcel.read_excel(data).load_sheet(

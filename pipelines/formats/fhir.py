@@ -129,7 +129,7 @@ def _lines(path: Path, options: Options) -> tuple[list[_Resource], list[Refused]
 
 def _plain(resource: dict[str, Any]) -> dict[str, Any]:
     """The same resource with ordinary numbers, for validation."""
-    from pipelines.formats.jsonl import dump  # noqa: PLC0415  # only here
+    from pipelines.formats.jsonl import dump  # only here
 
     plain: dict[str, Any] = json.loads(dump(resource))
     return plain
@@ -158,8 +158,8 @@ def _entries(
 
 def _check(number: int, resource: dict[str, Any], flags: list[Flag]) -> Refused | None:
     """Validate under R4B; a field R4B does not know is flagged, anything else refuses the resource."""
-    from fhir.resources.R4B import get_fhir_model_class  # noqa: PLC0415  # costly
-    from pydantic import ValidationError  # noqa: PLC0415
+    from fhir.resources.R4B import get_fhir_model_class  # costly
+    from pydantic import ValidationError
 
     kind = resource.get("resourceType")
     if not isinstance(kind, str) or not kind:

@@ -23,8 +23,8 @@ _SEND_AGAIN = "The file is kept as sent; ask the site to send it again."
 
 def _footer(path: Path) -> Any:
     """Metadata of the file; what is not a whole Parquet file is refused."""
-    import pyarrow as pa  # noqa: PLC0415  # costly
-    import pyarrow.parquet as pq  # noqa: PLC0415
+    import pyarrow as pa  # costly
+    import pyarrow.parquet as pq
 
     try:
         with path.open("rb") as handle:

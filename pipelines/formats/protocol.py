@@ -163,7 +163,7 @@ class Options(BaseModel):
     @classmethod
     def _known_zone(cls, value: str | None) -> str | None:
         if value is not None:
-            from zoneinfo import ZoneInfo  # noqa: PLC0415  # only contracts that name a zone need the database
+            from zoneinfo import ZoneInfo  # only contracts that name a zone need the database
 
             try:
                 ZoneInfo(value)

@@ -34,7 +34,7 @@ class Conversion:
 
 @cache
 def _registry() -> Any:
-    from ucumvert import PintUcumRegistry  # noqa: PLC0415  # costly: parses a grammar
+    from ucumvert import PintUcumRegistry  # costly: parses a grammar
 
     return PintUcumRegistry()
 

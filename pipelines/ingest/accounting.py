@@ -1,4 +1,4 @@
-"""It adds up: `received` counted by the reader on the bytes, the four states by SQL on stored rows, compared on every run."""
+"""It adds up: `received` counted by the reader on the bytes, the four states by SQL on stored rows, compared."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def account(
             f"{contract.site_id}/{feed_name}: {counts['received']} records received, but {told}; nothing was committed"
         )
     con.execute(
-        f"INSERT INTO lake.quality.accounting BY NAME SELECT {quoted(contract.site_id)} AS site_id, {quoted(feed_name)} AS feed, "
+        f"INSERT INTO lake.quality.accounting BY NAME "
+        f"SELECT {quoted(contract.site_id)} AS site_id, {quoted(feed_name)} AS feed, "
         + ", ".join(f"{counts[c]} AS {c}" for c in COLUMNS)
         + f", now() AS recorded_at, {quoted(run_id)} AS run_id"
     )
@@ -44,7 +45,8 @@ def account(
 def last_account(con: duckdb.DuckDBPyConnection, site: str, feed: str) -> dict[str, int] | None:
     """The feed's accounting as last stored; None before its first run."""
     row = con.execute(
-        f"SELECT {', '.join(COLUMNS)} FROM lake.quality.accounting WHERE site_id = ? AND feed = ? ORDER BY recorded_at DESC LIMIT 1",
+        f"SELECT {', '.join(COLUMNS)} FROM lake.quality.accounting WHERE site_id = ? AND feed = ? "
+        "ORDER BY recorded_at DESC LIMIT 1",
         [site, feed],
     ).fetchone()
     return dict(zip(COLUMNS, map(int, row), strict=True)) if row else None
@@ -91,11 +93,11 @@ def _large(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, here:
         f"SELECT count(*) FROM lake.core.{table.name} WHERE site_id = {site} AND source_system = {quoted(feed.system)}",
     )
     keys = ", ".join(table.key)
-    # Only rows that share a key can be superseded, and those were marked when they came (`superseded_keys` of large.py):
-    # counting distinct keys is the independent check.
+    # Of readings that share a key one is in force, the others are superseded.
     distinct = _one(
         con,
-        f"SELECT count(*) FROM (SELECT DISTINCT {keys} FROM lake.core.{table.name} WHERE site_id = {site} AND source_system = {quoted(feed.system)})",
+        f"SELECT count(*) FROM (SELECT DISTINCT {keys} FROM lake.core.{table.name} "
+        f"WHERE site_id = {site} AND source_system = {quoted(feed.system)})",
     )
     return {
         "promoted": distinct,
@@ -103,6 +105,7 @@ def _large(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, here:
         "duplicate": _one(con, f"SELECT count(*) FROM lake.quality.duplicate WHERE {here}"),
         "quarantined": _one(
             con,
-            f"SELECT count(DISTINCT (source_file_sha256, source_file, source_row)) FROM lake.quality.quarantine WHERE {here} AND whole_record",
+            "SELECT count(DISTINCT (source_file_sha256, source_file, source_row)) FROM lake.quality.quarantine "
+            f"WHERE {here} AND whole_record",
         ),
     }

@@ -65,7 +65,8 @@ def feed_asset(contract: Contract, feed_name: str) -> dg.AssetsDefinition:
     specs = [
         dg.AssetSpec(
             raw,
-            description=f"{feed_name} of {contract.name} as received from {feed.system}: kept in the site's vault, each record with its identity.",
+            description=f"{feed_name} of {contract.name} as received from {feed.system}: kept in the site's vault, "
+            "each record with its identity.",
             kinds={kind, "parquet"},
             metadata={
                 "dagster/column_schema": column_schema(d.tables["record" if not is_large(feed) else "file"])
@@ -93,13 +94,20 @@ def feed_asset(contract: Contract, feed_name: str) -> dg.AssetsDefinition:
         ),
     ]
     checks = [
-        *(dg.AssetCheckSpec(f"audit_{t}", asset=core, blocking=True, description=f"Rows of core.{t} keep to the dictionary before they are promoted.") for t in tables),
-        dg.AssetCheckSpec("adds_up", asset=core, blocking=True, description="Every record received is promoted, superseded, duplicate or quarantined."),
+        *(
+            dg.AssetCheckSpec(f"audit_{t}", asset=core, blocking=True,
+                              description=f"Rows of core.{t} keep to the dictionary before they are promoted.")
+            for t in tables
+        ),
+        dg.AssetCheckSpec("adds_up", asset=core, blocking=True,
+                          description="Every record received is promoted, superseded, duplicate or quarantined."),
         dg.AssetCheckSpec("files_readable", asset=raw, description="Every file that came could be read."),
     ]  # fmt: skip
     # Months, as the lake's files are: Dagster writes an event a partition, and a year of days cost 15 s a site.
     partitions = (
-        dg.MonthlyPartitionsDefinition(start_date=f"{contract.starts_on[:7]}-01", timezone="UTC", end_offset=1)
+        dg.MonthlyPartitionsDefinition(
+            start_date=f"{contract.starts_on[:7]}-01", timezone="UTC", end_offset=1
+        )
         if is_large(feed)
         else None
     )
@@ -142,7 +150,11 @@ def _results(
     yield dg.MaterializeResult(
         asset_key=raw, metadata={"received": counts["received"], "files refused": len(outcome.refused_files)}
     )
-    yield dg.MaterializeResult(asset_key=core, metadata={**counts, "dagster/row_count": sum(outcome.rows.values()), "rows added": dg.MetadataValue.json(outcome.rows)})  # fmt: skip
+    added: dict[str, dg.MetadataValue] = {
+        "dagster/row_count": dg.MetadataValue.int(sum(outcome.rows.values())),
+        "rows added": dg.MetadataValue.json(outcome.rows),
+    }
+    yield dg.MaterializeResult(asset_key=core, metadata={**counts, **added})
     by_table = {t: [a for a in outcome.audits if a.table == t] for t in tables}
     for table, audits in by_table.items():
         yield dg.AssetCheckResult(
@@ -153,7 +165,8 @@ def _results(
         )
     yield dg.AssetCheckResult(asset_key=core, check_name="adds_up", passed=True, metadata=counts)
     yield dg.AssetCheckResult(
-        asset_key=raw, check_name="files_readable", passed=not outcome.refused_files, severity=dg.AssetCheckSeverity.WARN,
+        asset_key=raw, check_name="files_readable", passed=not outcome.refused_files,
+        severity=dg.AssetCheckSeverity.WARN,
         metadata={"refused": dg.MetadataValue.md("\n".join(f"- {f}" for f in outcome.refused_files) or "none")},
     )  # fmt: skip
 

@@ -94,7 +94,7 @@ def prepare_evidence(
 def prepare_large(
     con: duckdb.DuckDBPyConnection, contract: Contract, feed_name: str, files: list[FileRead]
 ) -> Evidence:
-    """Evidence of a large feed, from `repeated` and `problems`: it has no raw rows, the vault's file is its raw form."""
+    """Evidence of a large feed, from `repeated` and `problems`; its raw form is the vault's file."""
     here = f"{quoted(contract.site_id)} AS site_id, {quoted(feed_name)} AS feed"
     stamp = "getvariable('recorded_at') AS recorded_at, getvariable('run_id') AS run_id"
     prepare_files(con, contract, feed_name, files, [])

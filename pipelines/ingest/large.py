@@ -134,8 +134,7 @@ def _map(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, table: 
     compiler = Compiler(dictionary(), contract, feed, feed.maps[0])
     fields = ", ".join(ident(f) for f in table.fields)
     typed = " UNION ALL ".join(
-        f"SELECT {fields}, file_no, source_row, problems FROM ({select})"
-        for select in compiler.selects()
+        f"SELECT {fields}, file_no, source_row, problems FROM ({select})" for select in compiler.selects()
     )
     con.execute(f"CREATE OR REPLACE TABLE mapped AS {typed}")
 

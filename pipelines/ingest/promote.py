@@ -31,7 +31,7 @@ FILE_AND_ROW = "source_file, source_file_sha256, source_row"
 
 @dataclass(frozen=True)
 class Mapped:
-    """What one SELECT of a mapping gave: the core table it fills, the relation, whether it is one of several results."""
+    """What one SELECT of a mapping gave: core table, relation, whether it is one of several results of a record."""
 
     table: str
     relation: str

@@ -22,12 +22,22 @@ def record_sites(con: duckdb.DuckDBPyConnection, contracts: list[Contract], run_
         return 0
     con.execute(f"CREATE OR REPLACE TABLE new_site ({', '.join(f'{f} VARCHAR' for f in FIELDS)})")
     con.executemany("INSERT INTO new_site VALUES (?, ?, ?, ?, ?)", fresh)
-    own = {*FIELDS, "record_id", "source_system", "source_file", "recorded_at", "sent_at", "recorded_by", "run_id"}
+    own = {
+        *FIELDS,
+        "record_id",
+        "source_system",
+        "source_file",
+        "recorded_at",
+        "sent_at",
+        "recorded_by",
+        "run_id",
+    }
     empty = ", ".join(f"CAST(NULL AS {kind}) AS {f}" for f, kind in _types(table.columns) if f not in own)
     con.execute(
         f"""CREATE OR REPLACE TABLE insert_site AS
             SELECT *, md5(concat_ws('|', {", ".join(FIELDS)})) AS record_id, 'contract' AS source_system,
-                   site_id || '/defs.yaml' AS source_file, now() AS recorded_at, TIMESTAMPTZ '1970-01-01 00:00:00Z' AS sent_at,
+                   site_id || '/defs.yaml' AS source_file, now() AS recorded_at,
+                   TIMESTAMPTZ '1970-01-01 00:00:00Z' AS sent_at,
                    'cellfleet' AS recorded_by, '{run_id}' AS run_id, {empty}
             FROM new_site"""
     )

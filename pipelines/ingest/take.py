@@ -1,4 +1,4 @@
-"""What is new at a site, into its vault. Knows which files the lake has already taken; knows nothing of what they mean."""
+"""What is new at a site, into its vault. Knows which files the lake has taken, nothing of what they mean."""
 
 from __future__ import annotations
 

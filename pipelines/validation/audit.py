@@ -10,7 +10,7 @@ import duckdb
 from warehouse.dictionary import Table
 
 
-class AuditFailed(RuntimeError):
+class AuditFailed(RuntimeError):  # noqa: N818 - the design names it so
     """Staged rows do not keep to the dictionary; the last good data stay in place."""
 
 

@@ -23,7 +23,7 @@ def _datasource_class() -> Any:
     from sqlalchemy import Engine, create_engine
     from sqlalchemy.pool import StaticPool
 
-    class KeptConnectionEngine(SqlAlchemyExecutionEngine):  # type: ignore[misc]
+    class KeptConnectionEngine(SqlAlchemyExecutionEngine):
         """Keeps one connection for its life."""
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -33,7 +33,7 @@ def _datasource_class() -> Any:
         def execute_query(self, query: Any) -> Any:
             return self._kept.execute(query)
 
-    class CellfleetDuckDB(SQLDatasource):  # type: ignore[misc]
+    class CellfleetDuckDB(SQLDatasource):
         """A datasource over a live DuckDB connection."""
 
         type: Literal["cellfleet_duckdb"] = "cellfleet_duckdb"  # type: ignore[assignment]
@@ -51,7 +51,7 @@ def _datasource_class() -> Any:
     live: list[Engine] = []
 
     def over(con: duckdb.DuckDBPyConnection) -> type[CellfleetDuckDB]:
-        live[:] = [create_engine("duckdb:///:memory:", creator=lambda: con.cursor(), poolclass=StaticPool)]
+        live[:] = [create_engine("duckdb:///:memory:", creator=con.cursor, poolclass=StaticPool)]
         return CellfleetDuckDB
 
     return over
@@ -60,9 +60,10 @@ def _datasource_class() -> Any:
 @cache
 def _context() -> Any:
     import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
 
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
     return context
 
 

@@ -59,7 +59,9 @@ def find(con: duckdb.DuckDBPyConnection, run_id: str) -> int:
         [run_id],
     )
     table = dictionary().tables["finding"]
-    unknown = "SELECT * FROM new_finding WHERE finding_id NOT IN (SELECT finding_id FROM lake.quality.finding)"
+    unknown = (
+        "SELECT * FROM new_finding WHERE finding_id NOT IN (SELECT finding_id FROM lake.quality.finding)"
+    )
     kept = 0
 
     def write() -> None:
@@ -91,8 +93,10 @@ def _reference(table: Table, field: str, target: Table) -> str:
     )
     if table.volume == "large":
         # One finding a target, not one a reading.
-        files = f"min(t.source_row) AS source_row FROM lake.core.{table.name} t WHERE {missing} GROUP BY t.site_id, t.{field}"
-        return f"SELECT t.site_id, {told}, t.{field} AS subject, CAST(NULL AS VARCHAR) AS source_file, CAST(NULL AS VARCHAR) AS record_id, {files}"
+        nothing = "CAST(NULL AS VARCHAR) AS source_file, CAST(NULL AS VARCHAR) AS record_id"
+        return f"""
+            SELECT t.site_id, {told}, t.{field} AS subject, {nothing}, min(t.source_row) AS source_row
+            FROM lake.core.{table.name} t WHERE {missing} GROUP BY t.site_id, t.{field}"""
     key = " || '|' || ".join(f"coalesce(t.{k}::VARCHAR, '')" for k in table.key if k != "site_id")
     return (
         f"SELECT t.site_id, {told}, {key} AS subject, t.source_file, t.record_id, t.source_row "

@@ -13,10 +13,10 @@ from warehouse.dictionary.render import quoted
 
 
 @cache
-def suite_of(name: str) -> Any:
-    """The suite of core table `name`: not empty, required fields, ranges, vocabularies, patterns, one row a key and record."""
+def suite_of(table_name: str) -> Any:
+    """The suite of a core table: not empty, required fields, ranges, vocabularies, patterns, one row a key."""
     d = dictionary()
-    table = d.tables[name]
+    table = d.tables[table_name]
     import great_expectations as gx
     import great_expectations.expectations as gxe
 
@@ -45,7 +45,11 @@ def row_rules(d: Dictionary, table: Table) -> list[tuple[str, str]]:
     for name in table.fields:
         f = d.fields[name]
         if f.pattern:
-            sql = f'SELECT * FROM {{batch}} WHERE "{name}" IS NOT NULL AND NOT regexp_full_match("{name}", {quoted(f.pattern).replace("{", "{{").replace("}", "}}")})'
+            pattern = quoted(f.pattern).replace("{", "{{").replace("}", "}}")
+            sql = (
+                f'SELECT * FROM {{batch}} WHERE "{name}" IS NOT NULL '
+                f'AND NOT regexp_full_match("{name}", {pattern})'
+            )
             rules.append((f"{name} has its pattern", sql))
     for target, value, fields in (
         ("attribute", "value", d.attributes),

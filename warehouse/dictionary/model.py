@@ -1,4 +1,4 @@
-"""Model of the dictionary, checked when it is read: a field, table or vocabulary that contradicts itself cannot load."""
+"""Model of the dictionary, checked when it is read: a field, table or vocabulary that contradicts itself is refused."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field as Declared
+from pydantic import BaseModel, ConfigDict
+from pydantic import Field as Declared
 
 HERE = Path(__file__).parent
 FieldType = Literal["string", "integer", "float", "boolean", "timestamp", "date", "json"]

@@ -31,7 +31,7 @@ def described(f: Field) -> str:
 
 
 def ddl(d: Dictionary, table: Table, catalog: str) -> list[str]:
-    """Statements that create `catalog.layer.table` with comments on table and columns (DuckLake has no keys or checks)."""
+    """Statements that create `catalog.layer.table` with comments (DuckLake has no keys or checks)."""
     columns = ", ".join(f'"{f.name}" {SQL_TYPES[f.type]}' for f in d.columns(table.name))
     return [
         f"CREATE TABLE IF NOT EXISTS {catalog}.{table.qualified} ({columns})",

@@ -43,7 +43,9 @@ def prepare(con: duckdb.DuckDBPyConnection) -> None:
             con.execute(f"CREATE OR REPLACE TEMP TABLE in_force_{name} AS SELECT * FROM current.{name}")
     # Readings are too many to copy, and almost never corrected: only then must the newest be picked.
     keys = "site_id, batch_id, channel, read_at"
-    twice = con.execute(f"SELECT 1 FROM lake.core.reading GROUP BY {keys} HAVING count(*) > 1 LIMIT 1").fetchone()
+    twice = con.execute(
+        f"SELECT 1 FROM lake.core.reading GROUP BY {keys} HAVING count(*) > 1 LIMIT 1"
+    ).fetchone()
     source = "current.reading" if twice else "lake.core.reading"
     con.execute(f"CREATE OR REPLACE TEMP VIEW in_force_reading AS SELECT * FROM {source}")
     words = [(f.name, f.unit, f.scale, f.detection_limited) for f in dictionary().attributes.values()]

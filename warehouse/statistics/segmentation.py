@@ -141,8 +141,8 @@ def _exact(price: _NormalCost, n: int, charge: float, shortest: int) -> list[int
 
 def _pelt(price: _NormalCost, y: FloatArray, charge: float, shortest: int) -> list[int]:
     # Importing ruptures takes over a second, which only this function should pay.
-    from ruptures import Pelt  # noqa: PLC0415
-    from ruptures.base import BaseCost  # noqa: PLC0415
+    from ruptures import Pelt
+    from ruptures.base import BaseCost
 
     class Adapted(BaseCost):  # type: ignore[misc]  # ruptures ships no types
         """Our cost under the face that ruptures asks for."""
