@@ -17,6 +17,7 @@ import duckdb
 _CLASS = {
     "unit_implausible": "unit_swap",
     "unit_not_declared": "unit_swap",
+    "out_of_range": "unit_swap",
     "duplicate_event": "duplicate_custody_event",
     "time_order": "clock_skew",
     "nonexistent_local_time": "dst",

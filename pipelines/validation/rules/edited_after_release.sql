@@ -1,10 +1,9 @@
 -- edited_after_release: a result changed after the batch was released on it.
 -- What: a version of the result stamped after the first decision to release replaces one from before it and says something else;
---   or, where the source keeps the newest version only, the result was obtained before the decision, is stamped after it, and gives
---   a reason for its change.
+--   or, where the source keeps the newest version only, the result was obtained before the decision and is stamped after it.
 -- Why: the decision rested on another value than the one that stands in the record now.
 -- Severity: error. Both versions are kept; the one in force is named.
--- Cannot be seen: an edit in a source that overwrites and gives no reason, before the first version was ever received.
+-- Cannot be seen: what the value was before, where the source overwrote it before the first version was received.
 WITH decided AS (
     SELECT site_id, batch_id, min(signed_at) AS signed_at FROM in_force_release_decision WHERE decision <> 'rejected' GROUP BY ALL
 ), version AS (
@@ -20,7 +19,7 @@ WITH decided AS (
     GROUP BY ALL
     UNION ALL
     SELECT site_id, result_id, signed_at, source_version, source_file, source_row, record_id, value_as_given, change_reason, NULL
-    FROM version WHERE source_version > signed_at AND result_at <= signed_at AND change_reason IS NOT NULL
+    FROM version WHERE source_version > signed_at AND result_at <= signed_at
 )
 SELECT site_id, 'assay_result' AS table_name, 'error' AS severity, result_id AS subject,
        'changed' || coalesce(' from ' || max(before), '') || ' to ' || coalesce(value_as_given, 'nothing') || ' on ' || shown(source_version)

@@ -54,7 +54,8 @@ def lots(
             | {"sample_id": f"{site}S{i}", "sample_point": "release", "taken_at": "2026-03-01T00:00:00+00:00"}
         )
         results += [
-            batch | {"sample_id": f"{site}S{i}", "result_id": f"{site}R{i}{attribute}{operator}{k}", "attribute": attribute,
+            batch | {"sample_id": f"{site}S{i}", "result_id": f"{site}R{i}{attribute}{operator}{k}",
+                     "attribute": attribute,
                      "method_id": method, "value": v, "operator": operator, "replicate": k + 1, "lab_site": site}
             for k, v in enumerate(replicates)
         ]  # fmt: skip
@@ -202,7 +203,8 @@ def test_a_written_plan_is_read_with_the_same_hash(tmp_path: Path) -> None:
         (lambda d: d["plan"]["attributes"]["vcn"].update(sample_point="lunch"), "sample_point: lunch", "harvest"),
         (lambda d: d["plan"].update(colour="red"), "colour: red", "unknown key"),
         (lambda d: d["plan"].pop("dated"), "plan:", "missing"),
-        (lambda d: d.update(deadlines={"x": {"from": "birth", "to": "signed_at", "hours": 1, "severity": "error", "why": "w"}}), "from: birth", "ordered_at"),
+        (lambda d: d.update(deadlines={"x": {"from": "birth", "to": "signed_at", "hours": 1, "severity": "error",
+                                             "why": "w"}}), "from: birth", "ordered_at"),
     ],
 )  # fmt: skip
 def test_a_wrong_plan_is_refused_with_file_and_line(

@@ -25,7 +25,8 @@ FLEET = Fleet.model_validate(
                 }
             },
         },
-        "deadlines": {"apheresis": {"from": "collection_ended_at", "to": "signed_at", "hours": 230, "severity": "error", "why": "It ages."}},
+        "deadlines": {"apheresis": {"from": "collection_ended_at", "to": "signed_at", "hours": 230,
+                                    "severity": "error", "why": "It ages."}},
     }
 )  # fmt: skip
 START = datetime(2026, 2, 1, tzinfo=UTC)
@@ -416,7 +417,8 @@ def test_a_batch_is_slow_by_its_sites_own_past_and_late_by_a_deadline(small_lake
 def test_sensor_hours_count_all_readings_and_average_the_good(small_lake: Any) -> None:
     readings = [(0.0, 36.0, "good"), (0.25, 38.0, "good"), (0.5, 99.0, "bad"), (1.5, 37.0, "good")]
     small_lake.add("reading", *(
-        {"site_id": "a", "batch_id": "B1", "channel": "T", "quantity_name": "temperature_c", "read_at": at(h), "reading": v, "reading_status": s}
+        {"site_id": "a", "batch_id": "B1", "channel": "T", "quantity_name": "temperature_c", "read_at": at(h),
+         "reading": v, "reading_status": s}
         for h, v, s in readings
     ))  # fmt: skip
     build(small_lake.con, "snap", FLEET, 1)
