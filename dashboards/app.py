@@ -58,6 +58,6 @@ def create_app(chosen: Settings) -> Dash:
     guard.number_requests(server)
     # Only now do all inline scripts exist.
     headers.protect(server, app.csp_hashes())
-    # Dash registers its component libraries on the first request; two at once would see half of them (plotly/dash#3971).
+    # Dash registers its component libraries on the first request; two at once see half of them (plotly/dash#3971).
     server.test_client().get("/_favicon.ico")
     return app

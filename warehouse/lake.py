@@ -1,7 +1,7 @@
 """The lake: DuckLake (Parquet files and a SQL catalog), attached one way, written one way, insert only.
 
-Belongs here: attaching, creating tables from the dictionary, transactions with retry, the derived views of what is in
-force (`current.<table>`) and `as_of_sql`, content hashes, the format version. Does not belong here: what to write
+Belongs here: attaching, creating tables from the dictionary, transactions with retry, the derived views of what is
+in force (`current.<table>`), `as_of_sql`, content hashes, the format version. Does not belong here: what to write
 (`pipelines`), what to publish (`publish.py`).
 """
 

@@ -129,7 +129,7 @@
 
   // Keys: g and a letter go to a page, / to the sites, ? lists the keys. Never while something is typed.
   var going = false;
-  var pages = { f: "/", c: "/comparability", s: "/sensors", q: "/quality" };
+  var pages = { f: "/" };
   document.addEventListener("keydown", function (event) {
     var target = event.target;
     if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName) || target.isContentEditable) { return; }

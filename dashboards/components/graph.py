@@ -29,7 +29,7 @@ def graph(name: str, figure: dict[str, Any], said: str) -> html.Div:
     The height is fixed by the figure, so that nothing moves when it is drawn. Callbacks update `figure_id(name)`.
     """
     height = int(figure["layout"]["height"])
-    config = {**CONFIG, "toImageButtonOptions": {"format": "svg", "filename": f"cellfleet-{name}"}}
+    config: Any = {**CONFIG, "toImageButtonOptions": {"format": "svg", "filename": f"cellfleet-{name}"}}
     return html.Div(
         [
             dcc.Store(id=figure_id(name), data=figure),

@@ -24,7 +24,7 @@ GRID_ROW, GRID_HEAD, GRID_SHOWN = 42, 46, 10
 
 @dataclass(frozen=True)
 class Column:
-    """One column: key of the row, title with its unit, digits that count, and how a cell is shown where text is not enough."""
+    """One column: key of the row, title with its unit, digits that count, and how a cell is shown."""
 
     key: str
     title: str
@@ -47,7 +47,7 @@ class Table:
     rows: Sequence[dict[str, Any]] = field(default_factory=tuple)
 
     def as_csv(self) -> str:
-        """The table as CSV with the page's rounding; a text that a spreadsheet would run is quoted with an apostrophe."""
+        """The table as CSV with the page's rounding; what a spreadsheet would run is quoted with an apostrophe."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\r\n")
         writer.writerow([c.title for c in self.columns])
@@ -58,19 +58,15 @@ class Table:
 
 def printed(value: Any, digits: int = 3) -> str:
     """A value as people read it: significant digits, UTC times to the minute, nothing for nothing."""
-    if value is None:
-        return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value}"
     if isinstance(value, float):
         return number(value, digits)
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M")
     if isinstance(value, date):
         return value.isoformat()
-    return str(value)
+    return "" if value is None else str(value)
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -90,8 +86,13 @@ def html_table(table: Table, said: str) -> Component:
     """A short table. `said` names it for those who cannot see it."""
     head = html.Thead(html.Tr([html.Th(c.title, scope="col") for c in table.columns]))
     body = html.Tbody([html.Tr([_cell(c, row) for c in table.columns]) for row in table.rows])
-    return html.Div(html.Table([html.Caption(said, className="cf-hidden"), head, body], className="cf-table"), className="cf-scroll", tabIndex="0",
-                    role="region", **aria(label=said))  # fmt: skip
+    return html.Div(
+        html.Table([html.Caption(said, className="cf-hidden"), head, body], className="cf-table"),
+        className="cf-scroll",
+        tabIndex="0",
+        role="region",
+        **aria(label=said),
+    )
 
 
 def _cell(column: Column, row: dict[str, Any]) -> html.Td:
@@ -112,7 +113,7 @@ def grid(table: Table, said: str, *, name: str) -> Component:
         else:
             told |= {"flex": 1, "minWidth": 130}
         if c.link:
-            told |= {"cellRenderer": "CellLink", "tooltipField": None}
+            told |= {"cellDataType": False, "cellRenderer": "CellLink", "tooltipField": None}
         columns.append(told)
     rows = [
         {
@@ -128,16 +129,29 @@ def grid(table: Table, said: str, *, name: str) -> Component:
             id={"type": "grid", "name": name},
             columnDefs=columns,
             rowData=rows,
-            defaultColDef={"sortable": True, "filter": True, "resizable": True, "comparator": {"function": "cellfleetCompare"},
-                           "filterParams": {"buttons": ["reset"]}},
-            dashGridOptions={"pagination": paged, "paginationPageSize": GRID_SHOWN, "paginationPageSizeSelector": [GRID_SHOWN, 50, 200],
-                             "rowHeight": GRID_ROW, "headerHeight": GRID_HEAD, "enableCellTextSelection": True, "animateRows": False,
-                             "suppressColumnVirtualisation": len(columns) < 12, "tooltipShowDelay": 400},
+            defaultColDef={
+                "sortable": True,
+                "filter": True,
+                "resizable": True,
+                "comparator": {"function": "cellfleetCompare"},
+                "filterParams": {"buttons": ["reset"]},
+            },
+            dashGridOptions={
+                "pagination": paged,
+                "paginationPageSize": GRID_SHOWN,
+                "paginationPageSizeSelector": [GRID_SHOWN, 50, 200],
+                "rowHeight": GRID_ROW,
+                "headerHeight": GRID_HEAD,
+                "enableCellTextSelection": True,
+                "animateRows": False,
+                "suppressColumnVirtualisation": len(columns) < 12,
+                "tooltipShowDelay": 400,
+            },
             style={"height": f"{GRID_HEAD + GRID_ROW * shown + (52 if paged else 4) + 16}px"},
         ),
         role="region",
         **aria(label=said),
-    )  # fmt: skip
+    )
 
 
 def _sortable(value: Any, column: Column) -> Any:

@@ -5,8 +5,21 @@ Belongs here: wording that more than one page uses. Does not belong here: verdic
 
 from __future__ import annotations
 
-UNITS = {"1": "", "{cells}": "cells", "{copies}/{cell}": "copies/cell", "[EU]/mL": "EU/mL", "Cel": "°C", "[pH]": "pH", "um": "µm", "/min": "1/min",
-         "10*6.{cells}/mL": "10⁶ cells/mL", "10*6.{cells}": "10⁶ cells", "10*6.{cells}/kg": "10⁶ cells/kg", "{cells}/mL": "cells/mL", "{beads}": "beads"}  # fmt: skip
+UNITS = {
+    "1": "",
+    "{cells}": "cells",
+    "{copies}/{cell}": "copies/cell",
+    "[EU]/mL": "EU/mL",
+    "Cel": "°C",
+    "[pH]": "pH",
+    "um": "µm",
+    "/min": "1/min",
+    "10*6.{cells}/mL": "10⁶ cells/mL",
+    "10*6.{cells}": "10⁶ cells",
+    "10*6.{cells}/kg": "10⁶ cells/kg",
+    "{cells}/mL": "cells/mL",
+    "{beads}": "beads",
+}
 
 
 def unit(ucum: str | None) -> str:

@@ -46,22 +46,48 @@ def forest(verdicts: Sequence[Verdict], names: Mapping[str, str]) -> dict[str, A
         if shown_low >= shown_high:  # the whole interval is beyond the axis: only an arrow says where
             shown_low = shown_high = far if low > 0 else -far
         ends = [x for x, cut in ((shown_low, low < -far), (shown_high, high > far)) if cut]
-        traces.append({
-            "type": "scatter", "mode": "lines", "x": [shown_low, shown_high], "y": [y, y], "hoverinfo": "skip",
-            "line": {"color": colour, "width": 3}, "showlegend": False,
-        })  # fmt: skip
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "x": [shown_low, shown_high],
+                "y": [y, y],
+                "hoverinfo": "skip",
+                "line": {"color": colour, "width": 3},
+                "showlegend": False,
+            }
+        )
         for x in ends:
             arrow = "triangle-left" if x < 0 else "triangle-right"
-            traces.append({
-                "type": "scatter", "mode": "markers", "x": [x], "y": [y], "hoverinfo": "skip", "showlegend": False,
-                "marker": {"symbol": arrow, "size": 11, "color": colour},
-            })  # fmt: skip
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "markers",
+                    "x": [x],
+                    "y": [y],
+                    "hoverinfo": "skip",
+                    "showlegend": False,
+                    "marker": {"symbol": arrow, "size": 11, "color": colour},
+                }
+            )
         if -far <= mid <= far:
-            traces.append({
-                "type": "scatter", "mode": "markers", "x": [mid], "y": [y], "showlegend": False, "customdata": [[v.site, v.attribute]],
-                "marker": {"symbol": SYMBOL.get(v.verdict, "diamond-open"), "size": 13, "color": colour, "line": {"width": 2, "color": colour}},
-                "hovertemplate": _hover(v, names.get(v.site, v.site)),
-            })  # fmt: skip
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "markers",
+                    "x": [mid],
+                    "y": [y],
+                    "showlegend": False,
+                    "customdata": [[v.site, v.attribute]],
+                    "marker": {
+                        "symbol": SYMBOL.get(v.verdict, "diamond-open"),
+                        "size": 13,
+                        "color": colour,
+                        "line": {"width": 2, "color": colour},
+                    },
+                    "hovertemplate": _hover(v, names.get(v.site, v.site)),
+                }
+            )
     return {"data": traces, "layout": _layout(len(verdicts), far, notes)}
 
 
@@ -74,28 +100,61 @@ def _label(v: Verdict, name: str, y: int) -> dict[str, Any]:
         )
         told += f" · no interval: {why}"
     return {
-        "xref": "paper", "x": 0, "xanchor": "left", "xshift": 2, "yref": "y", "y": y, "yshift": 19, "showarrow": False, "align": "left",
-        "text": told, "font": {"size": 12, "color": token("text")},
-    }  # fmt: skip
+        "xref": "paper",
+        "x": 0,
+        "xanchor": "left",
+        "xshift": 2,
+        "yref": "y",
+        "y": y,
+        "yshift": 19,
+        "showarrow": False,
+        "align": "left",
+        "text": told,
+        "font": {"size": 12, "color": token("text")},
+    }
 
 
 def _hover(v: Verdict, name: str) -> str:
     read = READS.get(v.scale, "difference")
     numbers = [v.as_read(d) for d in (v.estimate, v.ci_low, v.ci_high)]
     mid, low, high = (f"{n:.3g}" if n is not None else "?" for n in numbers)
-    return f"<b>{name}: {v.verdict}</b><br>{read} {mid}, 90 % interval {low} to {high}<br>{v.n_site} lots against {v.n_reference}<extra></extra>"
+    return (
+        f"<b>{name}: {v.verdict}</b><br>{read} {mid}, 90 % interval {low} to {high}<br>"
+        f"{v.n_site} lots against {v.n_reference}<extra></extra>"
+    )
 
 
 def _layout(rows: int, far: float, notes: list[dict[str, Any]]) -> dict[str, Any]:
     band = {
-        "type": "rect", "xref": "x", "yref": "paper", "x0": -1, "x1": 1, "y0": 0, "y1": 1, "layer": "below", "line": {"width": 0},
+        "type": "rect",
+        "xref": "x",
+        "yref": "paper",
+        "x0": -1,
+        "x1": 1,
+        "y0": 0,
+        "y1": 1,
+        "layer": "below",
+        "line": {"width": 0},
         "fillcolor": token("band"),
-    }  # fmt: skip
+    }
     lines = [
-        {"type": "line", "xref": "x", "yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": 1, "layer": "below",
-         "line": {"color": token("axis" if x == 0 else "ok"), "width": 1, "dash": "solid" if x == 0 else "dash"}}
+        {
+            "type": "line",
+            "xref": "x",
+            "yref": "paper",
+            "x0": x,
+            "x1": x,
+            "y0": 0,
+            "y1": 1,
+            "layer": "below",
+            "line": {
+                "color": token("axis" if x == 0 else "ok"),
+                "width": 1,
+                "dash": "solid" if x == 0 else "dash",
+            },
+        }
         for x in (-1, 0, 1)
-    ]  # fmt: skip
+    ]
     ticks = [-1, 0, 1] if far < 2.5 else [-round(far), -1, 0, 1, round(far)]
     words = {-1: "−1<br>lower margin", 0: "0<br>no difference", 1: "+1<br>upper margin"}
     return {
@@ -107,8 +166,12 @@ def _layout(rows: int, far: float, notes: list[dict[str, Any]]) -> dict[str, Any
         "showlegend": False,
         "dragmode": False,
         "xaxis": {
-            "range": [-far, far], "zeroline": False, "showgrid": False, "tickvals": ticks, "fixedrange": True,
+            "range": [-far, far],
+            "zeroline": False,
+            "showgrid": False,
+            "tickvals": ticks,
+            "fixedrange": True,
             "ticktext": [words.get(t, f"{t:+d}".replace("-", "−")) for t in ticks],
         },
         "yaxis": {"range": [-0.6, rows - 0.25], "visible": False, "fixedrange": True},
-    }  # fmt: skip
+    }

@@ -1,6 +1,7 @@
 """Fleet, the first page: is any site making another product, what changed, and what needs somebody today.
 
-Belongs here: layout and its callbacks. Does not belong here: reading (`providers/fleet.py`), drawing (`figures/forest.py`).
+Belongs here: layout and its callbacks. Does not belong here: reading (`providers/fleet.py`), drawing
+(`figures/forest.py`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import dash_mantine_components as dmc
-from dash import ALL, Dash, Input, Output, State, dcc, html
+from dash import ALL, Dash, Input, Output, State, html
 from dash.development.base_component import Component
 
 from dashboards.components import states
@@ -24,7 +25,7 @@ from dashboards.figures import forest as figures
 from dashboards.providers.fleet import FleetProvider
 from dashboards.shell.guard import guarded
 from dashboards.shell.router import browser, clientside
-from dashboards.shell.visit import Desk, Page, Visit, batch_href, source_href
+from dashboards.shell.visit import Desk, Page, Visit
 
 ATTRIBUTE = {"type": "control", "page": "fleet", "name": "attr"}
 SITES = {"type": "control", "page": "all", "name": "sites"}
@@ -44,23 +45,30 @@ def layout(visit: Visit) -> Component:
             html.P(_answer(verdicts), className="cf-lede"),
             _counts(visit, provider),
             html.Div(
-                [_matrix(visit, plan, verdicts, chosen), _forest_panel(visit, plan, chosen), _changes(visit, provider), _needs(visit, provider)],
+                [
+                    _matrix(visit, plan, verdicts, chosen),
+                    _forest_panel(visit, plan, chosen),
+                    _changes(visit, provider),
+                    _needs(visit, provider),
+                ],
                 className="cf-panels",
             ),
         ]
-    )  # fmt: skip
+    )
 
 
 def _answer(verdicts: Sequence[Verdict]) -> str:
     if not verdicts:
-        return "Nothing is compared: the fleet has no comparability plan, or no other site than the reference is in sight."
+        return (
+            "Nothing is compared: there is no comparability plan, or no site but the reference is in sight."
+        )
     counts = {word: sum(v.verdict == word for v in verdicts) for word in SYMBOL}
     told = ", ".join(f"{n} {word}" for word, n in counts.items() if n)
     return f"{plural(len(verdicts), 'comparison')} with the reference site: {told}."
 
 
 def _worst(plan: Sequence[PlanEntry], verdicts: Sequence[Verdict]) -> str:
-    """The attribute to look at first: that of the not comparable verdict farthest from the margin, else the plan's first."""
+    """The attribute to look at first: the not comparable one farthest from its margin, else the plan's first."""
     red = [
         (abs(v.in_margins(v.estimate) or 0.0), v.attribute) for v in verdicts if v.verdict == "not comparable"
     ]
@@ -83,11 +91,23 @@ def _counts(visit: Visit, provider: FleetProvider) -> Component:
             if c.vein_to_vein_d
             else "nobody infused yet"
         )
-        cards.append(html.Li([
-            html.Strong(names.get(c.site, c.site)),
-            html.Dl([html.Div([html.Dt(word), html.Dd(str(n))], className="cf-bad" if word == "blocked" and n else None) for word, n in facts]),
-            html.Small(days, className="cf-muted"),
-        ]))  # fmt: skip
+        cards.append(
+            html.Li(
+                [
+                    html.Strong(names.get(c.site, c.site)),
+                    html.Dl(
+                        [
+                            html.Div(
+                                [html.Dt(word), html.Dd(str(n))],
+                                className="cf-bad" if word == "blocked" and n else None,
+                            )
+                            for word, n in facts
+                        ]
+                    ),
+                    html.Small(days, className="cf-muted"),
+                ]
+            )
+        )
     return html.Ul(cards, className="cf-cards", **aria(label="Batches by site"))
 
 
@@ -109,11 +129,15 @@ def _matrix(visit: Visit, plan: Sequence[PlanEntry], verdicts: Sequence[Verdict]
         )
         rows = [
             html.Tr(
-                [html.Th([html.Span(p.title), html.Small(p.criticality)], scope="row"), *(html.Td(_cell(told.get((p.attribute, s)), p, names.get(s, s), s)) for s in sites)],
-                **data(attribute=p.attribute), className="cf-chosen" if p.attribute == chosen else "",
+                [
+                    html.Th([html.Span(p.title), html.Small(p.criticality)], scope="row"),
+                    *(html.Td(_cell(told.get((p.attribute, s)), p, names.get(s, s), s)) for s in sites),
+                ],
+                **data(attribute=p.attribute),
+                className="cf-chosen" if p.attribute == chosen else "",
             )
             for p in plan
-        ]  # fmt: skip
+        ]
         table = html.Table(
             [html.Caption("Verdicts by attribute and site", className="cf-hidden"), head, html.Tbody(rows)],
             className="cf-matrix",
@@ -128,11 +152,17 @@ def _matrix(visit: Visit, plan: Sequence[PlanEntry], verdicts: Sequence[Verdict]
         else None
     )
     return panel(
-        "matrix", "Verdicts", told_design, content, csv=visit.csv("fleet", "verdicts"),
-        computed="Welch's interval of the difference of means on the attribute's scale, 90 %, against the plan's margin (two one-sided tests at 5 %). "
-        "Comparable: the whole interval inside the margin. Not comparable: wholly outside on one side. Else inconclusive, with its reason. "
+        "matrix",
+        "Verdicts",
+        told_design,
+        content,
+        csv=visit.csv("fleet", "verdicts"),
+        computed="Welch's interval of the difference of means on the attribute's scale, 90 %, against the "
+        "plan's margin (two one-sided tests at 5 %). "
+        "Comparable: the whole interval inside the margin. Not comparable: wholly outside on one "
+        "side. Else inconclusive, with its reason. "
         f"Patient mix is not taken out. Table mart.comparability, snapshot {visit.snapshot.number}.",
-    )  # fmt: skip
+    )
 
 
 def _cell(v: Verdict | None, entry: PlanEntry, site_name: str, site: str) -> Component:
@@ -142,22 +172,36 @@ def _cell(v: Verdict | None, entry: PlanEntry, site_name: str, site: str) -> Com
         [verdict(v.verdict), html.Small(f"n {v.n_site} / {v.n_reference}")],
         id={"type": "pick", "attribute": entry.attribute, "site": site},
         className=f"cf-cell cf-cell-{ {'comparable': 'ok', 'not comparable': 'bad'}.get(v.verdict, 'unsure') }",
-        type="button", title=v.sentence,
+        type="button",
+        title=v.sentence,
         **aria(label=f"{entry.title}, {site_name}: {v.verdict}, {v.n_site} lots against {v.n_reference}"),
-    )  # fmt: skip
+    )
 
 
 def _forest_panel(visit: Visit, plan: Sequence[PlanEntry], chosen: str) -> Component:
     control = dmc.Select(
-        id=ATTRIBUTE, data=[{"value": p.attribute, "label": p.title} for p in plan], value=chosen or None, allowDeselect=False, searchable=True,
-        size="sm", w=230, **aria(label="Attribute"),
-    )  # fmt: skip
+        id=ATTRIBUTE,
+        data=[{"value": p.attribute, "label": p.title} for p in plan],
+        value=chosen or None,
+        allowDeselect=False,
+        searchable=True,
+        size="sm",
+        w=230,
+        **aria(label="Attribute"),
+    )
     return panel(
-        "forest", "Difference from the reference", None, forest_content(visit, chosen), tools=control, csv=visit.csv("fleet", "verdicts"),
-        computed="Point: difference of means. Line: its 90 % interval. Both in units of the plan's margin on their side, so that -1 and +1 are the margins for every attribute. "
-        "Lots needed: further lots of the site, reference fixed, for the power set (80 % unless set otherwise) at no true difference and the spread seen. "
+        "forest",
+        "Difference from the reference",
+        None,
+        forest_content(visit, chosen),
+        tools=control,
+        csv=visit.csv("fleet", "verdicts"),
+        computed="Point: difference of means. Line: its 90 % interval. Both in units of the plan's margin "
+        "on their side, so that -1 and +1 are the margins for every attribute. "
+        "Lots needed: further lots of the site, reference fixed, for the power set (80 % unless "
+        "set otherwise) at no true difference and the spread seen. "
         f"Table mart.comparability, snapshot {visit.snapshot.number}.",
-    )  # fmt: skip
+    )
 
 
 def forest_content(visit: Visit, attribute: str) -> Component:
@@ -174,11 +218,14 @@ def forest_content(visit: Visit, attribute: str) -> Component:
     return html.Div(
         [
             html.P(margin_words(entry), className="cf-told"),
-            graph("forest", figures.forest(verdicts, names), f"Forest plot of {entry.title}. {said}. The table below holds the numbers."),
+            graph(
+                "forest",
+                figures.forest(verdicts, names),
+                f"Forest plot of {entry.title}. {said}. The table below holds the numbers.",
+            ),
             html_table(verdict_table(verdicts, visit, short=True), f"Verdicts on {entry.title}"),
-            html.P(dcc.Link("See the lots behind it", href=visit.href("/comparability", attr=attribute)), className="cf-next"),
         ]
-    )  # fmt: skip
+    )
 
 
 def margin_words(entry: PlanEntry) -> str:
@@ -186,8 +233,10 @@ def margin_words(entry: PlanEntry) -> str:
     if entry.margin_low is None or entry.margin_high is None:
         margin = "The plan gives no margin, so no verdict can be reached"
     else:
-        margin = f"Margin: {entry.reads_as or f'{entry.margin_low:g} to {entry.margin_high:g} on the {entry.scale} scale'}"
-    return f"{margin}. {entry.plan_id} version {entry.plan_version}, approved {entry.dated} by the {entry.approved_by_role}. {entry.rationale}"
+        on_scale = f"{entry.margin_low:g} to {entry.margin_high:g} on the {entry.scale} scale"
+        margin = f"Margin: {entry.reads_as or on_scale}"
+    approved = f"approved {entry.dated} by the {entry.approved_by_role}"
+    return f"{margin}. {entry.plan_id} version {entry.plan_version}, {approved}. {entry.rationale}"
 
 
 def verdict_table(verdicts: Sequence[Verdict], visit: Visit, *, short: bool = False) -> Table:
@@ -195,13 +244,33 @@ def verdict_table(verdicts: Sequence[Verdict], visit: Visit, *, short: bool = Fa
     names = {s.id: s.name for s in visit.snapshot.sites}
     rows = [
         {
-            **{name: getattr(v, name) for name in ("attribute", "site", "reference", "verdict", "reason", "design", "n_site", "n_reference", "lots_needed", "measured_as", "method", "scale")},
-            "name": names.get(v.site, v.site), "reads": READS.get(v.scale, "difference"),
-            **{key: v.as_read(getattr(v, key)) for key in ("estimate", "ci_low", "ci_high", "margin_low", "margin_high")},
+            **{
+                name: getattr(v, name)
+                for name in (
+                    "attribute",
+                    "site",
+                    "reference",
+                    "verdict",
+                    "reason",
+                    "design",
+                    "n_site",
+                    "n_reference",
+                    "lots_needed",
+                    "measured_as",
+                    "method",
+                    "scale",
+                )
+            },
+            "name": names.get(v.site, v.site),
+            "reads": READS.get(v.scale, "difference"),
+            **{
+                key: v.as_read(getattr(v, key))
+                for key in ("estimate", "ci_low", "ci_high", "margin_low", "margin_high")
+            },
             "in_margins": v.in_margins(v.estimate),
         }
         for v in verdicts
-    ]  # fmt: skip
+    ]
     columns: tuple[Column, ...]
     if short:
         reads = rows[0]["reads"].capitalize() if rows else "Difference"
@@ -216,12 +285,29 @@ def verdict_table(verdicts: Sequence[Verdict], visit: Visit, *, short: bool = Fa
             Column("lots_needed", "More lots needed"),
         )
     else:
-        columns = tuple(Column(key, title) for key, title in (
-            ("attribute", "attribute"), ("site", "site"), ("reference", "reference"), ("verdict", "verdict"), ("reason", "reason"), ("design", "design"),
-            ("reads", "reads as"), ("estimate", "estimate"), ("ci_low", "90 % interval, low"), ("ci_high", "90 % interval, high"), ("margin_low", "margin, low"),
-            ("margin_high", "margin, high"), ("in_margins", "estimate in margin units"), ("n_site", "lots of the site"), ("n_reference", "lots of the reference"),
-            ("lots_needed", "further lots needed"), ("measured_as", "measured as"), ("method", "method"),
-        ))  # fmt: skip
+        columns = tuple(
+            Column(key, title)
+            for key, title in (
+                ("attribute", "attribute"),
+                ("site", "site"),
+                ("reference", "reference"),
+                ("verdict", "verdict"),
+                ("reason", "reason"),
+                ("design", "design"),
+                ("reads", "reads as"),
+                ("estimate", "estimate"),
+                ("ci_low", "90 % interval, low"),
+                ("ci_high", "90 % interval, high"),
+                ("margin_low", "margin, low"),
+                ("margin_high", "margin, high"),
+                ("in_margins", "estimate in margin units"),
+                ("n_site", "lots of the site"),
+                ("n_reference", "lots of the reference"),
+                ("lots_needed", "further lots needed"),
+                ("measured_as", "measured as"),
+                ("method", "method"),
+            )
+        )
     return Table("verdicts", columns, rows)
 
 
@@ -244,26 +330,46 @@ def _changes(visit: Visit, provider: FleetProvider) -> Component:
     else:
         moved = sum(c.moved for c in changes)
         items = [
-            html.Li([
-                html.Div([html.Strong(f"{names.get(c.site, c.site)}, {c.title}"), html.Span(c.why, className="cf-muted")]),
-                html.Div([verdict(c.verdict_before, c.reason_before) if c.verdict_before else "not judged", html.Span(" → ", **aria(label="became")),
-                          verdict(c.verdict_after, c.reason_after) if c.verdict_after else "not judged"]) if c.moved else html.Div(["stays ", verdict(c.verdict_after or "")]),
-            ])
+            html.Li(
+                [
+                    html.Div(
+                        [
+                            html.Strong(f"{names.get(c.site, c.site)}, {c.title}"),
+                            html.Span(c.why, className="cf-muted"),
+                        ]
+                    ),
+                    html.Div(
+                        [
+                            verdict(c.verdict_before, c.reason_before) if c.verdict_before else "not judged",
+                            html.Span(" → ", **aria(label="became")),
+                            verdict(c.verdict_after, c.reason_after) if c.verdict_after else "not judged",
+                        ]
+                    )
+                    if c.moved
+                    else html.Div(["stays ", verdict(c.verdict_after or "")]),
+                ]
+            )
             for c in changes
-        ]  # fmt: skip
+        ]
         content = html.Div(
             [
                 html.P(
-                    f"{plural(moved, 'verdict')} moved; behind {plural(len(changes) - moved, 'other')} the lots changed."
+                    f"{plural(moved, 'verdict')} moved; behind {plural(len(changes) - moved, 'other')} the "
+                    "lots changed."
                 ),
                 html.Ul(items, className="cf-list cf-long", tabIndex="0"),
             ]
         )
     return panel(
-        "changes", "What changed since the previous snapshot, and why", None, content, csv=visit.csv("fleet", "changes"),
-        computed="Verdicts of this snapshot beside those of the one before; a change is told with the first cause that applies: another plan, other lots, corrected results. "
+        "changes",
+        "What changed since the previous snapshot, and why",
+        None,
+        content,
+        csv=visit.csv("fleet", "changes"),
+        computed="Verdicts of this snapshot beside those of the one before; a change is told with the "
+        "first cause that applies: another plan, other lots, corrected results. "
         f"Table mart.change, snapshot {visit.snapshot.number}.",
-    )  # fmt: skip
+    )
 
 
 def _needs(visit: Visit, provider: FleetProvider) -> Component:
@@ -272,23 +378,48 @@ def _needs(visit: Visit, provider: FleetProvider) -> Component:
     if not needs:
         content: Component = states.empty("Nothing waits for anybody at these sites.")
     else:
-        content = html.Div([
-            html.Ul([_need(visit, n, names) for n in needs[:NEEDS_SHOWN]], className="cf-list"),
-            html.Details([html.Summary(f"All {len(needs)} in a table"), grid(needs_table(needs, visit), "Everything that needs somebody", name="needs")]),
-        ])  # fmt: skip
+        content = html.Div(
+            [
+                html.Ul([_need(visit, n, names) for n in needs[:NEEDS_SHOWN]], className="cf-list"),
+                html.Details(
+                    [
+                        html.Summary(f"All {len(needs)} in a table"),
+                        grid(needs_table(needs, visit), "Everything that needs somebody", name="needs"),
+                    ]
+                ),
+            ]
+        )
     return panel(
-        "needs", "Needs attention", f"{plural(len(needs), 'open point')}, the worst first." if needs else None, content, csv=visit.csv("fleet", "needs"),
-        computed="What is open at the newest event that each site has told of: blocking results and deviations, batches later than nine of ten finished ones, results due, findings of weight. "
+        "needs",
+        "Needs attention",
+        f"{plural(len(needs), 'open point')}, the worst first." if needs else None,
+        content,
+        csv=visit.csv("fleet", "needs"),
+        computed="What is open at the newest event that each site has told of: blocking results and "
+        "deviations, batches later than nine of ten finished ones, results due, findings of "
+        "weight. "
         f"Ages run to that event, not to now. Table mart.exceptions, snapshot {visit.snapshot.number}.",
-    )  # fmt: skip
+    )
 
 
 def _need(visit: Visit, need: Need, names: dict[str, str]) -> Component:
-    return html.Li([
-        html.Div([severity(need.severity), html.A(f"{need.batch_id}", href=batch_href(visit, need.site, need.batch_id)), html.Span(names.get(need.site, need.site), className="cf-muted")]),
-        html.Div(need.what),
-        html.Small(f"{plain(need.kind)}, waits for {need.owner_role}{', ' + age(need.age_h) if need.age_h is not None else ''}", className="cf-muted"),
-    ])  # fmt: skip
+    return html.Li(
+        [
+            html.Div(
+                [
+                    severity(need.severity),
+                    html.Span(f"{need.batch_id}"),
+                    html.Span(names.get(need.site, need.site), className="cf-muted"),
+                ]
+            ),
+            html.Div(need.what),
+            html.Small(
+                f"{plain(need.kind)}, waits for {need.owner_role}"
+                + (f", {age(need.age_h)}" if need.age_h is not None else ""),
+                className="cf-muted",
+            ),
+        ]
+    )
 
 
 def needs_table(needs: Sequence[Need], visit: Visit) -> Table:
@@ -306,13 +437,13 @@ def needs_table(needs: Sequence[Need], visit: Visit) -> Table:
     columns = (
         Column("severity", "Weight", width=105),
         Column("name", "Site"),
-        Column("batch_id", "Batch", link=lambda r: batch_href(visit, r["site"], r["batch_id"])),
+        Column("batch_id", "Batch"),
         Column("kind", "Kind"),
         Column("what", "What was seen", width=420),
         Column("owner_role", "Waits for"),
         Column("age_h", "Age, h", width=100),
         Column("since", "Since, UTC"),
-        Column("source", "From", link=lambda r: source_href(visit, r["record_id"])),
+        Column("source", "From"),
     )
     return Table("needs", columns, rows)
 
@@ -337,8 +468,12 @@ def _changes_table(visit: Visit) -> Table:
 def callbacks(app: Dash, desk: Desk) -> None:
     """A cell or the list chooses an attribute; its panel alone is drawn again."""
     clientside(
-        app, browser("picked"), Output(ATTRIBUTE, "value"), Input({"type": "pick", "attribute": ALL, "site": ALL}, "n_clicks"), prevent_initial_call=True
-    )  # fmt: skip
+        app,
+        browser("picked"),
+        Output(ATTRIBUTE, "value"),
+        Input({"type": "pick", "attribute": ALL, "site": ALL}, "n_clicks"),
+        prevent_initial_call=True,
+    )
 
     @app.callback(
         Output("forest-content", "children"),

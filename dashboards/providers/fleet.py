@@ -53,7 +53,8 @@ class FleetProvider:
     def needs(self, scope: Scope) -> list[Need]:
         """What needs somebody, the worst and oldest first."""
         found = self._snapshot.rows(
-            "SELECT site_id AS site, exception_kind AS kind, batch_id, subject, state, what, owner_role, severity, since, age_h, "
+            "SELECT site_id AS site, exception_kind AS kind, batch_id, subject, state, what, "
+            "owner_role, severity, since, age_h, "
             "record_id, source_file, source_row FROM mart.exceptions WHERE site_id = ANY($sites) "
             "ORDER BY list_position(['critical', 'error', 'warning', 'info'], severity), since, batch_id, subject",
             scope,
@@ -65,11 +66,14 @@ class FleetProvider:
         found = self._snapshot.rows(
             "SELECT b.site_id AS site, count(*) FILTER (state = 'in_process') AS in_process, "
             "count(*) FILTER (state IN ('awaiting_results', 'ready_for_decision')) AS waiting, "
-            "count(*) FILTER (state = 'blocked') AS blocked, count(*) FILTER (state IN ('released', 'infused')) AS released, "
+            "count(*) FILTER (state = 'blocked') AS blocked, count(*) FILTER (state IN ('released', "
+            "'infused')) AS released, "
             "count(*) FILTER (state IN ('rejected', 'terminated')) AS failed, "
             "any_value(v.days) AS vein_to_vein_d, coalesce(any_value(v.n), 0) AS n_vein_to_vein "
-            "FROM mart.batch_status b LEFT JOIN (SELECT site_id, median(vein_to_vein_h) / 24 AS days, count(vein_to_vein_h) AS n "
-            "FROM mart.vein_to_vein GROUP BY site_id) v USING (site_id) WHERE b.site_id = ANY($sites) GROUP BY b.site_id ORDER BY b.site_id",
+            "FROM mart.batch_status b LEFT JOIN (SELECT site_id, median(vein_to_vein_h) / 24 AS "
+            "days, count(vein_to_vein_h) AS n "
+            "FROM mart.vein_to_vein GROUP BY site_id) v USING (site_id) WHERE b.site_id = "
+            "ANY($sites) GROUP BY b.site_id ORDER BY b.site_id",
             scope,
         )
         return [SiteCounts(**row) for row in found]

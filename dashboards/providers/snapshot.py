@@ -18,11 +18,9 @@ import duckdb
 from dashboards.security.scope import Scope
 from warehouse.publish import newest
 
-CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    "enable_external_access": False,
-    "TimeZone": "UTC",
-    "threads": 2,
-}
+CONFIG: dict[str, str | bool | int | float | list[str]] = {"threads": 2}
+# In this order: time zones load an extension, which a closed connection may not.
+SESSION = ("SET GLOBAL TimeZone = 'UTC'", "SET enable_external_access = false")
 
 
 class NoSnapshot(RuntimeError):  # noqa: N818 - it names a state, and is shown as a sentence
@@ -45,10 +43,11 @@ class Snapshot:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._con = duckdb.connect(str(path), read_only=True, config=CONFIG)
-        self.facts = {
-            fact: value
-            for fact, value in self._con.execute("SELECT fact, value FROM meta.snapshot").fetchall()
-        }
+        for setting in SESSION:
+            self._con.execute(setting)
+        self.facts: dict[str, str] = dict(
+            self._con.execute("SELECT fact, value FROM meta.snapshot").fetchall()
+        )
         self.number = int(self.facts["number"])
 
     @property
@@ -66,7 +65,8 @@ class Snapshot:
     def sites(self) -> tuple[Site, ...]:
         """Every site of the fleet, the reference first, then by name."""
         found = self._con.cursor().execute(
-            "SELECT s.site_id, coalesce(s.site_name, s.site_id), coalesce(s.time_zone, 'UTC'), coalesce(s.site_role, '') "
+            "SELECT s.site_id, coalesce(s.site_name, s.site_id), coalesce(s.time_zone, 'UTC'), "
+            "coalesce(s.site_role, '') "
             "FROM core.site s LEFT JOIN (SELECT DISTINCT reference FROM mart.plan) p ON p.reference = s.site_id "
             "ORDER BY p.reference IS NULL, s.site_id"
         )

@@ -22,9 +22,6 @@ POLL_MS = 5000
 STALE_AFTER_H = 26
 KEYS = (
     ("g f", "Fleet"),
-    ("g c", "Comparability"),
-    ("g s", "Sensors"),
-    ("g q", "Data quality"),
     ("/", "Sites"),
     ("?", "These keys"),
     ("Esc", "Close"),
@@ -44,12 +41,19 @@ def frame(pages: Sequence[Page]) -> Component:
             html.Div(
                 [
                     html.Nav(
-                        [dcc.Link(p.title, href=p.path, id={"type": "nav", "path": p.path}) for p in pages if p.in_navigation],
-                        className="cf-nav", **aria(label="Pages"),
+                        [
+                            dcc.Link(p.title, href=p.path, id={"type": "nav", "path": p.path})
+                            for p in pages
+                            if p.in_navigation
+                        ],
+                        className="cf-nav",
+                        **aria(label="Pages"),
                     ),
                     html.Div(
-                        [html.Div(id="notice", role="status", **aria(live="polite")),
-                         html.Main(skeleton(), id="page", tabIndex="-1", className="cf-page")],
+                        [
+                            html.Div(id="notice", role="status", **aria(live="polite")),
+                            html.Main(skeleton(), id="page", tabIndex="-1", className="cf-page"),
+                        ],
                         className="cf-body",
                     ),
                 ],
@@ -59,7 +63,7 @@ def frame(pages: Sequence[Page]) -> Component:
         ],
         theme=mantine(),
         defaultColorScheme="auto",
-    )  # fmt: skip
+    )
 
 
 def _header() -> Component:
@@ -73,16 +77,30 @@ def _header() -> Component:
     )
     return html.Header(
         [
-            html.A([html.Img(src="/assets/mark.svg", alt="", width="26", height="26"), html.Span("cellfleet")], href="/", className="cf-brand"),
+            html.A(
+                [html.Img(src="/assets/mark.svg", alt="", width="26", height="26"), html.Span("cellfleet")],
+                href="/",
+                className="cf-brand",
+            ),
             html.Div(id="facts", className="cf-facts"),
             html.Div(
-                [html.Div(id="scope", className="cf-scope"), html.Button("Copy link", id="copy", className="cf-button cf-wide-only", type="button"),
-                 html.Button("?", id="keys-open", className="cf-button cf-wide-only", type="button", **aria(label="Keys")), toggle],
+                [
+                    html.Div(id="scope", className="cf-scope"),
+                    html.Button("Copy link", id="copy", className="cf-button cf-wide-only", type="button"),
+                    html.Button(
+                        "?",
+                        id="keys-open",
+                        className="cf-button cf-wide-only",
+                        type="button",
+                        **aria(label="Keys"),
+                    ),
+                    toggle,
+                ],
                 className="cf-tools",
             ),
         ],
         className="cf-header",
-    )  # fmt: skip
+    )
 
 
 def _keys() -> Component:
@@ -141,9 +159,14 @@ def stale(visit: Visit) -> Component | None:
     if hours <= STALE_AFTER_H:
         return None
     return html.Div(
-        [html.Strong("These data are old. "), f"Nothing has been taken in for {hours / 24:.1f} days; last night's run is missing. `cellfleet status` says why."],
-        className="cf-banner cf-banner-unsure", role="status",
-    )  # fmt: skip
+        [
+            html.Strong("These data are old. "),
+            f"Nothing has been taken in for {hours / 24:.1f} days; last night's run is missing. "
+            "`cellfleet status` says why.",
+        ],
+        className="cf-banner cf-banner-unsure",
+        role="status",
+    )
 
 
 def scope_control(visit: Visit) -> Component:

@@ -83,9 +83,13 @@ def register(app: Dash, desk: Desk, pages: Sequence[Page]) -> None:
     )
 
     @app.callback(
-        Output("page", "children"), Output("facts", "children"), Output("scope", "children"), Output("notice", "children"),
-        Input("place", "data"), prevent_initial_call=True,
-    )  # fmt: skip
+        Output("page", "children"),
+        Output("facts", "children"),
+        Output("scope", "children"),
+        Output("notice", "children"),
+        Input("place", "data"),
+        prevent_initial_call=True,
+    )
     def show(place: dict[str, Any]) -> Made:
         return made(desk, pages, place)
 
@@ -102,9 +106,12 @@ def made(desk: Desk, pages: Sequence[Page], place: dict[str, Any]) -> Made:
     notice: Any = frame.stale(visit)
     if why == "snapshot":
         notice = html.Div(
-            [html.Strong(f"Snapshot {visit.snapshot.number} is shown now. "), html.A("What changed?", href=visit.href("/") + "#changes")],
+            [
+                html.Strong(f"Snapshot {visit.snapshot.number} is shown now. "),
+                html.A("What changed?", href=visit.href("/") + "#changes"),
+            ],
             className="cf-banner cf-banner-ok",
-        )  # fmt: skip
+        )
     return page, frame.facts(visit), scope, notice
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from dash import Dash
 from dash.development.base_component import Component
@@ -47,16 +47,6 @@ class Visit:
         kept = {"sites": ",".join(self.scope.chosen), **controls}
         told = urlencode({name: value for name, value in kept.items() if value})
         return f"?{told}" if told else ""
-
-
-def batch_href(visit: Visit, site: str, batch_id: str) -> str:
-    """Address of a batch; batch numbers are a site's own, so the site is part of it."""
-    return visit.href(f"/batch/{quote(site, safe='')}/{quote(batch_id, safe='')}")
-
-
-def source_href(visit: Visit, record_id: str) -> str:
-    """Address of the file, row and hash that a record came from."""
-    return visit.href(f"/source/{quote(record_id, safe='')}")
 
 
 class Desk:

@@ -141,5 +141,10 @@ def css_variables() -> str:
 
 def mantine() -> dict[str, Any]:
     """Theme of the Mantine components."""
-    return {"fontFamily": FONT, "headings": {"fontFamily": FONT, "fontWeight": "650"}, "primaryColor": "blue",
-            "primaryShade": {"light": 8, "dark": 4}, "defaultRadius": "sm"}  # fmt: skip
+    return {
+        "fontFamily": FONT,
+        "headings": {"fontFamily": FONT, "fontWeight": "650"},
+        "primaryColor": "blue",
+        "primaryShade": {"light": 8, "dark": 4},
+        "defaultRadius": "sm",
+    }
