@@ -188,7 +188,7 @@ def _audit_metadata(audits: list[Audit]) -> dict[str, dg.MetadataValue]:
     rows, seconds = sum(a.rows for a in audits), sum(a.seconds for a in audits)
     told: dict[str, dg.MetadataValue] = {
         "rows": dg.MetadataValue.int(rows),
-        "seconds": dg.MetadataValue.float(round(seconds, 3)),
+        "seconds": dg.MetadataValue.float(float(round(seconds, 3))),
     }
     if records:
         told["expectations"] = dg.MetadataValue.table(records)

@@ -1,4 +1,4 @@
-"""The first page in a real browser: verdicts as the mart has them, deep links, themes, phones, empty homes, new snapshots."""
+"""The first page in a real browser: verdicts as in the mart, deep links, themes, phones, empty homes, new snapshots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SIGKILL at named points and at random: run again, the lake has the state of an undisturbed run, and nothing doubled."""
+"""SIGKILL at named points and at random: run again, the lake has the state of an undisturbed run, nothing doubled."""
 
 from __future__ import annotations
 

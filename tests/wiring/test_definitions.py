@@ -100,14 +100,14 @@ def test_each_core_asset_is_audited_and_added_up() -> None:
         assert "files_readable" in checks["raw", site, feed]
 
 
-def test_large_feeds_are_partitioned_by_utc_days() -> None:
+def test_large_feeds_are_partitioned_by_utc_months() -> None:
     for site, feed in FEEDS:
         large = any(dictionary().tables[m.table].volume == "large" for m in CONTRACTS[site].feeds[feed].maps)
         partitions = specs(demo())["core", site, feed].partitions_def
-        assert isinstance(partitions, dg.DailyPartitionsDefinition) == large
-        if isinstance(partitions, dg.DailyPartitionsDefinition):
+        assert isinstance(partitions, dg.MonthlyPartitionsDefinition) == large
+        if isinstance(partitions, dg.MonthlyPartitionsDefinition):
             assert partitions.timezone == "UTC"
-            assert partitions.get_first_partition_key() == CONTRACTS[site].starts_on
+            assert partitions.get_first_partition_key() == f"{CONTRACTS[site].starts_on[:7]}-01"
 
 
 def test_jobs_are_named_by_what_they_bring() -> None:
