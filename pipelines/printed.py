@@ -36,7 +36,7 @@ def contract_page() -> str:
     lines = [
         "# The contract of a site",
         "",
-        "Rendered from `pipelines/harmonise/contract.py` by `make docs`; `cellfleet site new` writes one to start from.",
+        "Rendered from `pipelines/harmonise/contract.py` by `make docs`; `cellfleet site new` writes one.",
         "",
     ]
     for name, part in parts.items():
