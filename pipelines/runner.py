@@ -22,6 +22,8 @@ class Locked(RuntimeError):  # noqa: N818 - it names a state, and is shown as a 
     """Another run is under way."""
 
 
+# Runs of this command, so that a later one can tell which of them were killed.
+MARK = {"cellfleet/launched_by": "cellfleet run"}
 # Every event is in Dagster's own log; the terminal shows progress and what failed.
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -80,6 +82,7 @@ def run(chosen: Settings, sites: list[str] | None, progress: Callable[[str], Non
     defs = build_defs(chosen)
     done: list[Ran] = []
     with dg.DagsterInstance.get() as instance:
+        _end_dead_runs(instance)
         names = sorted(job.name for job in defs.resolve_all_job_defs() if not job.name.startswith("__"))
         broken = [k for k in defs.resolve_all_asset_keys() if k.path[0] == "contract"]
         for key in broken:
@@ -95,9 +98,11 @@ def _execute(
 ) -> Ran:
     import dagster as dg
 
-    tags: dict[str, str] = {}
+    tags = dict(MARK)
     if asset is not None:
-        result = dg.materialize([defs.resolve_assets_def(asset)], instance=instance, raise_on_error=False)
+        result = dg.materialize(
+            [defs.resolve_assets_def(asset)], instance=instance, raise_on_error=False, tags=tags
+        )
     else:
         job = defs.resolve_job_def(name)
         if job.partitions_def is not None:
@@ -105,12 +110,27 @@ def _execute(
                 job.partitions_def.get_first_partition_key(),
                 job.partitions_def.get_last_partition_key(),
             )
-            tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+            tags |= {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
         result = job.execute_in_process(instance=instance, raise_on_error=False, tags=tags, run_config=QUIET)
     problem = "; ".join(_told(e) for e in result.all_events if e.is_step_failure)
     ran = Ran(name, result.run_id, result.success, problem)
     progress(f"{name}: {'done' if ran.success else 'FAILED: ' + problem}")
     return ran
+
+
+def _end_dead_runs(instance: Any) -> None:
+    """End runs of this command whose process was killed: they would hold their pool's slot for ever.
+
+    The caller holds the home's lock, so a run with our mark that is still open has no process any more.
+    """
+    import dagster as dg
+
+    open_states = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED]
+    for dead in instance.get_runs(dg.RunsFilter(statuses=open_states, tags=MARK)):
+        instance.report_run_failed(
+            dead, "The process of this run was killed; the next run went on from there."
+        )
+        instance.event_log_storage.free_concurrency_slots_for_run(dead.run_id)
 
 
 def _told(event: Any) -> str:
