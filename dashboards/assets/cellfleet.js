@@ -73,9 +73,10 @@
     },
 
     // A figure with the template and colours of the scheme in force.
-    draw: function (figure, scheme, theme) {
+    draw: function (figure, _scheme, theme) {
       if (!figure) { return none(); }
-      var dark = (scheme || document.documentElement.getAttribute("data-mantine-color-scheme")) === "dark";
+      // The document's attribute is what the style sheet follows; the toggle's property lags behind it on load.
+      var dark = document.documentElement.getAttribute("data-mantine-color-scheme") === "dark";
       var palette = theme.palette[dark ? "dark" : "light"];
       document.documentElement.setAttribute("data-ag-theme-mode", dark ? "dark" : "light");
       var filled = fill(figure, palette);

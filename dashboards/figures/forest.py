@@ -14,8 +14,11 @@ from dashboards.theme.tokens import token
 
 COLOUR = {"comparable": "ok", "not comparable": "bad", "inconclusive": "unsure"}
 SYMBOL = {"comparable": "circle", "not comparable": "x", "inconclusive": "diamond-open"}
-ROW_PX, FRAME_PX = 58, 84
+ROW_PX, FRAME_PX = 58, 72
+ABOVE_PX = 20  # words of a row above its line; the band leaves them free, so that nothing crosses them
+BAND = (-0.2, 0.2)
 LEAST, MOST = 1.6, 6.0
+NO_INTERVAL = {"no_margin": "the plan gives no margin", "unlike_methods": "unlike methods, never pooled"}
 
 
 def height(rows: int) -> int:
@@ -35,11 +38,18 @@ def forest(verdicts: Sequence[Verdict], names: Mapping[str, str]) -> dict[str, A
     far = min(max([LEAST, *(1.12 * r for r in reach)]), MOST)
     traces: list[dict[str, Any]] = []
     notes: list[dict[str, Any]] = []
+    shapes: list[dict[str, Any]] = []
     for place, v in enumerate(verdicts):
         y = len(verdicts) - 1 - place
-        notes.append(_label(v, names.get(v.site, v.site), y))
+        notes.append(
+            _label(f"<b>{names.get(v.site, v.site)}</b>  n {v.n_site} / {v.n_reference}", y, ABOVE_PX, "text")
+        )
+        shapes += _margins(y, drawn=v.margin_low is not None)
         low, mid, high = (v.in_margins(d) for d in (v.ci_low, v.estimate, v.ci_high))
         if low is None or mid is None or high is None:
+            notes.append(
+                _label(f"no interval: {NO_INTERVAL.get(v.reason or '', 'too few lots')}", y, 0, "muted")
+            )
             continue
         colour = token(COLOUR.get(v.verdict, "unsure"))
         shown_low, shown_high = max(low, -far), min(high, far)
@@ -88,17 +98,11 @@ def forest(verdicts: Sequence[Verdict], names: Mapping[str, str]) -> dict[str, A
                     "hovertemplate": _hover(v, names.get(v.site, v.site)),
                 }
             )
-    return {"data": traces, "layout": _layout(len(verdicts), far, notes)}
+    return {"data": traces, "layout": _layout(len(verdicts), far, notes, shapes)}
 
 
-def _label(v: Verdict, name: str, y: int) -> dict[str, Any]:
-    """The row's words above its line: name, n, and why there is no line where there is none."""
-    told = f"<b>{name}</b>  {v.n_site} lots against {v.n_reference}"
-    if v.in_margins(v.estimate) is None:
-        why = {"no_margin": "the plan gives no margin", "unlike_methods": "unlike methods, never pooled"}.get(
-            v.reason or "", "too few lots for an interval"
-        )
-        told += f" · no interval: {why}"
+def _label(words: str, y: int, above: int, colour: str) -> dict[str, Any]:
+    """Words at the left of a row, so many pixels above its line."""
     return {
         "xref": "paper",
         "x": 0,
@@ -106,12 +110,31 @@ def _label(v: Verdict, name: str, y: int) -> dict[str, Any]:
         "xshift": 2,
         "yref": "y",
         "y": y,
-        "yshift": 19,
+        "yshift": above,
         "showarrow": False,
         "align": "left",
-        "text": told,
-        "font": {"size": 12, "color": token("text")},
+        "text": words,
+        "font": {"size": 12, "color": token(colour)},
     }
+
+
+def _margins(y: int, *, drawn: bool) -> list[dict[str, Any]]:
+    """The row's zero and, where the plan gives them, its margins with the band between."""
+    place = {"xref": "x", "yref": "y", "y0": y + BAND[0], "y1": y + BAND[1], "layer": "below"}
+    zero = {
+        "type": "line",
+        "x0": 0,
+        "x1": 0,
+        **place,
+        "line": {"color": token("axis"), "width": 1, "dash": "solid"},
+    }
+    if not drawn:
+        return [zero]
+    band = {"type": "rect", "x0": -1, "x1": 1, **place, "line": {"width": 0}, "fillcolor": token("band")}
+    ends = [
+        {**zero, "x0": x, "x1": x, "line": {"color": token("ok"), "width": 2, "dash": "dot"}} for x in (-1, 1)
+    ]
+    return [band, zero, *ends]
 
 
 def _hover(v: Verdict, name: str) -> str:
@@ -124,43 +147,15 @@ def _hover(v: Verdict, name: str) -> str:
     )
 
 
-def _layout(rows: int, far: float, notes: list[dict[str, Any]]) -> dict[str, Any]:
-    band = {
-        "type": "rect",
-        "xref": "x",
-        "yref": "paper",
-        "x0": -1,
-        "x1": 1,
-        "y0": 0,
-        "y1": 1,
-        "layer": "below",
-        "line": {"width": 0},
-        "fillcolor": token("band"),
-    }
-    lines = [
-        {
-            "type": "line",
-            "xref": "x",
-            "yref": "paper",
-            "x0": x,
-            "x1": x,
-            "y0": 0,
-            "y1": 1,
-            "layer": "below",
-            "line": {
-                "color": token("axis" if x == 0 else "ok"),
-                "width": 1,
-                "dash": "solid" if x == 0 else "dash",
-            },
-        }
-        for x in (-1, 0, 1)
-    ]
+def _layout(
+    rows: int, far: float, notes: list[dict[str, Any]], shapes: list[dict[str, Any]]
+) -> dict[str, Any]:
     ticks = [-1, 0, 1] if far < 2.5 else [-round(far), -1, 0, 1, round(far)]
     words = {-1: "−1<br>lower margin", 0: "0<br>no difference", 1: "+1<br>upper margin"}
     return {
         "height": height(rows),
-        "margin": {"l": 12, "r": 12, "t": 8, "b": 56},
-        "shapes": [band, *lines],
+        "margin": {"l": 12, "r": 12, "t": 8, "b": 44},
+        "shapes": shapes,
         "annotations": notes,
         "hovermode": "closest",
         "showlegend": False,
@@ -173,5 +168,5 @@ def _layout(rows: int, far: float, notes: list[dict[str, Any]]) -> dict[str, Any
             "fixedrange": True,
             "ticktext": [words.get(t, f"{t:+d}".replace("-", "−")) for t in ticks],
         },
-        "yaxis": {"range": [-0.6, rows - 0.25], "visible": False, "fixedrange": True},
+        "yaxis": {"range": [-0.4, rows - 0.4], "visible": False, "fixedrange": True},
     }

@@ -59,8 +59,9 @@ class SmallLake:
         assert len(found) == 1, f"{len(found)} rows: {sql}"
         return found[0]
 
-    def all(self, sql: str) -> list[dict[str, Any]]:
-        cursor = self.con.execute(sql)
+    def all(self, sql: str, values: list[Any] | None = None) -> list[dict[str, Any]]:
+        """Rows of a query as dicts."""
+        cursor = self.con.execute(sql, values or [])
         names = [c[0] for c in cursor.description or []]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
