@@ -151,7 +151,7 @@ def _layout(
     rows: int, far: float, notes: list[dict[str, Any]], shapes: list[dict[str, Any]]
 ) -> dict[str, Any]:
     ticks = [-1, 0, 1] if far < 2.5 else [-round(far), -1, 0, 1, round(far)]
-    words = {-1: "−1<br>lower margin", 0: "0<br>no difference", 1: "+1<br>upper margin"}
+    words = {-1: "−1<br>margin", 0: "0<br>equal", 1: "+1<br>margin"}
     return {
         "height": height(rows),
         "margin": {"l": 12, "r": 12, "t": 8, "b": 44},
@@ -165,6 +165,7 @@ def _layout(
             "zeroline": False,
             "showgrid": False,
             "tickvals": ticks,
+            "tickangle": 0,
             "fixedrange": True,
             "ticktext": [words.get(t, f"{t:+d}".replace("-", "−")) for t in ticks],
         },

@@ -33,8 +33,8 @@ class SiteAttributes(BaseModel):
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        del schema, handler
-        return Contract.model_json_schema()
+        del schema
+        return handler(Contract.__pydantic_core_schema__)
 
 
 class ManufacturingSite(dg.Component):

@@ -51,13 +51,14 @@ def test_a_file_that_cannot_be_read_is_kept_and_the_rest_goes_on(site: Site, bad
     assert sent.read_bytes() in [p.read_bytes() for p in kept]
 
 
-def test_bytes_of_another_encoding_set_aside_only_their_record(site: Site) -> None:
+def test_a_file_in_another_encoding_is_set_aside_and_says_how_to_declare_it(site: Site) -> None:
     site.send("results_1.csv", GOOD.encode() + result(9).replace("S9", "Prüfung").encode("latin-1"))
-    assert counts(site) | {"findings": 0} == {
-        "received": 5, "promoted": 4, "superseded": 0, "duplicate": 0, "quarantined": 1,
-        "fields_quarantined": 0, "findings": 0,
-    }  # fmt: skip
-    assert site.rows("SELECT reason_code FROM lake.quality.quarantine") == [("bad_encoding",)]
+    site.send("results_2.csv", GOOD, 1)
+    told = counts(site)
+    assert (told["received"], told["promoted"], told["quarantined"]) == (5, 4, 1)
+    refusal = site.rows("SELECT refusal FROM lake.raw.file WHERE file_state = 'refused'")
+    assert "encoding" in refusal[0][0]
+    assert "Prüfung" not in refusal[0][0]
 
 
 def test_of_a_truncated_file_the_whole_records_go_on(site: Site) -> None:

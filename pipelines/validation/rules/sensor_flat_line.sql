@@ -8,11 +8,13 @@
 WITH hour AS (
     SELECT *, CASE WHEN minimum = maximum THEN minimum END AS held FROM channel_hour WHERE n_good > 0
 ), stepped AS (
-    SELECT *, coalesce(held = lag(held) OVER run, false) AS same_as_before FROM hour
+    SELECT *, coalesce(held = lag(held) OVER run, false) AS same_as_before, lag(held) OVER run IS NOT NULL AS before_held FROM hour
     WINDOW run AS (PARTITION BY site_id, batch_id, channel, quantity_name ORDER BY hour_at)
 ), usual AS (
-    SELECT site_id, quantity_name, median(share) AS repeats
-    FROM (SELECT site_id, quantity_name, avg(same_as_before::INT) AS share FROM stepped GROUP BY site_id, quantity_name, batch_id, channel)
+    -- How often an hour that held one value is followed by another with the same.
+    SELECT site_id, quantity_name, median(coalesce(share, 0)) AS repeats
+    FROM (SELECT site_id, quantity_name, avg(same_as_before::INT) FILTER (before_held) AS share
+          FROM stepped GROUP BY site_id, quantity_name, batch_id, channel)
     GROUP BY ALL
 ), island AS (
     SELECT *, sum((NOT same_as_before)::INT) OVER (PARTITION BY site_id, batch_id, channel, quantity_name ORDER BY hour_at) AS run_no,
