@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -123,16 +124,37 @@ class SiteCounts:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a row comes from: file, place in it, hash of the file, when it was sent and taken in."""
+    """One stored version of a record: the file and row it came from, that file's hash, and what was read."""
 
     site: str
-    feed: str | None
-    source_file: str
-    source_row: int
-    sha256: str | None
+    feed: str
+    table: str
     record_id: str
+    source_system: str | None
+    source_file: str
+    source_row: int | None
+    sha256: str | None
+    source_version: datetime | None
     sent_at: datetime | None
     recorded_at: datetime | None
+    in_force: bool
+    supersedes: str | None
+    superseded_by: str | None
+    reason: str | None
+    fields: tuple[tuple[str, Any], ...]
+    hidden: int
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The newest specification limit of one attribute at one site, in the attribute's unit."""
+
+    site: str
+    attribute: str
+    low: float | None
+    high: float | None
+    spec_id: str
+    spec_version: str
 
 
 @dataclass(frozen=True)

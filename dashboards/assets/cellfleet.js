@@ -107,6 +107,15 @@
       return told.attribute;
     },
 
+    // A point of a chart opens its batch: customdata holds site and batch.
+    opened_batch: function (clicked) {
+      var told = clicked && clicked.points && clicked.points[0] && clicked.points[0].customdata;
+      if (!told) { return none(); }
+      var sites = new URLSearchParams(window.location.search).get("sites");
+      window.dash_clientside.set_props("location", { search: sites ? "?sites=" + sites : "" });
+      return "/batch/" + encodeURIComponent(told[0]) + "/" + encodeURIComponent(told[1]);
+    },
+
     copied: function () {
       return window.navigator.clipboard.writeText(window.location.href).then(function () { return "Copied"; }, function () { return "Copy failed"; });
     },

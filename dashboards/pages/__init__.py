@@ -1,5 +1,5 @@
 """Pages, in the order of the navigation. Each is thin: address → provider → figure → panel."""
 
-from dashboards.pages import fleet
+from dashboards.pages import comparability, fleet, source
 
-PAGES = (fleet.PAGE,)
+PAGES = (fleet.PAGE, comparability.PAGE, source.PAGE)

@@ -25,7 +25,7 @@ from dashboards.figures import forest as figures
 from dashboards.providers.fleet import FleetProvider
 from dashboards.shell.guard import guarded
 from dashboards.shell.router import browser, clientside
-from dashboards.shell.visit import Desk, Page, Visit
+from dashboards.shell.visit import Desk, Page, Visit, batch_href, source_href
 
 ATTRIBUTE = {"type": "control", "page": "fleet", "name": "attr"}
 SITES = {"type": "control", "page": "all", "name": "sites"}
@@ -224,6 +224,10 @@ def forest_content(visit: Visit, attribute: str) -> Component:
                 f"Forest plot of {entry.title}. {said}. The table below holds the numbers.",
             ),
             html_table(verdict_table(verdicts, visit, short=True), f"Verdicts on {entry.title}"),
+            html.P(
+                html.A("See the lots behind it", href=visit.href("/comparability", attr=attribute)),
+                className="cf-next",
+            ),
         ]
     )
 
@@ -408,7 +412,7 @@ def _need(visit: Visit, need: Need, names: dict[str, str]) -> Component:
             html.Div(
                 [
                     severity(need.severity),
-                    html.Span(f"{need.batch_id}"),
+                    html.A(need.batch_id, href=batch_href(visit, need.site, need.batch_id)),
                     html.Span(names.get(need.site, need.site), className="cf-muted"),
                 ]
             ),
@@ -437,13 +441,13 @@ def needs_table(needs: Sequence[Need], visit: Visit) -> Table:
     columns = (
         Column("severity", "Weight", width=105),
         Column("name", "Site"),
-        Column("batch_id", "Batch"),
+        Column("batch_id", "Batch", link=lambda r: batch_href(visit, r["site"], r["batch_id"])),
         Column("kind", "Kind"),
         Column("what", "What was seen", width=420),
         Column("owner_role", "Waits for"),
         Column("age_h", "Age, h", width=100),
         Column("since", "Since, UTC"),
-        Column("source", "From"),
+        Column("source", "From", link=lambda r: source_href(visit, r["record_id"])),
     )
     return Table("needs", columns, rows)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from dashboards.facts import Change, Lot, Need, PlanEntry, SiteCounts, Verdict
+from dashboards.facts import Change, Limit, Lot, Need, PlanEntry, SiteCounts, Verdict
 from dashboards.providers.snapshot import Snapshot
 from dashboards.security.scope import Scope
 
@@ -87,3 +87,21 @@ class FleetProvider:
             attribute=attribute,
         )
         return [Lot(**row) for row in found]
+
+    def limits(self, scope: Scope, attribute: str) -> list[Limit]:
+        """Newest specification limits of what a plan attribute is measured by, at the sites of the scope.
+
+        A sample at harvest is judged by the release limit, as in `mart.assay_long`.
+        """
+        found = self._snapshot.rows(
+            "SELECT s.site_id AS site, l.attribute, l.low, l.high, s.spec_id, s.spec_version "
+            "FROM mart.plan p JOIN core.spec_limit l ON list_contains(string_split(p.measured_by, ', '), l.attribute) "
+            "AND l.stage = CASE p.sample_point WHEN 'ipc_day_5' THEN 'ipc' WHEN 'harvest' THEN 'release' ELSE p.sample_point END "
+            "JOIN core.specification s USING (site_id, spec_id, spec_version) "
+            "WHERE p.attribute = $attribute AND s.site_id = ANY($sites) "
+            "QUALIFY row_number() OVER (PARTITION BY s.site_id, l.attribute ORDER BY s.effective_from DESC NULLS LAST) = 1 "
+            "ORDER BY ALL",
+            scope,
+            attribute=attribute,
+        )
+        return [Limit(**row) for row in found]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from dash import Dash
 from dash.development.base_component import Component
@@ -49,6 +49,16 @@ class Visit:
         return f"?{told}" if told else ""
 
 
+def batch_href(visit: Visit, site: str, batch_id: str) -> str:
+    """Address of a batch; batch numbers are a site's own, so the site is part of it."""
+    return visit.href(f"/batch/{quote(site, safe='')}/{quote(batch_id, safe='')}")
+
+
+def source_href(visit: Visit, record_id: str) -> str:
+    """Address of the file, row and hash that a record came from."""
+    return visit.href(f"/source/{quote(record_id, safe='')}")
+
+
 class Desk:
     """Where visits come from: the snapshots, and who may see what. The demo is open on loopback to every site."""
 
@@ -81,4 +91,4 @@ class Page:
         """Variable parts of an address of this page; None where it is another's."""
         pattern = re.sub(r"<(\w+)>", r"(?P<\1>[^/]+)", self.path)
         found = re.fullmatch(pattern, pathname if pathname == "/" else pathname.rstrip("/"))
-        return found.groupdict() if found else None
+        return {name: unquote(part) for name, part in found.groupdict().items()} if found else None
