@@ -107,13 +107,15 @@
       return told.attribute;
     },
 
-    // A point of a chart opens its batch: customdata holds site and batch.
-    opened_batch: function (clicked) {
+    // A point of any chart whose customdata is ["batch", site, id] opens that batch.
+    opened_batch: function () {
+      var triggered = (window.dash_clientside.callback_context.triggered || [])[0];
+      var clicked = triggered && triggered.value;
       var told = clicked && clicked.points && clicked.points[0] && clicked.points[0].customdata;
-      if (!told) { return none(); }
+      if (!told || told[0] !== "batch") { return none(); }
       var sites = new URLSearchParams(window.location.search).get("sites");
       window.dash_clientside.set_props("location", { search: sites ? "?sites=" + sites : "" });
-      return "/batch/" + encodeURIComponent(told[0]) + "/" + encodeURIComponent(told[1]);
+      return "/batch/" + encodeURIComponent(told[1]) + "/" + encodeURIComponent(told[2]);
     },
 
     copied: function () {

@@ -96,10 +96,12 @@ class FleetProvider:
         found = self._snapshot.rows(
             "SELECT s.site_id AS site, l.attribute, l.low, l.high, s.spec_id, s.spec_version "
             "FROM mart.plan p JOIN core.spec_limit l ON list_contains(string_split(p.measured_by, ', '), l.attribute) "
-            "AND l.stage = CASE p.sample_point WHEN 'ipc_day_5' THEN 'ipc' WHEN 'harvest' THEN 'release' ELSE p.sample_point END "
+            "AND l.stage = CASE p.sample_point WHEN 'ipc_day_5' THEN 'ipc' WHEN 'harvest' THEN 'release' "
+            "ELSE p.sample_point END "
             "JOIN core.specification s USING (site_id, spec_id, spec_version) "
             "WHERE p.attribute = $attribute AND s.site_id = ANY($sites) "
-            "QUALIFY row_number() OVER (PARTITION BY s.site_id, l.attribute ORDER BY s.effective_from DESC NULLS LAST) = 1 "
+            "QUALIFY row_number() OVER (PARTITION BY s.site_id, l.attribute "
+            "ORDER BY s.effective_from DESC NULLS LAST) = 1 "
             "ORDER BY ALL",
             scope,
             attribute=attribute,

@@ -69,6 +69,13 @@ def register(app: Dash, desk: Desk, pages: Sequence[Page]) -> None:
     )
     clientside(
         app,
+        browser("opened_batch"),
+        Output("location", "pathname"),
+        Input({"type": "graph", "name": ALL}, "clickData"),
+        prevent_initial_call=True,
+    )
+    clientside(
+        app,
         browser("copied"),
         Output("copy", "children"),
         Input("copy", "n_clicks"),

@@ -112,7 +112,9 @@ def _column(value: Any) -> Any:
     return {"from": value} if isinstance(value, str | list) else value
 
 
-Columns = dict[str, Annotated[Column, BeforeValidator(_column)]]
+Columns = dict[
+    str, Annotated[Column, BeforeValidator(_column, json_schema_input_type=str | list[str] | Column)]
+]
 
 
 class Each(_Part):

@@ -23,7 +23,9 @@ ORDERS = "id,mrn,name,born,product,note,changed\n"
 STATES = ("promoted", "superseded", "duplicate", "quarantined")
 
 
-def result(number: int, value: str = "91.5", *, changed: str = "2026-02-01T10:00:00Z", unit: str = "%") -> str:
+def result(
+    number: int, value: str = "91.5", *, changed: str = "2026-02-01T10:00:00Z", unit: str = "%"
+) -> str:
     """One row of a file of results."""
     return f"R{number},S{number},viab,{value},{unit},2026-02-01T09:00:00Z,{changed}\n"
 
@@ -42,7 +44,10 @@ def attributes(site: str = "kleinort", **changed: Any) -> dict[str, Any]:
         "patient_key": {"from": "mrn", "patient": True},
         "product_id": "product",
     }
-    patient = {"patient_key": {"from": "mrn", "patient": True}, "birth_decade": {"from": "born", "decade": True}}
+    patient = {
+        "patient_key": {"from": "mrn", "patient": True},
+        "birth_decade": {"from": "born", "decade": True},
+    }
     layout = {"name": "delimited", "encoding": "utf-8"}
     return {
         "site_id": site,
@@ -98,7 +103,8 @@ class Site:
         (sites / self.name).mkdir(parents=True)
         self.export.mkdir(parents=True)
         self.contract_file.write_text(
-            yaml.safe_dump({"type": TYPE, "attributes": self.content}, allow_unicode=True, sort_keys=False), "utf-8"
+            yaml.safe_dump({"type": TYPE, "attributes": self.content}, allow_unicode=True, sort_keys=False),
+            "utf-8",
         )
         demo = (ROOT / "pipelines" / "defs" / "sites" / "fleet.yaml").read_text("utf-8")
         (sites / "fleet.yaml").write_text(
@@ -120,7 +126,9 @@ class Site:
     @property
     def settings(self) -> Settings:
         return Settings(
-            home=str(self.folder / "home"), sites=str(self.folder / "sites"), sources=str(self.folder / "sources")
+            home=str(self.folder / "home"),
+            sites=str(self.folder / "sites"),
+            sources=str(self.folder / "sources"),
         )
 
     @property

@@ -44,10 +44,12 @@ def test_a_file_that_cannot_be_read_is_kept_and_the_rest_goes_on(site: Site, bad
     assert outcome.accounting["promoted"] == 4
     assert outcome.accounting["quarantined"] >= 1
     told = site.rows("SELECT coalesce(refusal, '') FROM lake.raw.file WHERE source_file = 'results_1.csv'")
-    reasons = site.rows("SELECT value_wanted FROM lake.quality.quarantine WHERE source_file = 'results_1.csv'")
+    reasons = site.rows(
+        "SELECT value_wanted FROM lake.quality.quarantine WHERE source_file = 'results_1.csv'"
+    )
     assert says in told[0][0]
     assert reasons
-    kept = [p for p in (site.settings.home_path / "vault" / site.name).glob("??/*")]
+    kept = list((site.settings.home_path / "vault" / site.name).glob("??/*"))
     assert sent.read_bytes() in [p.read_bytes() for p in kept]
 
 
@@ -92,7 +94,10 @@ def test_a_renamed_column_sets_the_file_aside_and_says_which(site: Site) -> None
 
 
 def test_a_code_and_a_number_that_cannot_be_read_set_aside_what_they_touch(site: Site) -> None:
-    site.send("results_1.csv", GOOD + result(5, "n/a?") + result(6).replace("viab", "viabb") + result(7, unit="furlong"))
+    site.send(
+        "results_1.csv",
+        GOOD + result(5, "n/a?") + result(6).replace("viab", "viabb") + result(7, unit="furlong"),
+    )
     told = counts(site)
     assert told["received"] == 7
     assert told["promoted"] >= 4
@@ -133,7 +138,9 @@ def test_a_row_changed_under_the_same_stamp_is_found(site: Site) -> None:
     site.send("results_1.csv", GOOD.replace(result(2), result(2, "88.0")), 24)
     told = counts(site)
     assert told["superseded"] == 1
-    assert site.rows("SELECT reason_code, subject FROM lake.quality.finding") == [("changed_without_notice", "R2")]
+    assert site.rows("SELECT reason_code, subject FROM lake.quality.finding") == [
+        ("changed_without_notice", "R2")
+    ]
 
 
 def test_the_order_of_arrival_does_not_matter(tmp_path: Path) -> None:
@@ -198,10 +205,16 @@ def test_direct_identifiers_never_leave_the_edge(tmp_path: Path) -> None:
     told = done.stdout + done.stderr
     assert [w for w in PLANTED if w in told] == []
     # Bytes of Parquet and DuckDB may be compressed: every text value is looked at, too.
-    values = str([site.rows(f"FROM lake.{t}") for t in TEXT_TABLES])  # noqa: S608
+    values = str([site.rows(f"FROM lake.{t}") for t in TEXT_TABLES])
     assert [w for w in PLANTED if w in values] == []
 
 
 TEXT_TABLES = (
-    "raw.file", "raw.record", "raw.cursor", "quality.quarantine", "quality.finding", "core.therapy_order", "core.patient",
-)  # fmt: skip
+    "raw.file",
+    "raw.record",
+    "raw.cursor",
+    "quality.quarantine",
+    "quality.finding",
+    "core.therapy_order",
+    "core.patient",
+)

@@ -177,7 +177,6 @@ def test_dagster_s_own_checkers_agree(command: tuple[str, ...]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.xfail(reason="dg check yaml does not accept the short form of a column yet", strict=False)
 @pytest.mark.parametrize("site", sorted(CONTRACTS))
 def test_dg_checks_each_contract(site: str) -> None:
     """One site a call: of several components of one type `dg check yaml` looks at the last only."""
@@ -185,7 +184,6 @@ def test_dg_checks_each_contract(site: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.xfail(reason="dg check yaml does not accept the short form of a column yet", strict=False)
 def test_dg_refuses_a_wrong_key_with_file_and_line(tmp_path: Path) -> None:
     shutil.copyfile(ROOT / "pyproject.toml", tmp_path / "pyproject.toml")
     shutil.copytree(ROOT / "pipelines", tmp_path / "pipelines", ignore=shutil.ignore_patterns("__pycache__"))

@@ -77,9 +77,9 @@ WITH stamped AS (
     SELECT l.*, coalesce(abs(epoch(t2 - t0) / 3600 - u1.gap - u2.gap) / (u1.spread + u2.spread), 0) + coalesce(abs(epoch(t3 - t2) / 3600 - u3.gap) / u3.spread, 0)
                <= coalesce(abs(epoch(happened_at - t0) / 3600 - u1.gap) / u1.spread, 0) + coalesce(abs(epoch(t3 - happened_at) / 3600 - u2.gap - u3.gap) / (u2.spread + u3.spread), 0) AS first_is_wrong
     FROM linked l
-    LEFT JOIN usual u1 ON u1.site_id = l.site_id AND u1.custody_kind = l.custody_kind AND u1.custody_object = l.custody_object
-    LEFT JOIN usual u2 ON u2.site_id = l.site_id AND u2.custody_kind = l.kind2 AND u2.custody_object = l.object2
-    LEFT JOIN usual u3 ON u3.site_id = l.site_id AND u3.custody_kind = l.kind3 AND u3.custody_object = l.object3
+    LEFT JOIN usual u1 ON u1.site_id = l.site_id AND u1.custody_kind = l.custody_kind AND u1.custody_object IS NOT DISTINCT FROM l.custody_object
+    LEFT JOIN usual u2 ON u2.site_id = l.site_id AND u2.custody_kind = l.kind2 AND u2.custody_object IS NOT DISTINCT FROM l.object2
+    LEFT JOIN usual u3 ON u3.site_id = l.site_id AND u3.custody_kind = l.kind3 AND u3.custody_object IS NOT DISTINCT FROM l.object3
     WHERE l.happened_at > l.t2
 ), out_of_sequence AS (
     SELECT d.site_id, 'custody_event' AS table_name, e.event_id AS subject,

@@ -37,17 +37,49 @@ def journey(lake: Any, n: str = "1", **changed: dict[str, Any]) -> None:
     batch = base | {"batch_id": f"B{n}"}
     order = base | {"order_id": f"O{n}"}
     rows: dict[str, dict[str, Any]] = {
-        "therapy_order": order | {"patient_key": f"P{n:A>12}", "product_id": "X", "coi_id": f"COI{n}", "ordered_at": at(-100)},
-        "collection": order | {"collection_id": f"C{n}", "din": f"DIN{n}", "collection_started_at": at(-10), "collection_ended_at": at(-6)},
-        "batch": batch | order | {"product_id": "X", "batch_started_at": at(0), "harvested_at": at(200), "formulated_at": at(204)},
-        "unit_operation": batch | {"operation_id": f"U{n}", "unit_procedure": "expansion", "operation_started_at": at(10), "operation_ended_at": at(190)},
+        "therapy_order": order
+        | {"patient_key": f"P{n:A>12}", "product_id": "X", "coi_id": f"COI{n}", "ordered_at": at(-100)},
+        "collection": order
+        | {
+            "collection_id": f"C{n}",
+            "din": f"DIN{n}",
+            "collection_started_at": at(-10),
+            "collection_ended_at": at(-6),
+        },
+        "batch": batch
+        | order
+        | {"product_id": "X", "batch_started_at": at(0), "harvested_at": at(200), "formulated_at": at(204)},
+        "unit_operation": batch
+        | {
+            "operation_id": f"U{n}",
+            "unit_procedure": "expansion",
+            "operation_started_at": at(10),
+            "operation_ended_at": at(190),
+        },
         "sample": batch | {"sample_id": f"S{n}", "sample_point": "release", "taken_at": at(205)},
-        "assay_result": batch | {"sample_id": f"S{n}", "result_id": f"R{n}", "attribute": "cd3_pct", "value": 95.0, "operator": "=", "value_as_given": "95", "result_at": at(210), "source_version": at(211)},
+        "assay_result": batch
+        | {
+            "sample_id": f"S{n}",
+            "result_id": f"R{n}",
+            "attribute": "cd3_pct",
+            "value": 95.0,
+            "operator": "=",
+            "value_as_given": "95",
+            "result_at": at(210),
+            "source_version": at(211),
+        },
         "deviation": batch | {"deviation_id": f"D{n}", "opened_at": at(150), "closed_at": at(160)},
-        "release_decision": batch | {"release_id": f"Q{n}", "decision": "released", "spec_id": "SP", "spec_version": "1", "signed_at": at(230)},
+        "release_decision": batch
+        | {
+            "release_id": f"Q{n}",
+            "decision": "released",
+            "spec_id": "SP",
+            "spec_version": "1",
+            "signed_at": at(230),
+        },
         "infusion": batch | order | {"infusion_id": f"I{n}", "infused_at": at(250)},
         "lot_use": batch | {"lot_id": "L1", "phase": "activation"},
-    }  # fmt: skip
+    }
     for table, row in rows.items():
         lake.add(table, row | changed.get(table, {}))
 
@@ -149,11 +181,22 @@ def test_impossible_orders_of_time_are_one_finding_a_record(small_lake: Any) -> 
 
 
 def chain(lake: Any, coi: str, hours: list[float], first: int = 1, **columns: list[Any]) -> None:
-    parties = "patient unit laboratory suite laboratory qa porter ward patient".split()
-    kinds = "collected received processed processed released shipped handed_over infused".split()
+    parties = ["patient", "unit", "laboratory", "suite", "laboratory", "qa", "porter", "ward", "patient"]
+    objects = ["cells"] * 3 + ["batch"] * 5
+    kinds = [
+        "collected",
+        "received",
+        "processed",
+        "processed",
+        "released",
+        "shipped",
+        "handed_over",
+        "infused",
+    ]
     for i, when in enumerate(hours):
         lake.add("custody_event", {
-            "site_id": "a", "event_id": f"{coi}-{i}", "coi_id": coi, "custody_kind": kinds[i], "from_party": parties[i],
+            "site_id": "a", "event_id": f"{coi}-{i}", "coi_id": coi, "custody_kind": kinds[i],
+            "custody_object": objects[i], "from_party": parties[i],
             "to_party": parties[i + 1], "happened_at": at(when), "sequence_no": i + first, "place": "p",
         } | {name: values[i] for name, values in columns.items()})  # fmt: skip
 
