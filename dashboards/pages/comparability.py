@@ -149,7 +149,7 @@ def _lots(visit: Visit, provider: FleetProvider, entry: PlanEntry) -> Component:
         "lots",
         "The lots behind it",
         "A point is a lot, a box the middle half with its median. Hollow lots are left out of the means; a dashed line "
-        "is the site's own specification limit, which is no margin. Unlike methods stand apart. Click a lot to open it.",
+        "is the site's own specification limit, which is no margin. Unlike methods stand apart. A click opens a lot.",
         body,
         csv=visit.csv("comparability", "lots", attr=entry.attribute),
         computed="One lot is one batch, failed ones included: the mean, on the attribute's scale, of all results of "
