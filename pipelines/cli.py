@@ -377,6 +377,8 @@ def site_preview(site: str, feed: str, limit: int = 20, json_output: Json = Fals
         told["fields"],
     )
     show("Would be quarantined", told["quarantined"])
+    for refusal in told["refused_files"]:
+        out.print(f"{told['file']} would be set aside: {refusal}")
 
 
 @site_app.command(name="new")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +15,7 @@ from pipelines.connectors.protocol import Seen
 from pipelines.harmonise.contract import Column, Contract, Feed, Mapping, load_contract
 from pipelines.harmonise.mapping import Compiler
 from pipelines.harmonise.units import InconvertibleError, conversion
-from pipelines.ingest.stage import stage
+from pipelines.ingest.stage import FileRead, stage
 from pipelines.ingest.take import CONNECTORS
 from warehouse.dictionary import dictionary
 from warehouse.settings import Settings
@@ -44,7 +45,7 @@ def preview(chosen: Settings, site: str, feed_name: str, limit: int) -> dict[str
         )
         told: dict[str, Any] = {
             "file": arrivals[0].name if arrivals else None,
-            "records": staged.records,
+            "records": staged.records + sum(r.field is None for f in staged.files for r in f.refused),
             "fields": [],
             "quarantined": [],
         }
@@ -53,6 +54,7 @@ def preview(chosen: Settings, site: str, feed_name: str, limit: int) -> dict[str
             for f in staged.files
             if f.refusal or f.missing
         ]
+        told["quarantined"] += _refused_by_reader(staged.files)
         promoted: set[tuple[str, int]] = set()
         for mapping in feed.maps:
             for select in Compiler(dictionary(), contract, feed, mapping).selects():
@@ -135,6 +137,15 @@ def _conversion(contract: Contract, column: Column, unit: str | None, molar_mass
     if column.patient:
         return "random patient key"
     return ""
+
+
+def _refused_by_reader(files: list[FileRead]) -> list[dict[str, Any]]:
+    """What the reader could not make a record or a field of, counted by reason."""
+    counted = Counter((r.reason, r.field, r.mend) for f in files for r in f.refused)
+    return [
+        {"reason": reason, "field": field, "wanted": mend, "records": n, "example": None}
+        for (reason, field, mend), n in counted.most_common()
+    ]
 
 
 def _refusals(con: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
