@@ -13,7 +13,7 @@ from flask import Flask
 
 from dashboards.pages import PAGES
 from dashboards.providers.snapshot import Snapshots
-from dashboards.security import headers
+from dashboards.security import headers, loopback
 from dashboards.shell import endpoints, guard, router
 from dashboards.shell.frame import frame
 from dashboards.shell.index import index_string
@@ -29,6 +29,7 @@ def create_app(chosen: Settings) -> Dash:
     server = Flask("dashboards")
     # Assets carry their change time in the address, so they may be kept for good.
     server.config["SEND_FILE_MAX_AGE_DEFAULT"] = YEAR_S
+    loopback.answer_this_machine_only(server)
     flask: Any = server  # Dash takes a server, but its annotation does not say so
     app = Dash(
         "dashboards",

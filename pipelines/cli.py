@@ -423,11 +423,11 @@ def migrate(
 @app.command()
 def serve() -> None:
     """Serve the Dagster UI and the dashboards until Ctrl-C."""
-    from pipelines.serving import PortTaken, serve_until_interrupt
+    from pipelines.serving import OpenToOthers, PortTaken, serve_until_interrupt
 
     try:
         serve_until_interrupt(settings(), out.print)
-    except PortTaken as error:
+    except (OpenToOthers, PortTaken) as error:
         raise fail(2, str(error)) from error
 
 
@@ -437,9 +437,12 @@ def demo(
 ) -> None:
     """The whole demo: simulate, run, publish, say what to look at, and serve."""
     from pipelines.demo import demo as whole
+    from pipelines.serving import OpenToOthers
 
     try:
         good = whole(settings(), scale, serve_after, out)
+    except OpenToOthers as error:
+        raise fail(2, str(error)) from error
     except Locked as error:
         raise fail(3, str(error)) from error
     if not good:

@@ -10,7 +10,7 @@ import duckdb
 from rich.console import Console
 
 from pipelines.runner import Ran, locked, run, status
-from pipelines.serving import require_free, serve_until_interrupt, urls
+from pipelines.serving import require_free, require_loopback, serve_until_interrupt, urls
 from pipelines.simulator import simulate
 from warehouse.publish import newest
 from warehouse.settings import Settings
@@ -24,9 +24,10 @@ QUERIES = (
 
 
 def demo(chosen: Settings, scale: str, serve_after: bool, out: Console) -> bool:
-    """Run the whole demo; returns whether every run that should succeed did. Raises Locked or PortTaken."""
+    """Run the demo; returns whether every run that should succeed did. Raises Locked, OpenToOthers or PortTaken."""
     started = time.perf_counter()
     if serve_after:
+        require_loopback(chosen)
         require_free(int(chosen.dagster_port), "CELLFLEET_DAGSTER_PORT")
         require_free(int(chosen.dashboards_port), "CELLFLEET_DASHBOARDS_PORT")
     with locked(chosen, "demo"):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipelines.runner import dagster_home
-from warehouse.settings import ROOT, Settings
+from warehouse.settings import ROOT, Settings, is_loopback
 
 HOST = "127.0.0.1"
 GRACE_SECONDS = 10
@@ -20,6 +20,19 @@ GRACE_SECONDS = 10
 
 class PortTaken(RuntimeError):  # noqa: N818 - it names a state, and is shown as a sentence
     """A port is in use by another process."""
+
+
+class OpenToOthers(RuntimeError):  # noqa: N818 - it names a state, and is shown as a sentence
+    """The dashboards were to be served to other machines, though they have no access control."""
+
+
+def require_loopback(chosen: Settings) -> None:
+    """Raise OpenToOthers where the dashboards' address is not this machine's own."""
+    if not is_loopback(chosen.dashboards_host):
+        raise OpenToOthers(
+            f"CELLFLEET_DASHBOARDS_HOST is {chosen.dashboards_host}, but the dashboards have no access control yet "
+            "and are served to this machine only. Leave it unset, or set it to 127.0.0.1."
+        )
 
 
 def require_free(port: int, variable: str) -> None:
@@ -38,12 +51,13 @@ def urls(chosen: Settings) -> dict[str, str]:
     """Where the two are served."""
     return {
         "Dagster UI": f"http://{HOST}:{chosen.dagster_port}",
-        "Dashboards": f"http://{HOST}:{chosen.dashboards_port}",
+        "Dashboards": f"http://{chosen.dashboards_host}:{chosen.dashboards_port}",
     }
 
 
 def serve_until_interrupt(chosen: Settings, say: Callable[[str], None]) -> None:
-    """Start both, wait for Ctrl-C (or SIGTERM), end both. Raises PortTaken before anything starts."""
+    """Start both, wait for Ctrl-C (or SIGTERM), end both. Raises OpenToOthers or PortTaken before anything starts."""
+    require_loopback(chosen)
     require_free(int(chosen.dagster_port), "CELLFLEET_DAGSTER_PORT")
     require_free(int(chosen.dashboards_port), "CELLFLEET_DASHBOARDS_PORT")
     home = dagster_home(chosen)
@@ -55,7 +69,7 @@ def serve_until_interrupt(chosen: Settings, say: Callable[[str], None]) -> None:
         ],
         "Dashboards": [
             str(here / "gunicorn"), "-w", "2", "-k", "gthread", "--threads", "4",
-            "-b", f"{HOST}:{chosen.dashboards_port}", "dashboards.wsgi:server",
+            "-b", f"{chosen.dashboards_host}:{chosen.dashboards_port}", "dashboards.wsgi:server",
         ],
     }  # fmt: skip
     logs = chosen.home_path / "logs"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, fields
+from ipaddress import ip_address
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,6 +43,11 @@ class Settings:
         "Folder or `s3://` prefix of the lake's Parquet files; in the home by default.",
     )
     snapshots_kept: str = _setting("CELLFLEET_SNAPSHOTS_KEPT", "10", "How many published snapshots are kept.")
+    dashboards_host: str = _setting(
+        "CELLFLEET_DASHBOARDS_HOST",
+        "127.0.0.1",
+        "Address of the dashboards; only this machine's own, as they have no access control.",
+    )
     dashboards_port: str = _setting("CELLFLEET_DASHBOARDS_PORT", "8050", "Port of the dashboards.")
     dagster_port: str = _setting("CELLFLEET_DAGSTER_PORT", "3000", "Port of the Dagster UI.")
     real_files: str = _setting(
@@ -80,3 +86,13 @@ def settings() -> Settings:
     """The settings in force, read anew at each call so that a test may change the environment."""
     chosen = {f.name: os.environ.get(f.metadata["variable"]) for f in fields(Settings)}
     return Settings(**{name: value for name, value in chosen.items() if value})
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address, without its port, is this machine's own."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

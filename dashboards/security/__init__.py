@@ -1,1 +1,1 @@
-"""Access: what a session may see (`scope.py`) and the headers of every response (`headers.py`)."""
+"""Access: what a session may see (`scope.py`), who is answered at all (`loopback.py`), headers (`headers.py`)."""
