@@ -103,7 +103,10 @@ def simulate(
         live_on(sources)
         out.print("The fleet lived one more day. Next: `cellfleet run`.")
         return
-    write(sources, scale=scale, seed=seed, progress=out.print)
+    try:
+        write(sources, scale=scale, seed=seed, progress=out.print)
+    except ValueError as error:
+        raise fail(2, str(error)) from error
     out.print(f"Wrote the {scale} fleet (synthetic, seed {seed}) to {sources}. Next: `cellfleet run`.")
 
 
