@@ -5,6 +5,8 @@ Belongs here: wording that more than one page uses. Does not belong here: verdic
 
 from __future__ import annotations
 
+from warehouse.dictionary import dictionary
+
 UNITS = {
     "1": "",
     "{cells}": "cells",
@@ -42,3 +44,11 @@ def plural(count: int, one: str, many: str = "") -> str:
 def plain(code: str | None) -> str:
     """A code of the dictionary in words."""
     return code.replace("_", " ") if code else ""
+
+
+def attribute_words(name: str) -> str:
+    """What an attribute of the dictionary measures: its description up to the first comma or bracket."""
+    field = dictionary().attributes.get(name)
+    if field is None:
+        return plain(name)
+    return field.description.rstrip(".").split(" (")[0].split(",")[0].split(":")[0].split(";")[0]

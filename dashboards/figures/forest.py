@@ -115,6 +115,8 @@ def _label(words: str, y: int, above: int, colour: str) -> dict[str, Any]:
         "align": "left",
         "text": words,
         "font": {"size": 12, "color": token(colour)},
+        # Words on the row's own line stand over the band, not in it.
+        "bgcolor": token("surface") if not above else "rgba(0,0,0,0)",
     }
 
 

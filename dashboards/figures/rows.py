@@ -5,6 +5,7 @@ Belongs here: placing words and rows. Does not belong here: what a row shows.
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 from dashboards.theme.tokens import token
@@ -30,3 +31,8 @@ def words(text: str, y: float, above: int, colour: str = "text") -> dict[str, An
 def spread(count: int, reach: float) -> list[float]:
     """Offsets of points that share a row, the same at every drawing: a golden-ratio sequence within ± reach."""
     return [((place * 0.618034) % 1.0 - 0.5) * 2 * reach for place in range(count)]
+
+
+def wrapped(title: str, width: int = 44) -> str:
+    """A long title over several lines, as Plotly breaks them; short enough for a phone."""
+    return "<br>".join(textwrap.wrap(title, width))

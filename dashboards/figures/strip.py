@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dashboards.facts import Limit, Lot
-from dashboards.figures.rows import spread, words
+from dashboards.figures.rows import spread, words, wrapped
 from dashboards.theme.tokens import site_mark, token
 
-ROW_PX, FRAME_PX = 112, 78
+ROW_PX, FRAME_PX = 112, 88
 POINTS_REACH, BOX_Y, LABEL_PX = 0.16, -0.33, 40
 
 
@@ -98,7 +98,8 @@ def _hover(lot: Lot, name: str) -> str:
 
 def _limit_lines(limit: Limit | None, y: float, *, log: bool) -> list[dict[str, Any]]:
     """Specification limits of the row: dashes in another colour than anything about margins."""
-    values = [v for v in ((limit.low, limit.high) if limit else ()) if v is not None and (not log or v > 0)]
+    sides = ((limit.low, "left"), (limit.high, "right")) if limit else ()
+    values = [(v, side) for v, side in sides if v is not None and (not log or v > 0)]
     return [
         {
             "type": "line",
@@ -112,11 +113,13 @@ def _limit_lines(limit: Limit | None, y: float, *, log: bool) -> list[dict[str, 
             "label": {
                 "text": f"limit {v:.4g}",
                 "textposition": "end",
+                # The label stays inside of the axis, whose end a limit often is.
+                "xanchor": side,
                 "textangle": 0,
                 "font": {"size": 11, "color": token("bad")},
             },
         }
-        for v in values
+        for v, side in values
     ]
 
 
@@ -125,14 +128,14 @@ def _layout(
 ) -> dict[str, Any]:
     return {
         "height": FRAME_PX + ROW_PX * max(rows, 1),
-        "margin": {"l": 12, "r": 18, "t": 8, "b": 56},
+        "margin": {"l": 12, "r": 18, "t": 8, "b": 66},
         "annotations": notes,
         "shapes": shapes,
         "hovermode": "closest",
         "showlegend": False,
         "xaxis": {
             "type": "log" if log else "linear",
-            "title": {"text": axis},
+            "title": {"text": wrapped(axis)},
             "zeroline": False,
             "nticks": 6,
             "dtick": None,

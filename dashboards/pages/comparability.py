@@ -17,7 +17,7 @@ from dashboards.components.graph import graph
 from dashboards.components.panel import panel
 from dashboards.components.table import Column, Table, grid, html_table
 from dashboards.components.verdict import verdict
-from dashboards.components.words import plural, unit
+from dashboards.components.words import attribute_words, plural, unit
 from dashboards.facts import Lot, PlanEntry, Verdict
 from dashboards.figures.forest import forest
 from dashboards.figures.strip import strip
@@ -91,7 +91,10 @@ def _answers(visit: Visit, entry: PlanEntry, verdicts: Sequence[Verdict]) -> Com
                                     [html.Strong(names.get(v.site, v.site)), verdict(v.verdict, v.reason)]
                                 ),
                                 html.Div(v.sentence),
-                                html.Small(f"{v.design}. Measured as {v.measured_as}.", className="cf-muted"),
+                                html.Small(
+                                    f"{v.design}. Measured as {_measured(v.measured_as)}.",
+                                    className="cf-muted",
+                                ),
                             ]
                         )
                         for v in verdicts
@@ -112,6 +115,10 @@ def _answers(visit: Visit, entry: PlanEntry, verdicts: Sequence[Verdict]) -> Com
         "The ratio of standard deviations is told and does not decide. "
         f"Table mart.comparability, snapshot {visit.snapshot.number}.",
     )
+
+
+def _measured(names: str) -> str:
+    return " against ".join(attribute_words(n.strip()) for n in names.split("/"))
 
 
 def _lots(visit: Visit, provider: FleetProvider, entry: PlanEntry) -> Component:
@@ -135,7 +142,7 @@ def _lots(visit: Visit, provider: FleetProvider, entry: PlanEntry) -> Component:
         figure = strip(rows, limits, names, axis, log=entry.scale == "log", sites=fleet)
         counts = "; ".join(f"{names.get(s, s)}: {plural(len(found), 'lot')}" for s, _, found in rows)
         parts += [
-            html.H3(measured) if len(entry.measured_by.split(",")) > 1 else None,
+            html.H3(attribute_words(measured)) if len(entry.measured_by.split(",")) > 1 else None,
             graph(
                 f"lots-{measured}", figure, f"Lots by site, {measured}. {counts}. The table below holds them."
             ),

@@ -7,6 +7,7 @@ Belongs here: layout and its callbacks. Does not belong here: reading (`provider
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import dash_mantine_components as dmc
@@ -18,8 +19,8 @@ from dashboards.components.aria import aria, data
 from dashboards.components.graph import graph
 from dashboards.components.panel import panel
 from dashboards.components.table import Column, Table, grid, html_table, number
-from dashboards.components.verdict import SYMBOL, severity, verdict
-from dashboards.components.words import age, plain, plural
+from dashboards.components.verdict import SYMBOL, reason_words, severity, verdict
+from dashboards.components.words import age, attribute_words, plain, plural
 from dashboards.facts import READS, Need, PlanEntry, Verdict
 from dashboards.figures import forest as figures
 from dashboards.providers.fleet import FleetProvider
@@ -42,14 +43,14 @@ def layout(visit: Visit) -> Component:
     return html.Div(
         [
             html.H1("Is the product the same at every site?"),
-            html.P(_answer(verdicts), className="cf-lede"),
+            html.P(_answer(verdicts, provider.needs(visit.scope)), className="cf-lede"),
             _counts(visit, provider),
             html.Div(
                 [
                     _matrix(visit, plan, verdicts, chosen),
+                    _needs(visit, provider),
                     _forest_panel(visit, plan, chosen),
                     _changes(visit, provider),
-                    _needs(visit, provider),
                 ],
                 className="cf-panels",
             ),
@@ -57,7 +58,14 @@ def layout(visit: Visit) -> Component:
     )
 
 
-def _answer(verdicts: Sequence[Verdict]) -> str:
+def _answer(verdicts: Sequence[Verdict], needs: Sequence[Need]) -> str:
+    """The page's question answered in words: verdicts first, then what needs somebody."""
+    grave = sum(n.severity in ("critical", "error") for n in needs)
+    waiting = f" {plural(len(needs), 'point')} open, {grave} of them grave." if needs else " Nothing is open."
+    return _compared(verdicts) + waiting
+
+
+def _compared(verdicts: Sequence[Verdict]) -> str:
     if not verdicts:
         return (
             "Nothing is compared: there is no comparability plan, or no site but the reference is in sight."
@@ -169,7 +177,12 @@ def _cell(v: Verdict | None, entry: PlanEntry, site_name: str, site: str) -> Com
     if v is None:
         return html.Span("not judged", className="cf-muted")
     return html.Button(
-        [verdict(v.verdict), html.Small(f"n {v.n_site} / {v.n_reference}")],
+        [
+            verdict(v.verdict),
+            html.Small(
+                f"n {v.n_site} / {v.n_reference}" + (f", {reason_words(v.reason)}" if v.reason else "")
+            ),
+        ],
         id={"type": "pick", "attribute": entry.attribute, "site": site},
         className=f"cf-cell cf-cell-{ {'comparable': 'ok', 'not comparable': 'bad'}.get(v.verdict, 'unsure') }",
         type="button",
@@ -284,9 +297,8 @@ def verdict_table(verdicts: Sequence[Verdict], visit: Visit, *, short: bool = Fa
             Column("estimate", reads),
             Column("ci_low", "90 % interval", cell=lambda r: _interval(r["ci_low"], r["ci_high"])),
             Column("margin_low", "Margin", cell=lambda r: _interval(r["margin_low"], r["margin_high"])),
-            Column("n_site", "n site"),
-            Column("n_reference", "n reference"),
-            Column("lots_needed", "More lots needed"),
+            Column("n_site", "n", cell=lambda r: f"{r['n_site']} / {r['n_reference']}"),
+            Column("lots_needed", "More lots"),
         )
     else:
         columns = tuple(
@@ -384,7 +396,7 @@ def _needs(visit: Visit, provider: FleetProvider) -> Component:
     else:
         content = html.Div(
             [
-                html.Ul([_need(visit, n, names) for n in needs[:NEEDS_SHOWN]], className="cf-list"),
+                html.Ul([_need(visit, n, names) for n in together(needs)[:NEEDS_SHOWN]], className="cf-list"),
                 html.Details(
                     [
                         html.Summary(f"All {len(needs)} in a table"),
@@ -404,6 +416,23 @@ def _needs(visit: Visit, provider: FleetProvider) -> Component:
         "weight. "
         f"Ages run to that event, not to now. Table mart.exceptions, snapshot {visit.snapshot.number}.",
     )
+
+
+def together(needs: Sequence[Need]) -> list[Need]:
+    """Results that a batch waits for as one point, in words; all others as they are, in their order."""
+    due: dict[tuple[str, str], list[Need]] = {}
+    for n in needs:
+        if n.kind == "pending_result":
+            due.setdefault((n.site, n.batch_id), []).append(n)
+    found: list[Need] = []
+    for n in needs:
+        waiting = due.get((n.site, n.batch_id), []) if n.kind == "pending_result" else []
+        if not waiting:
+            found.append(n)
+        elif waiting[0] is n:
+            told = ", ".join(attribute_words(w.subject) for w in waiting)
+            found.append(replace(n, what=f"{plural(len(waiting), 'result')} due: {told}"))
+    return found
 
 
 def _need(visit: Visit, need: Need, names: dict[str, str]) -> Component:

@@ -34,12 +34,17 @@ def layout(visit: Visit) -> Component:
             html.P([html.A("Fleet", href=visit.href("/")), " / Source"], className="cf-crumbs"),
             html.H1(where),
             html.P(
-                f"A {plain(source.table)} of {names.get(source.site, source.site)}; {_standing(source)}.",
+                f"{_article(source.table)} {plain(source.table)} of {names.get(source.site, source.site)}; "
+                f"{_standing(source)}.",
                 className="cf-lede",
             ),
             html.Div([_file(visit, source, names), _fields(visit, source)], className="cf-panels"),
         ]
     )
+
+
+def _article(noun: str) -> str:
+    return "An" if noun[:1] in "aeio" else "A"
 
 
 def _source(visit: Visit) -> Source:
@@ -99,15 +104,15 @@ def _fields(visit: Visit, source: Source) -> Component:
         "fields",
         "What was read there",
         f"In the fleet's terms and units.{hidden}",
-        html_table(field_table(source), "Fields of the record"),
+        html_table(field_table(source, short=True), "Fields of the record"),
         csv=visit.csv("source", "fields", record_id=source.record_id),
         computed="Values after the site's contract turned its words, units and times into the dictionary's; nothing "
         f"was guessed. Table history.{source.table}, snapshot {visit.snapshot.number}.",
     )
 
 
-def field_table(source: Source) -> Table:
-    """Fields of the record with their units and meaning."""
+def field_table(source: Source, *, short: bool = False) -> Table:
+    """Fields of the record with their units; `short` puts the meaning under the name, for narrow screens."""
     known = dictionary().fields
     rows = [
         {
@@ -119,13 +124,21 @@ def field_table(source: Source) -> Table:
         for name, value in source.fields
         if value is not None
     ]
-    columns = (
-        Column("field", "Field"),
-        Column("value", "Value", digits=6),
-        Column("unit", "Unit"),
-        Column("told", "Meaning"),
+    columns: tuple[Column, ...] = (
+        Column("field", "Field", cell=_named if short else None),
+        Column("value", "Value", digits=6, cell=_valued if short else None),
     )
+    if not short:
+        columns += (Column("unit", "Unit"), Column("told", "Meaning"))
     return Table("source", columns, rows)
+
+
+def _named(row: dict[str, Any]) -> list[Any]:
+    return [html.Code(row["field"]), html.Br(), html.Small(row["told"], className="cf-muted")]
+
+
+def _valued(row: dict[str, Any]) -> str:
+    return f"{printed(row['value'], 6)} {row['unit']}".strip()
 
 
 PAGE = Page(
