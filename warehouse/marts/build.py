@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 
 from warehouse.dictionary import dictionary
-from warehouse.marts import change, comparability
+from warehouse.marts import audit_trail, change, comparability
 from warehouse.marts.columns import attribute_sql, comments, mart_columns
 from warehouse.plan import Fleet
 
@@ -82,6 +82,7 @@ def build(
         for name in ORDER:
             sql = (HERE / f"{name}.sql").read_text("utf-8")
             con.execute(sql.replace("{target}", target).replace("{attribute_columns}", attribute_sql()))
+        audit_trail.build(con, target)
         comparability.build(con, target, fleet, snapshot, alpha=alpha, power=power)
     except BaseException:
         con.execute("ROLLBACK")

@@ -1,0 +1,54 @@
+"""The audit trail: each field that a later version of a row says otherwise, with who, when, what, old, new and why.
+
+Belongs here: comparing the versions of core rows. Does not belong here: which version is in force
+(`warehouse/lake.py`), what is remarkable about a change (`pipelines/validation/rules`).
+"""
+
+from __future__ import annotations
+
+import duckdb
+
+from warehouse.dictionary import Table, dictionary
+from warehouse.dictionary.render import quoted
+
+# Words of the source itself about who made a version, where it gives any; else the system that sent it.
+ROLES = ("analyst_role", "signer_role", "approved_by_role", "operator_role")
+
+
+def build(con: duckdb.DuckDBPyConnection, target: str) -> None:
+    """Create `<target>.mart.audit_trail` from the core tables of the attached lake."""
+    tables = [t for t in dictionary().tables.values() if t.layer == "core" and t.volume == "small"]
+    union = " UNION ALL ".join(f"({_changes(t)})" for t in tables)
+    con.execute(
+        f"CREATE OR REPLACE TABLE {target}.mart.audit_trail AS SELECT * FROM ({union}) "
+        "ORDER BY site_id, table_name, subject, recorded_at, changed_at, source_row, field_name"
+    )
+
+
+def _changes(table: Table) -> str:
+    """One row a field that differs from the version before, oldest version first."""
+    key = ", ".join(table.key)
+    told = ", ".join(f'"{name}" := "{name}"' for name in table.fields if name not in table.key)
+    fields = ", ".join(quoted(name) for name in table.fields if name not in table.key)
+    role = next((name for name in ROLES if name in table.fields), None)
+    order = (
+        f"PARTITION BY {key} ORDER BY source_version NULLS FIRST, sent_at, recorded_at, source_row, "
+        "source_file_sha256"
+    )
+    subject = " || '|' || ".join(f"coalesce({k}::VARCHAR, '')" for k in table.key if k != "site_id")
+    old, new = "json_extract_string(before, field_name)", "json_extract_string(told, field_name)"
+    return f"""
+        WITH version AS (
+            SELECT *, to_json(struct_pack({told})) AS told FROM lake.core.{table.name}
+        ), step AS (
+            SELECT *, lag(told) OVER steps AS before, lag(record_id) OVER steps AS earlier FROM version
+            WINDOW steps AS ({order})
+        )
+        SELECT site_id, {quoted(table.name)} AS table_name, {subject or "site_id"} AS subject, field_name,
+               {old} AS old_value, {new} AS new_value,
+               {f'coalesce("{role}", source_system)' if role else "source_system"} AS changed_by,
+               coalesce(source_version, sent_at) AS changed_at, recorded_at, recorded_by,
+               coalesce(reason, 'newer version from the source') AS why, earlier AS supersedes, record_id,
+               source_file, source_row
+        FROM (SELECT *, unnest([{fields}]) AS field_name FROM step WHERE before IS NOT NULL AND before <> told)
+        WHERE {old} IS DISTINCT FROM {new}"""
