@@ -56,7 +56,7 @@ def create_app(chosen: Settings) -> Dash:
         if page.callbacks:
             page.callbacks(app, desk)
     endpoints.register(server, desk, PAGES)
-    guard.number_requests(server)
+    guard.number_requests(server, chosen, desk.shown)
     # Only now do all inline scripts exist.
     headers.protect(server, app.csp_hashes())
     # Dash registers its component libraries on the first request; two at once see half of them (plotly/dash#3971).

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +25,7 @@ from pipelines.formats.protocol import Options, UnreadableFile
 from pipelines.harmonise.contract import ContractError, load_contract
 from pipelines.runner import Locked, as_json, locked, status
 from pipelines.simulator.score import score as compute_score
+from warehouse import logs
 from warehouse.lake import LakeError
 from warehouse.publish import newest
 from warehouse.settings import Settings, settings
@@ -52,7 +55,11 @@ def snapshot(chosen: Settings) -> duckdb.DuckDBPyConnection:
     path = newest(chosen.published_path)
     if path is None:
         raise fail(1, f"Nothing is published in {chosen.published_path}. Run `cellfleet run` first.")
-    return duckdb.connect(str(path), read_only=True)
+    con = duckdb.connect(str(path), read_only=True)
+    # What is shown is logged under the run that published it.
+    published_by = con.execute("SELECT value FROM meta.snapshot WHERE fact = 'run_id'").fetchone()
+    logs.bind_contextvars(run_id=published_by[0] if published_by else None)
+    return con
 
 
 def rows(
@@ -485,10 +492,25 @@ def verify_statistics(
 
 def main() -> None:
     """Entry point; turns the errors a user can mend into one sentence."""
+    started, code = time.perf_counter(), 0
+    words = [w for w in sys.argv[1:3] if w.isidentifier() or w == "verify-statistics"]
+    groups = {group.name for group in app.registered_groups}
+    logs.bind_contextvars(command=" ".join(words[: 2 if words[:1] and words[0] in groups else 1]))
+    told: dict[str, str] = {}
     try:
         app()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 1
+        raise
     except LakeError as error:
+        code = 1
         raise SystemExit(f"{error}") from error
+    except BaseException as error:
+        code, told = 1, logs.error_told(error)
+        raise
+    finally:
+        seconds = round(time.perf_counter() - started, 2)
+        logs.logger(settings()).info("command ended", exit_code=code, seconds=seconds, **told)
 
 
 if __name__ == "__main__":

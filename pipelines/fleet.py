@@ -10,7 +10,7 @@ from pipelines.ingest.sites import record_sites
 from pipelines.metadata import column_schema
 from pipelines.publication import publish_fleet
 from pipelines.validation.findings import find
-from warehouse import lake
+from warehouse import lake, logs
 from warehouse.dictionary import dictionary
 from warehouse.dictionary.render import SQL_TYPES, described
 from warehouse.marts.columns import mart_columns
@@ -56,6 +56,7 @@ def fleet_definitions(core: list[dg.AssetKey], contracts: list[Contract]) -> dg.
     def findings(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         with lake.opened(settings()) as con:
             new = find(con, context.run_id)
+            logs.logger(settings()).info("findings searched", run_id=context.run_id, findings=new)
             total = con.execute("SELECT count(*) FROM lake.quality.finding").fetchone()
         return dg.MaterializeResult(metadata={"new": new, "dagster/row_count": int(total[0]) if total else 0})
 
@@ -87,6 +88,7 @@ def fleet_definitions(core: list[dg.AssetKey], contracts: list[Contract]) -> dg.
     @dg.multi_asset(name="publish", specs=[*marts, snapshot], pool=POOL)
     def publish(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         done = publish_fleet(settings(), context.run_id)
+        logs.logger(settings()).info("published", run_id=context.run_id, snapshot=done.number)
         for spec in marts:
             name = spec.key.path[-1]
             yield dg.MaterializeResult(

@@ -9,12 +9,15 @@ import fcntl
 import json
 import os
 import shutil
+import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from warehouse import logs
 from warehouse.settings import ROOT, Settings
 
 
@@ -86,19 +89,28 @@ def run(chosen: Settings, sites: list[str] | None, progress: Callable[[str], Non
         names = sorted(job.name for job in defs.resolve_all_job_defs() if not job.name.startswith("__"))
         broken = [k for k in defs.resolve_all_asset_keys() if k.path[0] == "contract"]
         for key in broken:
-            done.append(_execute(defs, instance, f"contract {key.path[1]}", asset=key, progress=progress))
+            done.append(
+                _execute(chosen, defs, instance, f"contract {key.path[1]}", asset=key, progress=progress)
+            )
         wanted = [n for n in names if n != "fleet" and (sites is None or n.rsplit("_", 1)[0] in sites)]
         for name in [*wanted, "fleet"]:
-            done.append(_execute(defs, instance, name, progress=progress))
+            done.append(_execute(chosen, defs, instance, name, progress=progress))
     return done
 
 
 def _execute(
-    defs: Any, instance: Any, name: str, *, progress: Callable[[str], None], asset: Any = None
+    chosen: Settings,
+    defs: Any,
+    instance: Any,
+    name: str,
+    *,
+    progress: Callable[[str], None],
+    asset: Any = None,
 ) -> Ran:
     import dagster as dg
 
-    tags = dict(MARK)
+    tags, run_id, started = dict(MARK), str(uuid.uuid4()), time.perf_counter()
+    log = logs.logger(chosen)
     if asset is not None:
         result = dg.materialize(
             [defs.resolve_assets_def(asset)], instance=instance, raise_on_error=False, tags=tags
@@ -111,10 +123,16 @@ def _execute(
                 job.partitions_def.get_last_partition_key(),
             )
             tags |= {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
-        result = job.execute_in_process(instance=instance, raise_on_error=False, tags=tags, run_config=QUIET)
+        with logs.bound_contextvars(run_id=run_id):
+            log.info("run started", job=name)
+            result = job.execute_in_process(
+                instance=instance, raise_on_error=False, tags=tags, run_config=QUIET, run_id=run_id
+            )
     problem = "; ".join(_told(e) for e in result.all_events if e.is_step_failure)
     ran = Ran(name, result.run_id, result.success, problem)
-    progress(f"{name}: {'done' if ran.success else 'FAILED: ' + problem}")
+    seconds = round(time.perf_counter() - started, 2)
+    log.info("run ended", run_id=ran.run_id, job=name, success=ran.success, seconds=seconds)
+    progress(f"{name}: {'done' if ran.success else f'FAILED (run {ran.run_id[:8]}): {problem}'}")
     return ran
 
 

@@ -12,7 +12,9 @@ from flask import Flask, Response, jsonify, request
 from dashboards.providers.snapshot import NoSnapshot
 from dashboards.shell.guard import log, request_id
 from dashboards.shell.visit import Desk, NotHere, Page
+from warehouse import logs
 from warehouse.publish import newest
+from warehouse.settings import settings
 
 
 def register(server: Flask, desk: Desk, pages: Sequence[Page]) -> None:
@@ -50,8 +52,9 @@ def register(server: Flask, desk: Desk, pages: Sequence[Page]) -> None:
             return _plain(str(error), 503)
         except NotHere:
             return _plain("There is no such table.", 404)
-        except Exception:  # noqa: BLE001 - the boundary of this request; the whole reason is in the log
+        except Exception as error:  # noqa: BLE001 - the boundary of this request; the whole reason is in the log
             log.exception("request %s failed in %s", request_id(), request.path)
+            logs.logger(settings()).error("request failed", request_id=request_id(), **logs.error_told(error))
             return _plain(
                 f"This table could not be made; the reason is in the log under request {request_id()}.", 500
             )

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import functools
 import logging
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
-from flask import Flask, Response, g, has_request_context
+from flask import Flask, Response, g, has_request_context, request
 
 from dashboards.components import states
 from dashboards.providers.snapshot import NoSnapshot
 from dashboards.shell.visit import NotHere
+from warehouse import logs
+from warehouse.settings import Settings, settings
 
 log = logging.getLogger("cellfleet.dashboards")
 P = ParamSpec("P")
@@ -30,12 +33,32 @@ def request_id() -> str:
     return str(g.request_id)
 
 
-def number_requests(server: Flask) -> None:
-    """Give each answer its request id."""
+def number_requests(
+    server: Flask, chosen: Settings, shown: Callable[[], tuple[str | None, int | None]]
+) -> None:
+    """Give each answer its request id, and log it under the run that published what it shows.
+
+    `shown` gives that run's id and the snapshot's number. Of the address only the rule is logged.
+    """
+
+    @server.before_request
+    def start() -> None:
+        g.started = time.perf_counter()
 
     @server.after_request
     def add(response: Response) -> Response:
         response.headers["X-Request-Id"] = request_id()
+        rule = str(request.url_rule) if request.url_rule else ""
+        # The browser asks for the newest snapshot every few seconds, and for files that never change: not worth a line.
+        if rule in ("/snapshot", "/health") or rule.startswith(
+            ("/assets", "/_dash-component-suites", "/_favicon")
+        ):
+            return response
+        run_id, snapshot = shown()
+        logs.logger(chosen).info(
+            "request", run_id=run_id, snapshot=snapshot, request_id=request_id(), method=request.method, route=rule,
+            status=response.status_code, ms=round(1000 * (time.perf_counter() - g.get("started", 0.0)), 1),
+        )  # fmt: skip
         return response
 
 
@@ -50,8 +73,9 @@ def guarded(function: Callable[P, Any]) -> Callable[P, Any]:
             return states.no_snapshot(str(error))
         except NotHere:
             return states.not_found()
-        except Exception:
+        except Exception as error:
             log.exception("request %s failed in %s", request_id(), function.__qualname__)
+            logs.logger(settings()).error("request failed", request_id=request_id(), **logs.error_told(error))
             return states.failed(request_id())
 
     return wrapper

@@ -14,7 +14,7 @@ from dash import Dash
 from dash.development.base_component import Component
 
 from dashboards.components.table import Table
-from dashboards.providers.snapshot import Snapshot, Snapshots
+from dashboards.providers.snapshot import NoSnapshot, Snapshot, Snapshots
 from dashboards.security.scope import Scope
 
 
@@ -64,6 +64,14 @@ class Desk:
 
     def __init__(self, snapshots: Snapshots) -> None:
         self.snapshots = snapshots
+
+    def shown(self) -> tuple[str | None, int | None]:
+        """Id of the run that published the snapshot read now, and its number; nothing before the first."""
+        try:
+            snapshot = self.snapshots.current()
+        except NoSnapshot:
+            return None, None
+        return snapshot.facts.get("run_id"), snapshot.number
 
     def visit(self, search: str | None = "", args: Mapping[str, str] | None = None) -> Visit:
         """A visit with the query string `search`. Raises NoSnapshot."""

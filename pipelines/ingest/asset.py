@@ -3,6 +3,7 @@
 Does not belong here: the steps themselves (`take`, `stage`, `promote`, `large`), which know nothing of Dagster.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 
@@ -18,7 +19,7 @@ from pipelines.ingest.stage import stage
 from pipelines.ingest.take import take
 from pipelines.metadata import column_schema
 from pipelines.validation.audit import Audit, AuditFailed
-from warehouse import lake
+from warehouse import lake, logs
 from warehouse.dictionary import dictionary
 from warehouse.settings import Settings, settings
 
@@ -128,17 +129,38 @@ def feed_asset(contract: Contract, feed_name: str) -> dg.AssetsDefinition:
         if partitions is not None and context.has_partition_key_range:
             window = context.partition_time_window
             days = (window.start.date(), (window.end - timedelta(days=1)).date())
-        try:
-            outcome = ingest(
-                contract, feed_name, settings(), context.run_id, days=days, progress=context.log.info
-            )
-        except TransientFailure as error:
-            raise dg.RetryRequested(max_retries=2, seconds_to_wait=2) from error
-        except (PermanentFailure, AuditFailed, AccountingError, lake.LakeError) as error:
-            raise dg.Failure(description=str(error), allow_retries=False) from error
+        with logs.bound_contextvars(run_id=context.run_id, site=site, feed=feed_name):
+            outcome = _ingested(contract, feed_name, context, days)
         yield from _results(outcome, raw, core, tables)
 
     return feed_step
+
+
+def _ingested(
+    contract: Contract, feed_name: str, context: dg.AssetExecutionContext, days: tuple[date, date] | None
+) -> Outcome:
+    """`ingest` as a step: logged, its failures told as Dagster's."""
+    chosen, started = settings(), time.perf_counter()
+    log = logs.logger(chosen)
+    try:
+        outcome = ingest(contract, feed_name, chosen, context.run_id, days=days, progress=context.log.info)
+    except TransientFailure as error:
+        log.warning("feed is tried again", problem=str(error))
+        raise dg.RetryRequested(max_retries=2, seconds_to_wait=2) from error
+    except (PermanentFailure, AuditFailed, AccountingError, lake.LakeError) as error:
+        log.error("feed failed", problem=str(error))
+        raise dg.Failure(description=str(error), allow_retries=False) from error
+    except Exception as error:
+        log.error("feed failed", **logs.error_told(error))
+        raise
+    log.info(
+        "feed taken in",
+        **outcome.accounting,
+        rows=sum(outcome.rows.values()),
+        files_refused=len(outcome.refused_files),
+        seconds=round(time.perf_counter() - started, 2),
+    )
+    return outcome
 
 
 def _results(

@@ -193,7 +193,12 @@ def test_direct_identifiers_never_leave_the_edge(tmp_path: Path) -> None:
     assert len(site.rows("SELECT * FROM current.therapy_order")) >= 1
     assert ("identifier_in_free_text",) in site.rows("SELECT reason_code FROM lake.quality.finding")
     assert Vault(home / "vault" / site.name).verify() == []
-    looked = [p for part in ("lake", "published", "dagster") for p in (home / part).rglob("*") if p.is_file()]
+    looked = [
+        p
+        for part in ("lake", "published", "dagster", "logs")
+        for p in (home / part).rglob("*")
+        if p.is_file()
+    ]
     assert len([p for p in looked if p.suffix == ".parquet"]) > 5
     held = {}
     for path in looked:
