@@ -23,6 +23,7 @@ from rich.table import Table
 
 from pipelines.formats.protocol import Options, UnreadableFile
 from pipelines.harmonise.contract import ContractError, load_contract
+from pipelines.ledger_commands import app as ledger_app
 from pipelines.runner import Locked, as_json, locked, status
 from pipelines.simulator.score import score as compute_score
 from warehouse import logs
@@ -39,6 +40,7 @@ site_app = typer.Typer(no_args_is_help=True, help="Contracts: check, preview, sc
 quarantine_app = typer.Typer(no_args_is_help=True, help="Records that could not be read or identified.")
 app.add_typer(site_app, name="site")
 app.add_typer(quarantine_app, name="quarantine")
+app.add_typer(ledger_app, name="ledger")
 out = Console(width=int(os.environ.get("COLUMNS", "120")))
 err = Console(stderr=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]

@@ -60,6 +60,11 @@ class Settings:
         "CELLFLEET_ALPHA", "0.05", "Level of each one-sided test; 0.05 gives the 90 % interval."
     )
 
+    ledger_key: str = _setting(
+        "CELLFLEET_LEDGER_KEY",
+        "",
+        "PEM file of the key that signs the ledger; `<home>/keys/ledger.pem` by default, drawn with the first head.",
+    )
     kill_at: str = _setting(
         "CELLFLEET_KILL_AT", "", "For fault tests only: the named point at which the process kills itself."
     )
@@ -75,6 +80,16 @@ class Settings:
     @property
     def sources_path(self) -> Path:
         return Path(self.sources).resolve() if self.sources else self.home_path / "sources"
+
+    @property
+    def ledger_path(self) -> Path:
+        """Folder of the ledger."""
+        return self.home_path / "ledger"
+
+    @property
+    def ledger_key_path(self) -> Path:
+        """The ledger's signing key, outside the ledger and the lake."""
+        return Path(self.ledger_key).resolve() if self.ledger_key else self.home_path / "keys" / "ledger.pem"
 
     @property
     def published_path(self) -> Path:
