@@ -196,7 +196,7 @@ def verdicts(json_output: Json = False) -> None:
 
 @quarantine_app.command(name="list")
 def quarantine_list(site: str | None = None, json_output: Json = False) -> None:
-    """Open quarantine by site, feed and reason, with the age of the oldest."""
+    """Everything ever quarantined by site, feed and reason, with the age of the oldest."""
     where = "WHERE site_id = ?" if site else ""
     told = rows(
         snapshot(settings()),

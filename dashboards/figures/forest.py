@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dashboards.facts import READS, Verdict
+from dashboards.figures.rows import words
 from dashboards.theme.tokens import token
 
 COLOUR = {"comparable": "ok", "not comparable": "bad", "inconclusive": "unsure"}
@@ -42,13 +43,13 @@ def forest(verdicts: Sequence[Verdict], names: Mapping[str, str]) -> dict[str, A
     for place, v in enumerate(verdicts):
         y = len(verdicts) - 1 - place
         notes.append(
-            _label(f"<b>{names.get(v.site, v.site)}</b>  n {v.n_site} / {v.n_reference}", y, ABOVE_PX, "text")
+            words(f"<b>{names.get(v.site, v.site)}</b>  n {v.n_site} / {v.n_reference}", y, ABOVE_PX, "text")
         )
         shapes += _margins(y, drawn=v.margin_low is not None)
         low, mid, high = (v.in_margins(d) for d in (v.ci_low, v.estimate, v.ci_high))
         if low is None or mid is None or high is None:
             notes.append(
-                _label(f"no interval: {NO_INTERVAL.get(v.reason or '', 'too few lots')}", y, 0, "muted")
+                words(f"no interval: {NO_INTERVAL.get(v.reason or '', 'too few lots')}", y, 0, "muted")
             )
             continue
         colour = token(COLOUR.get(v.verdict, "unsure"))
@@ -99,25 +100,6 @@ def forest(verdicts: Sequence[Verdict], names: Mapping[str, str]) -> dict[str, A
                 }
             )
     return {"data": traces, "layout": _layout(len(verdicts), far, notes, shapes)}
-
-
-def _label(words: str, y: int, above: int, colour: str) -> dict[str, Any]:
-    """Words at the left of a row, so many pixels above its line."""
-    return {
-        "xref": "paper",
-        "x": 0,
-        "xanchor": "left",
-        "xshift": 2,
-        "yref": "y",
-        "y": y,
-        "yshift": above,
-        "showarrow": False,
-        "align": "left",
-        "text": words,
-        "font": {"size": 12, "color": token(colour)},
-        # Words on the row's own line stand over the band, not in it.
-        "bgcolor": token("surface") if not above else "rgba(0,0,0,0)",
-    }
 
 
 def _margins(y: int, *, drawn: bool) -> list[dict[str, Any]]:

@@ -25,6 +25,8 @@ def words(text: str, y: float, above: int, colour: str = "text") -> dict[str, An
         "align": "left",
         "text": text,
         "font": {"size": 12, "color": token(colour)},
+        # Words on the row's own line stand over what is drawn there, not in it.
+        "bgcolor": token("surface") if not above else "rgba(0,0,0,0)",
     }
 
 
