@@ -135,6 +135,17 @@ class Deadline(_Part):
     why: str = Field(min_length=1)
 
 
+class Charts(_Part):
+    """What control charts rest on: the declared baseline, and the role that answers for it."""
+
+    dated: date = Field(description="Day on which the baseline was declared.")
+    approved_by_role: str = Field(min_length=1, description="Role that declared the baseline; never a name.")
+    baseline_batches: int = Field(
+        ge=8, description="First batches of each phase (protocol, measured attribute) that limits rest on."
+    )
+    ewma_weight: float = Field(default=0.2, gt=0, le=1)
+
+
 class Fleet(_Part):
     """The fleet file."""
 
@@ -142,6 +153,7 @@ class Fleet(_Part):
     reference_site: str = Field(min_length=1, description="Site that every other one is compared with.")
     small_cell_limit: int = Field(default=5, ge=1, description="Smaller counts are not shown across sites.")
     plan: Plan
+    charts: Charts | None = Field(default=None, description="Control charts; none are made without it.")
     deadlines: dict[str, Deadline] = Field(default_factory=dict)
 
     @property

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 
 from warehouse.dictionary import dictionary
-from warehouse.marts import audit_trail, change, comparability
+from warehouse.marts import audit_trail, change, charts, comparability
 from warehouse.marts.columns import attribute_sql, comments, mart_columns
 from warehouse.plan import Fleet
 
@@ -84,6 +84,7 @@ def build(
             con.execute(sql.replace("{target}", target).replace("{attribute_columns}", attribute_sql()))
         audit_trail.build(con, target)
         comparability.build(con, target, fleet, snapshot, alpha=alpha, power=power)
+        charts.build(con, target, fleet)
     except BaseException:
         con.execute("ROLLBACK")
         raise

@@ -16,11 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import polars as pl
 
 from warehouse.dictionary import dictionary
-from warehouse.dictionary.render import POLARS_TYPES
-from warehouse.marts.columns import mart_columns
+from warehouse.marts.rows import store
 from warehouse.plan import Fleet, PlannedAttribute
 from warehouse.statistics import means
 from warehouse.statistics.refusal import StatisticsRefusal
@@ -89,7 +87,7 @@ def build(
 ) -> None:
     """Create marts `plan`, `comparability_lots` and `comparability`; needs `assay_long` and `batch_wide`."""
     planned = fleet.plan.attributes
-    _store(con, target, "plan", [_plan_row(fleet, name, a) for name, a in planned.items()])
+    store(con, target, "plan", [_plan_row(fleet, name, a) for name, a in planned.items()])
     con.execute(
         "CREATE OR REPLACE TEMP TABLE planned_measure "
         "(attribute VARCHAR, measured_as VARCHAR, methods VARCHAR[], scale VARCHAR, sample_point VARCHAR)"
@@ -106,7 +104,7 @@ def build(
     lots = Lots(fleet, _sides(con, target), alpha, power)
     sites = _sites(con, target, fleet.reference_site)
     rows = [verdict(lots, name, site) | {"snapshot": snapshot} for site in sites for name in planned]
-    _store(con, target, "comparability", rows)
+    store(con, target, "comparability", rows)
 
 
 def verdict(lots: Lots, name: str, site: str) -> dict[str, Any]:
@@ -182,13 +180,6 @@ def _plan_row(fleet: Fleet, name: str, a: PlannedAttribute) -> dict[str, Any]:
             "attribute": name,
         }
     )
-
-
-def _store(con: duckdb.DuckDBPyConnection, target: str, name: str, rows: list[dict[str, Any]]) -> None:
-    schema = pl.Schema({f.name: POLARS_TYPES[f.type] for f in mart_columns()[name].fields})
-    con.register("mart_rows", pl.DataFrame(rows, schema=schema, orient="row"))
-    con.execute(f"CREATE OR REPLACE TABLE {target}.mart.{name} AS SELECT * FROM mart_rows")
-    con.unregister("mart_rows")
 
 
 def _sites(con: duckdb.DuckDBPyConnection, target: str, reference: str) -> list[str]:

@@ -135,7 +135,16 @@ def specify(
 
 def test_every_mart_has_the_columns_and_types_that_are_declared(small_lake: Any) -> None:
     built = build(small_lake.con, "snap", FLEET, 1)
-    declared = {*ORDER, "plan", "comparability", "comparability_lots", "change", "audit_trail"}
+    declared = {
+        *ORDER,
+        "plan",
+        "comparability",
+        "comparability_lots",
+        "chart_limit",
+        "chart_point",
+        "change",
+        "audit_trail",
+    }
     assert set(mart_columns()) == declared
     assert set(built) == {f"mart.{name}" for name in declared}
     for name, mart in mart_columns().items():
