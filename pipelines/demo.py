@@ -69,7 +69,7 @@ def summary(chosen: Settings, done: list[Ran], out: Console) -> None:
     show("Accounting: received = promoted + superseded + duplicate + quarantined", feeds)
     names = ["attribute", "site", "verdict", "reason", "n_reference", "n_site", "lots_needed"]
     show(
-        "Verdicts (routine lots, unadjusted, means only)",
+        "Verdicts (routine lots, unadjusted)",
         [dict(zip(names, row, strict=True)) for row in verdicts],
     )
     out.rule("cellfleet")

@@ -59,6 +59,11 @@ class PlannedAttribute(_Part):
     margin_low: float | None = Field(description="Lower margin on the scale; null: no verdict can be given.")
     margin_high: float | None = Field(description="Upper margin on the scale.")
     reads_as: str | None = Field(default=None, description="The margin in words.")
+    sd_ratio_max: float | None = Field(
+        default=None,
+        gt=1,
+        description="Largest ratio of SDs, site to reference, that would not matter; null: spread is not judged.",
+    )
     criticality: str = Field(min_length=1, description="What the fleet's risk assessment calls it.")
     rationale: str = Field(min_length=1, description="Why this margin.")
 
@@ -101,6 +106,11 @@ class PlannedAttribute(_Part):
         if self.margin_low is None or self.margin_high is None:
             return None
         return Margin(read(self.margin_low, self.scale), read(self.margin_high, self.scale))
+
+    @property
+    def spread_margin(self) -> Margin | None:
+        """Limits of the ratio of SDs: only a noisier site is held back. None where spread is not judged."""
+        return None if self.sd_ratio_max is None else Margin(0.0, self.sd_ratio_max)
 
 
 class Plan(_Part):

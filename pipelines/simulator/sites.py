@@ -49,6 +49,9 @@ def _logit(p: float) -> float:
     return math.log(p / (1 - p))
 
 
+# Ratio of standard deviations from which a site is truly too noisy: the demo's assumption, as the margins are.
+SD_LIMIT = 1.5
+
 # Centres and spreads after the literature ranges for CD19 CAR-T lots; margins are the demo's assumptions.
 ATTRIBUTES = {
     "viability": Attribute("logit", _logit(0.925), 0.58, 0.50, 0.10),

@@ -6,11 +6,12 @@ Belongs here: turning the planted world into `truth.json`. Does not belong here:
 
 from __future__ import annotations
 
+from math import hypot
 from typing import Any
 
 from .people import SEVERITY_CENTRE, SICKER
 from .quality import shift_of
-from .sites import ATTRIBUTES, FLEET_START, SITES
+from .sites import ATTRIBUTES, FLEET_START, SD_LIMIT, SITES
 from .world import World
 
 REFERENCE = "northgate"
@@ -20,7 +21,8 @@ def verdicts() -> list[dict[str, Any]]:
     """True difference from the reference and its label, per site and attribute of the plan.
 
     `true_difference` is that of the process on the analysis scale, patients held equal; `raw_difference` adds
-    what the site's patient mix does. The label follows from the process: beyond the margin or not.
+    what the site's patient mix does. The label follows from the process: beyond the margin in mean or in spread, or
+    not; `sd_ratio` is that of lots as measured, assay noise included.
     """
     made = []
     for site in SITES.values():
@@ -33,7 +35,10 @@ def verdicts() -> list[dict[str, Any]]:
             if site.sicker and name in ("fold_expansion", "total_viable_car_cells"):
                 patients = SEVERITY_CENTRE - SICKER.mean_severity
             unlike = name in site.unlike
-            inside = abs(difference) < attribute.margin
+            noise = attribute.assay_sd
+            spread = site.sd_ratio.get(name, 1.0)
+            ratio = hypot(spread * attribute.sd, noise) / hypot(attribute.sd, noise)
+            inside = abs(difference) < attribute.margin and ratio < SD_LIMIT
             label = "unlike_methods" if unlike else "comparable" if inside else "not comparable"
             made.append(
                 {
@@ -45,7 +50,8 @@ def verdicts() -> list[dict[str, Any]]:
                     "raw_difference": round(difference + patients, 6),
                     "margin_low": -round(attribute.margin, 6),
                     "margin_high": round(attribute.margin, 6),
-                    "sd_ratio": site.sd_ratio.get(name, 1.0),
+                    "sd_ratio": round(ratio, 6),
+                    "sd_ratio_max": SD_LIMIT,
                     "unlike_methods": unlike,
                     "label": label,
                 }

@@ -3,9 +3,10 @@
 Belongs here: which lots stand on each side, and handing them to `warehouse.statistics`. Does not belong here:
 intervals and the verdict's words (there), the plan (`warehouse.plan`).
 
-Routine lots, unadjusted: patients are not randomised to sites, so a difference may be theirs. Means only: the
-ratio of standard deviations is shown with its interval, and does not decide. Unlike methods are never pooled:
-the plan names the dictionary attributes that may stand for one; only what both sides measured is compared.
+Routine lots, unadjusted: patients are not randomised to sites, so a difference may be theirs. A site that is
+equal on average is comparable only where its spread is as well: the upper end of the ratio of standard
+deviations against the plan's limit; without a limit the verdict is `means_only`. Unlike methods are never
+pooled: the plan names the attributes that may stand for one; only what both sides measured is compared.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from warehouse.dictionary import dictionary
 from warehouse.marts.rows import store
 from warehouse.plan import Fleet, PlannedAttribute
 from warehouse.statistics import means
+from warehouse.statistics.means import Estimate
 from warehouse.statistics.refusal import StatisticsRefusal
 from warehouse.statistics.scales import unread
 from warehouse.statistics.variability import sd_ratio
-from warehouse.statistics.verdict import Facts, Judgement, NoEstimate, estimate_lots, judge
+from warehouse.statistics.verdict import Facts, NoEstimate, estimate_lots, judge
 
 HERE = Path(__file__).parent
-DESIGN = "routine lots, unadjusted, means only"
+DESIGN = "routine lots, unadjusted"
 ENOUGH = 2
 LEFT_OUT = {
     "censored": "below or above a limit of detection",
@@ -121,13 +123,13 @@ def verdict(lots: Lots, name: str, site: str) -> dict[str, Any]:
         result = estimate_lots(ref.values, new.values, scale=a.scale, alpha=lots.alpha, top=top)
     else:
         result = NoEstimate("welch-t", a.scale, len(ref.values), len(new.values), "the methods are unlike.")
-    facts = Facts(design=DESIGN, like_methods=like, lab_confounded=False, stable=True)
-    j = judge(result, a.margin, facts, power=lots.power, alpha=lots.alpha)
-    word, reason, sentence = j.verdict, j.reason, j.sentence
-    if j.reason == "means_only":
-        # These verdicts are on means, as their design says; the judge holds back until spread is judged too.
-        word, reason, sentence = "comparable", None, _on_means(j)
     ratio = _spread(ref, new, a, lots.alpha, top) if like else None
+    design = DESIGN if a.spread_margin else f"{DESIGN}, means only"
+    facts = Facts(design=design, like_methods=like, lab_confounded=False, stable=True)
+    spread = (ratio, a.spread_margin) if ratio is not None and a.spread_margin is not None else None
+    j = judge(result, a.margin, facts, variability=spread, power=lots.power, alpha=lots.alpha)
+    # The judge shows what decided; the row always tells the means, and the spread in columns of its own.
+    shown = result if isinstance(result, Estimate) else None
     records = "|".join(sorted({*ref.records, *new.records}))
 
     def on_scale(value: float | None) -> float | None:
@@ -137,25 +139,27 @@ def verdict(lots: Lots, name: str, site: str) -> dict[str, Any]:
         "attribute": name,
         "reference": fleet.reference_site,
         "site": site,
-        "verdict": word,
-        "reason": reason,
-        "design": DESIGN,
+        "verdict": j.verdict,
+        "reason": j.reason,
+        "design": design,
         "scale": a.scale,
-        "estimate": on_scale(j.estimate),
-        "ci_low": on_scale(j.ci_low),
-        "ci_high": on_scale(j.ci_high),
+        "estimate": on_scale(shown.estimate if shown and like else None),
+        "ci_low": on_scale(shown.ci_low if shown and like else None),
+        "ci_high": on_scale(shown.ci_high if shown and like else None),
         "margin_low": a.margin_low,
         "margin_high": a.margin_high,
         "n_reference": j.n_reference,
         "n_site": j.n_site,
         "lots_needed": j.lots_needed,
-        "method": j.method,
+        "method": result.method,
         "measured_as": reference_as if like else f"{reference_as} / {site_as}",
         "unit": dictionary().attributes[reference_as].unit,
         "sd_ratio": ratio.estimate if ratio else None,
         "sd_ratio_low": ratio.ci_low if ratio else None,
         "sd_ratio_high": ratio.ci_high if ratio else None,
-        "sentence": " ".join([sentence, *_remarks(ref, new, ratio, like=like)]),
+        "sd_ratio_max": a.sd_ratio_max,
+        "decided_by": j.decided_by,
+        "sentence": " ".join([j.sentence, *_remarks(ref, new, ratio, like=like)]),
         "plan_id": plan.id,
         "plan_version": plan.version,
         "plan_hash": fleet.plan_hash,
@@ -211,14 +215,6 @@ def _spread(ref: Side, new: Side, a: PlannedAttribute, alpha: float, top: float)
         return None
 
 
-def _on_means(j: Judgement) -> str:
-    return (
-        f"Comparable on means: the {j.reading} of site to reference is {j.estimate:.4g} "
-        f"({j.interval.removeprefix('two-sided ')} interval {j.ci_low:.4g} to {j.ci_high:.4g}), "
-        f"inside the margin {j.margin_low:.4g} to {j.margin_high:.4g}."
-    )
-
-
 def _remarks(ref: Side, new: Side, ratio: means.Estimate | None, *, like: bool) -> list[str]:
     """What a reader must know beside the verdict: lots left out, laboratories apart, spread."""
     remarks = []
@@ -236,7 +232,5 @@ def _remarks(ref: Side, new: Side, ratio: means.Estimate | None, *, like: bool) 
         )
     if ratio is not None:
         interval = f"{ratio.ci_low:.3g} to {ratio.ci_high:.3g}"
-        remarks.append(
-            f"The site varies {ratio.estimate:.3g} times as much ({interval}), which did not decide."
-        )
+        remarks.append(f"The site varies {ratio.estimate:.3g} times as much as the reference ({interval}).")
     return remarks

@@ -23,7 +23,7 @@ PLAN: dict[str, Any] = {
             "vcn": {
                 "title": "VCN", "measured_by": ["vcn_per_cell", "vcn_per_transduced_cell"], "methods": ["ddpcr"],
                 "sample_point": "release", "scale": "log", "margin_low": -log(1.25), "margin_high": log(1.25),
-                "criticality": "critical", "rationale": "none",
+                "criticality": "critical", "rationale": "none", "sd_ratio_max": 4.0,
             },
             "cd3": {
                 "title": "CD3", "measured_by": ["cd3_pct"], "sample_point": "release", "scale": "logit",
@@ -86,7 +86,7 @@ def test_the_interval_is_welchs_on_the_scale(small_lake: Any) -> None:
     assert (row["margin_low"], row["margin_high"]) == pytest.approx((-log(1.25), log(1.25)))
     assert (row["verdict"], row["reason"]) == ("comparable", None)
     assert (row["n_reference"], row["n_site"], row["snapshot"]) == (20, 12, 7)
-    assert row["design"] == "routine lots, unadjusted, means only"
+    assert (row["design"], row["decided_by"]) == ("routine lots, unadjusted", "mean")
     ratio = y.std(ddof=1) / x.std(ddof=1)
     assert row["sd_ratio"] == pytest.approx(ratio)
     assert row["sd_ratio_low"] == pytest.approx(ratio / np.sqrt(stats.f.ppf(0.95, 11, 19)))
@@ -126,6 +126,26 @@ def test_a_shift_beyond_the_margin_is_not_comparable(small_lake: Any) -> None:
     lots(small_lake, "b", drawn(2, 25, shift=0.5))
     row = verdict(small_lake)
     assert (row["verdict"], row["reason"], row["lots_needed"]) == ("not comparable", None, None)
+
+
+def test_equal_on_average_but_noisier_does_not_pass(small_lake: Any) -> None:
+    lots(small_lake, "a", drawn(1, 60, sd=0.05))
+    lots(small_lake, "b", drawn(2, 60, sd=0.3))
+    row = verdict(small_lake)
+    assert row["margin_low"] < row["ci_low"] < row["ci_high"] < row["margin_high"]
+    assert row["sd_ratio_low"] > row["sd_ratio_max"]
+    assert (row["verdict"], row["decided_by"]) == ("not comparable", "variability")
+    assert "in spread" in row["sentence"]
+
+
+def test_without_a_limit_on_spread_the_verdict_is_on_means_only(small_lake: Any) -> None:
+    lots(small_lake, "a", drawn(1, 25))
+    lots(small_lake, "b", drawn(2, 25))
+    told = yaml.safe_load(yaml.safe_dump(PLAN))
+    del told["plan"]["attributes"]["vcn"]["sd_ratio_max"]
+    row = verdict(small_lake, Fleet.model_validate(told))
+    assert (row["verdict"], row["reason"]) == ("inconclusive", "means_only")
+    assert row["design"] == "routine lots, unadjusted, means only"
 
 
 def test_few_noisy_lots_are_inconclusive_and_say_how_many_more(small_lake: Any) -> None:
