@@ -112,7 +112,8 @@ def _answers(visit: Visit, entry: PlanEntry, verdicts: Sequence[Verdict]) -> Com
         body,
         csv=visit.csv("comparability", "verdicts", attr=entry.attribute),
         computed="Welch's 90 % interval of the difference of means on the attribute's scale, in units of the margin. "
-        "The ratio of standard deviations is told and does not decide. "
+        "A site that is equal on average but noisier does not pass: the interval of the ratio of standard deviations "
+        "must lie below the plan's limit. "
         f"Table mart.comparability, snapshot {visit.snapshot.number}.",
     )
 

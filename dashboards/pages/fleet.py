@@ -168,7 +168,8 @@ def _matrix(visit: Visit, plan: Sequence[PlanEntry], verdicts: Sequence[Verdict]
         computed="Welch's interval of the difference of means on the attribute's scale, 90 %, against the "
         "plan's margin (two one-sided tests at 5 %). "
         "Comparable: the whole interval inside the margin. Not comparable: wholly outside on one "
-        "side. Else inconclusive, with its reason. "
+        "side. Else inconclusive, with its reason. A noisier site does not pass: the ratio of standard "
+        "deviations must lie below the plan's limit. "
         f"Patient mix is not taken out. Table mart.comparability, snapshot {visit.snapshot.number}.",
     )
 

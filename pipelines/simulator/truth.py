@@ -6,15 +6,21 @@ Belongs here: turning the planted world into `truth.json`. Does not belong here:
 
 from __future__ import annotations
 
-from math import hypot
+from math import hypot, sqrt
 from typing import Any
 
 from .people import SEVERITY_CENTRE, SICKER
 from .quality import shift_of
-from .sites import ATTRIBUTES, FLEET_START, SD_LIMIT, SITES
+from .sites import ATTRIBUTES, FLEET_START, SD_LIMIT, SITES, Site
 from .world import World
 
 REFERENCE = "northgate"
+
+
+def _measured_sd(site: Site, name: str) -> float:
+    """SD of a site's lots as measured, on the analysis scale."""
+    attribute = ATTRIBUTES[name]
+    return hypot(site.sd_ratio.get(name, 1.0) * attribute.sd, attribute.assay_sd / sqrt(site.replicates))
 
 
 def verdicts() -> list[dict[str, Any]]:
@@ -22,7 +28,7 @@ def verdicts() -> list[dict[str, Any]]:
 
     `true_difference` is that of the process on the analysis scale, patients held equal; `raw_difference` adds
     what the site's patient mix does. The label follows from the process: beyond the margin in mean or in spread, or
-    not; `sd_ratio` is that of lots as measured, assay noise included.
+    not; `sd_ratio` is that of lots as measured, assay noise over the site's replicates included.
     """
     made = []
     for site in SITES.values():
@@ -35,9 +41,7 @@ def verdicts() -> list[dict[str, Any]]:
             if site.sicker and name in ("fold_expansion", "total_viable_car_cells"):
                 patients = SEVERITY_CENTRE - SICKER.mean_severity
             unlike = name in site.unlike
-            noise = attribute.assay_sd
-            spread = site.sd_ratio.get(name, 1.0)
-            ratio = hypot(spread * attribute.sd, noise) / hypot(attribute.sd, noise)
+            ratio = _measured_sd(site, name) / _measured_sd(SITES[REFERENCE], name)
             inside = abs(difference) < attribute.margin and ratio < SD_LIMIT
             label = "unlike_methods" if unlike else "comparable" if inside else "not comparable"
             made.append(

@@ -75,7 +75,7 @@ def verdict(lake: Any, fleet: Fleet = FLEET, attribute: str = "vcn") -> dict[str
 
 
 def test_the_interval_is_welchs_on_the_scale(small_lake: Any) -> None:
-    ref, new = drawn(1, 20), drawn(2, 12, sd=0.15)
+    ref, new = drawn(1, 20), drawn(2, 12, sd=0.1)
     lots(small_lake, "a", ref)
     lots(small_lake, "b", new)
     row = verdict(small_lake)

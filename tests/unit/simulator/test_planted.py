@@ -112,12 +112,20 @@ def test_labels_follow_from_the_numbers(truth: dict[str, Any]) -> None:
     by_label: Counter[str] = Counter()
     for v in truth["verdicts"]:
         inside = v["margin_low"] < v["true_difference"] < v["margin_high"]
+        inside = inside and v["sd_ratio"] < v["sd_ratio_max"]
         expected = "unlike_methods" if v["unlike_methods"] else "comparable" if inside else "not comparable"
         assert v["label"] == expected
         by_label[f"{v['site']} {v['label']}"] += 1
     assert by_label["meridian not comparable"] == 2
     assert by_label["meridian unlike_methods"] == 2
-    assert by_label["rhein comparable"] == by_label["prairie comparable"] == 8
-    assert {v["sd_ratio"] for v in truth["verdicts"]} == {1.0, 1.6}
+    assert by_label["prairie comparable"] == 8
+    # Equal on average but noisier: seen through assay noise, 1.6 becomes a little less and stays beyond the limit.
+    noisy = [v for v in truth["verdicts"] if v["sd_ratio"] >= v["sd_ratio_max"]]
+    assert [(v["site"], v["attribute"], v["label"]) for v in noisy] == [
+        ("rhein", "viability", "not comparable")
+    ]
+    assert noisy[0]["true_difference"] == 0
+    assert 1.5 < noisy[0]["sd_ratio"] < 1.6
+    assert all(0.97 < v["sd_ratio"] < 1.03 for v in truth["verdicts"] if v not in noisy)
     sick = [v for v in truth["verdicts"] if v["raw_difference"] != v["true_difference"]]
     assert {v["site"] for v in sick} == {"prairie"}

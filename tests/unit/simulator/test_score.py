@@ -107,7 +107,7 @@ def test_recall_by_magnitude(fleet: Path, truth: dict[str, Any]) -> None:
 
 def test_verdicts_against_labels(fleet: Path, truth: dict[str, Any]) -> None:
     told = score(fleet, snapshot([], truth))["verdicts"]
-    assert told["confusion"]["not comparable"] == {"not comparable": 1, "no verdict": 1}
+    assert told["confusion"]["not comparable"] == {"not comparable": 1, "no verdict": 2}
     assert told["confusion"]["comparable"]["comparable"] == 1
     row = next(r for r in told["rows"] if r["site"] == "meridian" and r["attribute"] == "car_pct")
     assert row["verdict"] == "not comparable"
