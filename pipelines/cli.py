@@ -24,6 +24,7 @@ from rich.table import Table
 from pipelines.formats.protocol import Options, UnreadableFile
 from pipelines.harmonise.contract import ContractError, load_contract
 from pipelines.ledger_commands import app as ledger_app
+from pipelines.real_files import contract_paths
 from pipelines.runner import Locked, as_json, locked, status
 from pipelines.simulator.score import score as compute_score
 from warehouse import logs
@@ -353,7 +354,7 @@ def site_check(
     paths = (
         [contract / "defs.yaml" if contract.is_dir() else contract]
         if contract
-        else sorted(folder.glob("*/defs.yaml"))
+        else contract_paths(settings())
     )
     if not paths:
         raise fail(2, f"No contract in {folder}. Start one with `cellfleet site new`.")

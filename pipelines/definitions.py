@@ -6,14 +6,16 @@ import dagster as dg
 
 from pipelines.components.manufacturing_site import sites_definitions, sound_contracts
 from pipelines.fleet import fleet_definitions
+from pipelines.real_files import contract_paths
 from warehouse.settings import Settings, settings
 
 
 def build_defs(chosen: Settings) -> dg.Definitions:
-    """Definitions of the fleet whose contracts lie in the settings' sites folder."""
-    sites = sites_definitions(chosen.sites_path)
+    """Definitions of the fleet whose contracts the settings name."""
+    paths = contract_paths(chosen)
+    sites = sites_definitions(paths)
     core = sorted(k for k in sites.resolve_all_asset_keys() if k.path[0] == "core")
-    return dg.Definitions.merge(sites, fleet_definitions(core, sound_contracts(chosen.sites_path)))
+    return dg.Definitions.merge(sites, fleet_definitions(core, sound_contracts(paths)))
 
 
 @dg.definitions

@@ -62,6 +62,12 @@ def summary(chosen: Settings, done: list[Ran], out: Console) -> None:
             "FROM mart.comparability ORDER BY attribute, site"
         ).fetchall()
         synthetic = con.execute("SELECT value FROM meta.snapshot WHERE fact = 'data'").fetchone()
+        benches = [
+            site
+            for (site,) in con.execute(
+                "SELECT site_id FROM core.site WHERE site_role = 'bench' ORDER BY ALL"
+            ).fetchall()
+        ]
         red = con.execute(
             "SELECT site, attribute FROM mart.comparability WHERE verdict = 'not comparable' "
             "ORDER BY abs(estimate / margin_high) DESC LIMIT 1"
@@ -77,6 +83,11 @@ def summary(chosen: Settings, done: list[Ran], out: Console) -> None:
         out.print(
             "Everything shown is SYNTHETIC: patients, batches and results were drawn by a simulator "
             "from published ranges."
+        )
+    if benches:
+        out.print(
+            f"Not synthetic: {', '.join(benches)} holds real files that nobody here wrote, from {chosen.real_files}. "
+            "They are accounted for above and never compared."
         )
     for name, url in urls(chosen).items():
         out.print(f"{name}: {url}")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import duckdb
 
 from pipelines.harmonise.contract import ContractError, load_contract
+from pipelines.real_files import contract_paths
 from pipelines.runner import Locked, locked
 from warehouse import lake
 from warehouse.publish import newest
@@ -71,7 +72,7 @@ def _lock(chosen: Settings) -> Diagnosis:
 
 def _contracts(chosen: Settings) -> list[Diagnosis]:
     told: list[Diagnosis] = []
-    for path in sorted(chosen.sites_path.glob("*/defs.yaml")):
+    for path in contract_paths(chosen):
         try:
             contract = load_contract(path)
         except ContractError as error:

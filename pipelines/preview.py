@@ -17,6 +17,7 @@ from pipelines.harmonise.mapping import Compiler
 from pipelines.harmonise.units import InconvertibleError, conversion
 from pipelines.ingest.stage import FileRead, stage
 from pipelines.ingest.take import CONNECTORS
+from pipelines.real_files import contract_path
 from warehouse.dictionary import dictionary
 from warehouse.settings import Settings
 from warehouse.vault import Vault
@@ -28,7 +29,7 @@ def preview(chosen: Settings, site: str, feed_name: str, limit: int) -> dict[str
     Returns records, would_promote, fields (what each field's source, unit and factor are, with an example) and
     quarantined (reason, field, count, example). Raises ContractError, KeyError, PermanentFailure.
     """
-    contract = load_contract(chosen.sites_path / site / "defs.yaml")
+    contract = load_contract(contract_path(chosen, site))
     if feed_name not in contract.feeds:
         raise KeyError(f"{site} has no feed {feed_name!r}; feeds: {', '.join(contract.feeds)}")
     feed = contract.feeds[feed_name]

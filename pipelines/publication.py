@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from pipelines.harmonise.contract import ContractError, load_contract
+from pipelines.real_files import contract_paths
 from warehouse import lake
 from warehouse.marts.build import build
 from warehouse.plan import load_plan
@@ -39,7 +40,7 @@ def publish_fleet(chosen: Settings, run_id: str) -> Snapshot:
 
 def _contracts(chosen: Settings) -> dict[str, str]:
     told: dict[str, str] = {}
-    for path in sorted(chosen.sites_path.glob("*/defs.yaml")):
+    for path in contract_paths(chosen):
         try:
             told[path.parent.name] = load_contract(path).version_hash
         except ContractError:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines.real_files import link_real_files
 from warehouse import logs
 from warehouse.settings import ROOT, Settings
 
@@ -78,6 +79,7 @@ def run(chosen: Settings, sites: list[str] | None, progress: Callable[[str], Non
     `sites` limits to some; None runs all.
     """
     dagster_home(chosen)
+    link_real_files(chosen)
     import dagster as dg
 
     from pipelines.definitions import build_defs

@@ -106,17 +106,15 @@ def _refused(site: str, error: ContractError) -> dg.AssetsDefinition:
     return refused_contract
 
 
-def sites_definitions(folder: Path) -> dg.Definitions:
-    """Definitions of every contract `<folder>/<site>/defs.yaml`."""
-    return dg.Definitions.merge(
-        *(ManufacturingSite(path).build_defs() for path in sorted(folder.glob("*/defs.yaml")))
-    )
+def sites_definitions(paths: list[Path]) -> dg.Definitions:
+    """Definitions of every contract."""
+    return dg.Definitions.merge(*(ManufacturingSite(path).build_defs() for path in paths))
 
 
-def sound_contracts(folder: Path) -> list[Contract]:
+def sound_contracts(paths: list[Path]) -> list[Contract]:
     """Contracts that can be used; a refused one is told by its failing asset."""
     sound: list[Contract] = []
-    for path in sorted(folder.glob("*/defs.yaml")):
+    for path in paths:
         try:
             sound.append(load_contract(path))
         except ContractError:

@@ -229,7 +229,7 @@ class Contract(_Part):
     site_id: Identifier
     name: str
     country: Annotated[str, Field(pattern="^[A-Z]{2}$")]
-    role: Literal["control", "spoke", "contract_manufacturer"]
+    role: Literal["control", "spoke", "contract_manufacturer", "bench"]
     time_zone: str
     owner: str = Field(pattern=r"^team:[a-z0-9_-]+$|^[^@\s]+@[^@\s]+$")
     starts_on: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$", description="First day with data.")

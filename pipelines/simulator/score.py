@@ -63,12 +63,13 @@ def score(sources: Path, con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     Returns {"received": {site: {feed: {"written", "received"}}}, "defects": {class: {"planted", "found",
     "false", "recall", "precision", "by_magnitude"}}, "verdicts": {"confusion", "rows"}}; a rate without a
     denominator is None. Where a fleet compares several methods of one attribute, the first verdict counts.
+    What was found at sites that the simulator did not write is not judged.
     Raises FileNotFoundError without a truth file, duckdb.Error without the tables.
     """
     truth: dict[str, Any] = json.loads((sources / "truth.json").read_text(encoding="utf-8"))
     return {
         "received": _received(truth["received"], con),
-        "defects": _defects(truth, _found(con)),
+        "defects": _defects(truth, {f for f in _found(con) if f[1] in truth["received"]}),
         "verdicts": _verdicts(truth["verdicts"], con),
     }
 

@@ -87,8 +87,10 @@ def _reference(table: Table, field: str, target: Table) -> str:
         f"{quoted(table.name)} AS table_name, 'warning' AS severity, "
         f"{quoted(f'{field} ')} || t.{field} || {quoted(f' is not among the {target.name} rows of the site')} AS detail"
     )
+    # What a bench measures belongs to no batch of the fleet.
     missing = (
-        f"t.{field} IS NOT NULL AND NOT EXISTS "
+        f"t.{field} IS NOT NULL AND t.site_id NOT IN (SELECT site_id FROM in_force_site WHERE site_role = 'bench') "
+        "AND NOT EXISTS "
         f"(FROM in_force_{target.name} o WHERE o.site_id = t.site_id AND o.{field} = t.{field})"
     )
     if table.volume == "large":

@@ -187,7 +187,11 @@ def _plan_row(fleet: Fleet, name: str, a: PlannedAttribute) -> dict[str, Any]:
 
 
 def _sites(con: duckdb.DuckDBPyConnection, target: str, reference: str) -> list[str]:
-    known = f"SELECT site_id FROM in_force_site UNION SELECT site_id FROM {target}.mart.batch_wide"
+    # A bench makes no batches, so there is nothing of it to compare.
+    known = (
+        "SELECT site_id FROM in_force_site WHERE site_role IS DISTINCT FROM 'bench' "
+        f"UNION SELECT site_id FROM {target}.mart.batch_wide"
+    )
     return [site for (site,) in con.execute(f"{known} ORDER BY site_id").fetchall() if site != reference]
 
 
