@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 import duckdb
 
 from pipelines.harmonise.contract import ContractError, load_contract
+from pipelines.harmonise.systems import FolderSystem, RelationalSystem, secrets_of
 from pipelines.real_files import contract_paths
 from pipelines.runner import Locked, locked
 from warehouse import lake
@@ -81,12 +83,16 @@ def _contracts(chosen: Settings) -> list[Diagnosis]:
         missing = [
             s.path
             for s in contract.systems.values()
-            if s.path and not (chosen.sources_path / s.path).exists()
+            if isinstance(s, FolderSystem | RelationalSystem)
+            and s.path
+            and not (chosen.sources_path / s.path).exists()
         ]
+        missing += [v for s in contract.systems.values() for v in secrets_of(s) if not os.environ.get(v)]
         said = (
             f"{len(contract.feeds)} feeds"
             if not missing
-            else f"cannot be reached: {', '.join(missing)} under {chosen.sources_path}"
+            else f"cannot be reached: {', '.join(missing)} (folders under {chosen.sources_path}, "
+            "or environment variables)"
         )
         told.append(Diagnosis(f"contract {contract.site_id}", not missing, said))
     return told or [

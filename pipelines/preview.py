@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,12 +12,12 @@ from typing import Any
 
 import duckdb
 
-from pipelines.connectors.protocol import Seen
+from pipelines.connectors.protocol import Offer, Seen
 from pipelines.harmonise.contract import Column, Contract, Feed, Mapping, load_contract
 from pipelines.harmonise.mapping import Compiler
 from pipelines.harmonise.units import InconvertibleError, conversion
 from pipelines.ingest.stage import FileRead, stage
-from pipelines.ingest.take import CONNECTORS
+from pipelines.ingest.take import CONNECTORS, keep
 from pipelines.real_files import contract_path
 from warehouse.dictionary import dictionary
 from warehouse.settings import Settings
@@ -38,8 +39,10 @@ def preview(chosen: Settings, site: str, feed_name: str, limit: int) -> dict[str
         con.execute("SET TimeZone = 'UTC'")
         scratch = Path(folder)
         aside = _aside(chosen, contract, scratch)
-        offers = list(CONNECTORS[system.kind].offers(system, feed, chosen.sources_path, Seen(), scratch))
-        arrivals = [Vault(scratch / "vault").keep(o.path, o.name) for o in offers[-1:]]
+        offers = CONNECTORS[system.kind].offers(system, feed, chosen.sources_path, Seen(), scratch)
+        sample = _newest(offers)
+        taking = keep(Vault(scratch / "vault"), sample, feed, scratch) if sample else None
+        arrivals = taking.arrivals if taking else []
         staged = stage(con, contract, feed, arrivals, aside)
         con.execute(
             f"CREATE TABLE sample AS SELECT * FROM staged WHERE NOT column_missing LIMIT {int(limit)}"
@@ -71,6 +74,16 @@ def preview(chosen: Settings, site: str, feed_name: str, limit: int) -> dict[str
                 promoted |= {(str(f), int(r)) for f, r in good.fetchall()}
         told["would_promote"] = len(promoted)
         return told
+
+
+def _newest(offers: Iterator[Offer]) -> Offer | None:
+    """The newest file; of extracts, which are made one by one, the first."""
+    newest = None
+    for offer in offers:
+        newest = offer
+        if offer.extract:
+            break
+    return newest
 
 
 def _aside(chosen: Settings, contract: Contract, scratch: Path) -> Settings:

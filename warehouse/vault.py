@@ -20,13 +20,18 @@ LONGEST_SUFFIX = 10
 
 @dataclass(frozen=True)
 class Arrival:
-    """One file as it arrived: where it lies now, what it was called, when the site wrote it (UTC)."""
+    """One file as it arrived: where it lies now, what it was called, when the site wrote it (UTC).
+
+    An `archive` is not read itself: its members follow as files of their own. `problem` says why it cannot be read.
+    """
 
     path: Path
     name: str
     sha256: str
     size: int
     sent_at: datetime
+    archive: bool = False
+    problem: str | None = None
 
 
 def sha256_of(path: Path) -> str:

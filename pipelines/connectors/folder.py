@@ -1,40 +1,44 @@
-"""Files that arrive in a folder: taken when they are whole, told apart by name, size and time, never by the clock."""
+"""Files that arrive in a folder of this machine, or of a share mounted on it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipelines.connectors.arriving import Listed, fresh, is_of
 from pipelines.connectors.protocol import Offer, Seen
 from pipelines.failures import PermanentFailure
-from pipelines.harmonise.contract import Feed, System
-
-# How files are called while they are still being written.
-UNFINISHED = (".part", ".tmp", ".filepart", "~")
+from pipelines.harmonise.contract import Feed
+from pipelines.harmonise.systems import FolderSystem, System
 
 
 class Folder:
     """A local or mounted folder. A file under an unfinished name is left for the next run."""
 
-    def offers(self, system: System, feed: Feed, sources: Path, seen: Seen, scratch: Path) -> Iterator[Offer]:
+    def offers(
+        self, system: System, feed: Feed, sources: Path, seen: Seen, scratch: Path
+    ) -> Generator[Offer, None, None]:
         """Offer every file of the feed's glob that was not taken at this size and time; see the protocol."""
         del scratch
-        assert system.path is not None
+        assert isinstance(system, FolderSystem)
+        folder = sources / system.path
+        for f in fresh(lambda: self.listing(system, feed, sources), seen, system.settle_seconds):
+            yield Offer(f.name, path=folder / f.name)
+
+    def listing(self, system: System, feed: Feed, sources: Path) -> list[Listed]:
+        """Every finished file of the feed."""
+        assert isinstance(system, FolderSystem)
         assert feed.files is not None
         folder = sources / system.path
         if not folder.is_dir():
             raise PermanentFailure(
                 f"Folder {system.path} does not exist.", "Check the contract's `path` and the site's share."
             )
-        waiting = []
+        found = []
         for path in folder.glob(feed.files):
-            if not path.is_file() or path.name.startswith(".") or path.name.endswith(UNFINISHED):
-                continue
-            stat = path.stat()
             name = path.relative_to(folder).as_posix()
-            written = datetime.fromtimestamp(stat.st_mtime, UTC)
-            if (name, stat.st_size, written) not in seen.files:
-                waiting.append((written, name, path))
-        for _, name, path in sorted(waiting):
-            yield Offer(path, name)
+            if is_of(feed, name) and path.is_file():
+                stat = path.stat()
+                found.append(Listed(datetime.fromtimestamp(stat.st_mtime, UTC), name, stat.st_size))
+        return found

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -20,7 +20,8 @@ from typing import Any
 
 from pipelines.connectors.protocol import Offer, Seen
 from pipelines.failures import PermanentFailure, TransientFailure
-from pipelines.harmonise.contract import Feed, System
+from pipelines.harmonise.contract import Feed
+from pipelines.harmonise.systems import RelationalSystem, System
 
 BATCH = 5_000
 UNITS = {"minute": 1 / 1440, "hour": 1 / 24, "day": 1.0}
@@ -29,8 +30,11 @@ UNITS = {"minute": 1 / 1440, "hour": 1 / 24, "day": 1.0}
 class Relational:
     """A database. The cursor holds the high water and the hashes of the overlap's rows."""
 
-    def offers(self, system: System, feed: Feed, sources: Path, seen: Seen, scratch: Path) -> Iterator[Offer]:
+    def offers(
+        self, system: System, feed: Feed, sources: Path, seen: Seen, scratch: Path
+    ) -> Generator[Offer, None, None]:
         """Offer one extract where rows are new or changed; see the protocol."""
+        assert isinstance(system, RelationalSystem)
         table, modified = feed.query_table, feed.modified
         assert table is not None
         since = _less(seen.cursor.get("high_water"), feed.overlap) if modified else None
@@ -59,11 +63,11 @@ class Relational:
         # The extract's own time is the source's, not ours: the same rows extracted again are the same file.
         if high and (moment := _moment(high)):
             os.utime(extract, (moment.timestamp(), moment.timestamp()))
-        yield Offer(extract, f"{table}@{stamp}-{content}.jsonl", cursor)
+        yield Offer(f"{table}@{stamp}-{content}.jsonl", path=extract, cursor=cursor, extract=True)
 
 
 def _rows(
-    system: System, sources: Path, table: str, modified: str | None, since: str | None
+    system: RelationalSystem, sources: Path, table: str, modified: str | None, since: str | None
 ) -> Iterator[dict[str, Any]]:
     where = f' WHERE "{modified}" >= {{}}' if since is not None else ""
     order = f' ORDER BY "{modified}"' if modified else ""

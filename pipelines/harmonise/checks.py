@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from pipelines.harmonise.systems import NEEDED
 from pipelines.harmonise.units import InconvertibleError, conversion
 from warehouse.dictionary import Field as DictionaryField
 from warehouse.dictionary import dictionary
@@ -69,10 +70,12 @@ def _feed_problems(c: Contract, feed: Feed) -> Found:
     found: Found = []
     if feed.system not in c.systems:
         found.append((("system",), f"no system {feed.system!r}; declared: {', '.join(c.systems)}"))
-    elif c.systems[feed.system].kind == "folder" and feed.files is None:
-        found.append((("files",), "a feed of a folder needs `files`, e.g. `results_*.csv`"))
-    elif c.systems[feed.system].kind == "relational" and feed.query_table is None:
-        found.append((("query_table",), "a feed of a relational system needs `query_table`"))
+    else:
+        key, said = NEEDED[kind := c.systems[feed.system].kind]
+        if getattr(feed, key) is None:
+            found.append(((key,), f"a feed of a {kind} system needs {said}"))
+    if feed.files is not None and "**" in feed.files:
+        found.append((("files",), "`**` is not understood: name each folder, e.g. `*/results_*.csv`"))
     for m in feed.maps:
         found += [(("tables", m.table, *path), text) for path, text in _mapping_problems(c, m)]
     return found

@@ -13,22 +13,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from pipelines.formats.protocol import Options
 from pipelines.formats.registry import FORMATS
 from pipelines.harmonise.checks import Contradictions, known_zone, problems_of
+from pipelines.harmonise.systems import KINDS, Part, System
 
 TYPE = "pipelines.components.ManufacturingSite"
 SPAN = re.compile(r"\d+(\.\d+)? (minute|hour|day)s?")
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Time(_Part):
+class Time(Part):
     """How times are printed. `zone` is for text without an offset; without it such a time is refused."""
 
     format: str = Field(description="`iso`, `epoch_ms`, or a strptime pattern such as `%d.%m.%Y %H:%M`.")
@@ -43,7 +40,7 @@ class Time(_Part):
         return self
 
 
-class Column(_Part):
+class Column(Part):
     """Where a field of the dictionary comes from. A plain text stands for `from: that text`.
 
     A column that holds JSON is followed by a path into it: `code$.coding[0].code`, `identifier$[0].value`.
@@ -117,7 +114,7 @@ Columns = dict[
 ]
 
 
-class Each(_Part):
+class Each(Part):
     """One of several results that a wide record carries."""
 
     attribute: str
@@ -126,7 +123,7 @@ class Each(_Part):
     unit: str
 
 
-class Mapping(_Part):
+class Mapping(Part):
     """One table that a feed's records fill."""
 
     table: str
@@ -135,22 +132,6 @@ class Mapping(_Part):
     )
     columns: Columns
     each: list[Each] = Field(default_factory=list, description="Results of a wide record, one row each.")
-
-
-class System(_Part):
-    """A system of the site and how it is reached. Secrets are named (`url_env`), never written."""
-
-    kind: Literal["folder", "relational"]
-    path: str | None = Field(
-        default=None, description="Folder or SQLite file, relative to the sources folder."
-    )
-    url_env: str | None = Field(default=None, description="Environment variable that holds the database URL.")
-
-    @model_validator(mode="after")
-    def _reachable(self) -> System:
-        if (self.path is None) == (self.url_env is None):
-            raise ValueError("give either `path` or `url_env` (the name of an environment variable)")
-        return self
 
 
 class FormatChoice(Options):
@@ -166,11 +147,15 @@ class FormatChoice(Options):
         return self
 
 
-class Feed(_Part):
+class Feed(Part):
     """One stream of records of a site."""
 
     system: str
     files: str | None = Field(default=None, description="Glob of the feed's files in the system's folder.")
+    members: str | None = Field(
+        default=None,
+        description="The files are archives (zip, gz): glob of the files inside that are the feed's, e.g. `*.csv`.",
+    )
     query_table: str | None = Field(default=None, description="Table of a relational system.")
     modified: str | None = Field(default=None, description="High-water column of a relational table.")
     overlap: str = Field(default="2 days", description="How far below the high water an extract reads again.")
@@ -217,13 +202,13 @@ class Feed(_Part):
         return self
 
 
-class Patients(_Part):
+class Patients(Part):
     """Where the site keeps its record number → patient key list; at the edge, never in the lake."""
 
     key_file: str
 
 
-class Contract(_Part):
+class Contract(Part):
     """One manufacturing site: who it is, its systems, its words, its feeds."""
 
     site_id: Identifier
@@ -314,6 +299,10 @@ def _sentences(path: Path, tree: yaml.Node, attributes: dict[str, Any], error: V
             message = f"unknown key {place[-1]!r}; see docs/contract.md"
         if problem["type"] == "missing":
             message = f"`{place[-1]}` is missing"
+        if problem["type"].startswith("union_tag"):
+            message = f"`kind` is one of {', '.join(KINDS)}"
+        if place[0] == "systems" and len(place) > 2:
+            del place[2]  # the kind, which stands in no path of the file
         sentences.append(f"{path}:{line_of(tree, ['attributes', *place])}: {'.'.join(place)}: {message}")
     return sentences
 

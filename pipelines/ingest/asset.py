@@ -40,17 +40,24 @@ def ingest(
 
     Raises PermanentFailure, TransientFailure, AuditFailed, AccountingError or LakeError.
     """
-    feed = contract.feeds[feed_name]
+    feed, outcome = contract.feeds[feed_name], None
     with lake.opened(chosen) as con:
         con.execute("SET VARIABLE run_id = ?", [run_id])
-        with take(con, contract, feed_name, chosen, days) as taken:
-            before = last_account(con, contract.site_id, feed_name)
-            if not taken.arrivals and before is not None:
-                return Outcome(contract.site_id, feed_name, before)
-            if is_large(feed):
-                return promote_large(con, contract, feed_name, taken.arrivals, run_id, progress)
-            staged = stage(con, contract, feed, taken.arrivals, chosen)
-            return promote(con, contract, feed_name, staged, taken.cursor, run_id)
+        while True:
+            with take(con, contract, feed_name, chosen, days) as taken:
+                before = last_account(con, contract.site_id, feed_name)
+                if not taken.takings and before is not None:
+                    done = Outcome(contract.site_id, feed_name, before)
+                elif is_large(feed):
+                    done = promote_large(con, contract, feed_name, taken.takings, run_id, progress)
+                else:
+                    staged = stage(con, contract, feed, taken.arrivals, chosen)
+                    done = promote(con, contract, feed_name, staged, taken.takings, run_id)
+            outcome = done if outcome is None else outcome.followed_by(done)
+            if taken.failure is not None:
+                raise taken.failure
+            if not taken.more:
+                return outcome
 
 
 def feed_asset(contract: Contract, feed_name: str) -> dg.AssetsDefinition:

@@ -158,7 +158,7 @@ def _files(files: list[FileRead], feed: Feed) -> list[tuple[Any, ...]]:
     return [
         (
             feed.system, f.arrival.name, f.arrival.sha256, f.arrival.size, f.arrival.sent_at, f.format, f.received,
-            "refused" if f.refusal else "read", f.refusal,
+            "refused" if f.refusal else "unpacked" if f.arrival.archive else "read", f.refusal,
         )
         for f in files
     ]  # fmt: skip

@@ -24,6 +24,7 @@ from pipelines.ingest.accounting import account
 from pipelines.ingest.evidence import prepare_large, write_evidence
 from pipelines.ingest.outcome import Outcome
 from pipelines.ingest.stage import FileRead, options_of
+from pipelines.ingest.take import Taking, write_cursor
 from pipelines.validation.audit import audit
 from warehouse import lake
 from warehouse.dictionary import Table, dictionary
@@ -49,7 +50,7 @@ def promote_large(
     con: duckdb.DuckDBPyConnection,
     contract: Contract,
     feed_name: str,
-    arrivals: list[Arrival],
+    takings: list[Taking],
     run_id: str,
     progress: Callable[[str], None],
 ) -> Outcome:
@@ -60,26 +61,26 @@ def promote_large(
     feed = contract.feeds[feed_name]
     table = dictionary().tables[feed.maps[0].table]
     outcome = Outcome(contract.site_id, feed_name, {})
-    groups = list(_grouped(arrivals))
+    groups = list(_grouped(takings))
     con.execute("SET VARIABLE recorded_at = now()")
     con.execute("SET VARIABLE run_id = ?", [run_id])
     for i, group in enumerate(groups or [[]], 1):
         with TemporaryDirectory() as scratch:
-            read = _scanned(contract, feed, group, Path(scratch))
+            read = _scanned(contract, feed, [a for t in group for a in t.arrivals], Path(scratch))
             _map(con, contract, feed, table, read)
         _split(con, contract, feed, table)
-        _commit(con, contract, feed_name, table, read, run_id, outcome)
+        _commit(con, contract, feed_name, table, read, group, run_id, outcome)
         progress(
             f"{contract.site_id}/{feed_name}: group {i} of {len(groups)}, {outcome.rows.get(table.name, 0):,} readings"
         )
     return outcome
 
 
-def _grouped(arrivals: list[Arrival]) -> Iterator[list[Arrival]]:
-    group: list[Arrival] = []
-    for arrival in arrivals:
-        group.append(arrival)
-        if sum(a.size for a in group) >= GROUP_BYTES:
+def _grouped(takings: list[Taking]) -> Iterator[list[Taking]]:
+    group: list[Taking] = []
+    for taking in takings:
+        group.append(taking)
+        if sum(t.size for t in group) >= GROUP_BYTES:
             yield group
             group = []
     if group:
@@ -92,6 +93,9 @@ def _scanned(contract: Contract, feed: Feed, arrivals: list[Arrival], scratch: P
     files, scans = [], []
     for n, arrival in enumerate(arrivals):
         files.append(read := FileRead(arrival, feed.format.name, 1))
+        if arrival.archive:
+            read.unpacked()
+            continue
         folder = scratch / str(n)
         folder.mkdir()
         try:
@@ -213,6 +217,7 @@ def _commit(
     feed_name: str,
     table: Table,
     group: _Group,
+    takings: list[Taking],
     run_id: str,
     outcome: Outcome,
 ) -> None:
@@ -228,6 +233,7 @@ def _commit(
         outcome.rows[table.name] = outcome.rows.get(table.name, 0) + lake.insert(
             con, table, f"insert_{table.name}"
         )
+        write_cursor(con, contract.site_id, feed_name, takings)
         outcome.accounting = account(con, contract, feed_name, run_id)
 
     lake.commit(con, write, "cellfleet", f"run {run_id} asset core/{contract.site_id}/{feed_name}")

@@ -17,3 +17,11 @@ class Outcome:
     rows: dict[str, int] = field(default_factory=dict)
     audits: list[Audit] = field(default_factory=list)
     refused_files: list[str] = field(default_factory=list)
+
+    def followed_by(self, later: Outcome) -> Outcome:
+        """Both together: the later accounting, the rows, audits and refusals of both."""
+        rows = {t: self.rows.get(t, 0) + later.rows.get(t, 0) for t in self.rows | later.rows}
+        return Outcome(
+            self.site, self.feed, later.accounting, rows,
+            self.audits + later.audits, self.refused_files + later.refused_files,
+        )  # fmt: skip

@@ -7,9 +7,7 @@ by when the file was written.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Any
 
 import duckdb
 import polars as pl
@@ -20,6 +18,7 @@ from pipelines.ingest.accounting import account
 from pipelines.ingest.evidence import prepare_evidence, write_evidence
 from pipelines.ingest.outcome import Outcome
 from pipelines.ingest.stage import Staged
+from pipelines.ingest.take import Taking, write_cursor
 from pipelines.validation.audit import audit
 from warehouse import lake
 from warehouse.dictionary import Table, dictionary
@@ -43,7 +42,7 @@ def promote(
     contract: Contract,
     feed_name: str,
     staged: Staged,
-    cursor: dict[str, Any] | None,
+    takings: list[Taking],
     run_id: str,
 ) -> Outcome:
     """Map, split, audit and commit what `stage` left in `staged`. Nothing is kept where an audit fails.
@@ -72,8 +71,7 @@ def promote(
         write_evidence(con, evidence)
         for table in tables:
             outcome.rows[table.name] = lake.insert(con, table, f"insert_{table.name}")
-        if cursor is not None:
-            _write_cursor(con, contract.site_id, feed_name, cursor)
+        write_cursor(con, contract.site_id, feed_name, takings)
         outcome.accounting = account(con, contract, feed_name, run_id)
 
     lake.commit(con, write, "cellfleet", f"run {run_id} asset core/{contract.site_id}/{feed_name}")
@@ -221,12 +219,3 @@ def _require_rows(con: duckdb.DuckDBPyConnection, what: str, rows: int) -> None:
         raise lake.LakeError(
             f"{what}: {told[0]} records came and no row was made of them; check `tables` of the contract"
         )
-
-
-def _write_cursor(con: duckdb.DuckDBPyConnection, site: str, feed: str, cursor: dict[str, Any]) -> None:
-    con.execute(
-        """INSERT INTO lake.raw.cursor BY NAME
-           SELECT ? AS site_id, ? AS feed, ? AS cursor, getvariable('recorded_at') AS recorded_at,
-                  getvariable('run_id') AS run_id""",
-        [site, feed, json.dumps(cursor)],
-    )

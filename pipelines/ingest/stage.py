@@ -48,6 +48,12 @@ class FileRead:
     refused: tuple[Refused, ...] = ()
     flags: tuple[Flag, ...] = ()
 
+    def unpacked(self) -> None:
+        """Say what became of an archive: its members are files of their own, or it could not be unpacked."""
+        self.format, self.received, self.refusal = "archive", 0, self.arrival.problem
+        if self.refusal is not None:
+            self.received = 1
+
 
 @dataclass
 class Staged:
@@ -81,6 +87,9 @@ def stage(
     frames: list[pl.DataFrame] = []
     for arrival in arrivals:
         files.append(read := FileRead(arrival, feed.format.name, 1))
+        if arrival.archive:
+            read.unpacked()
+            continue
         try:
             reading = format_named(feed.format.name).read(arrival.path, options_of(contract, feed))
         except UnreadableFile as error:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,23 +13,63 @@ from typing import Any
 
 import duckdb
 
+from pipelines.connectors.arriving import Listing
 from pipelines.connectors.folder import Folder
-from pipelines.connectors.protocol import Connector, Seen
+from pipelines.connectors.protocol import Connector, Offer, Seen
 from pipelines.connectors.relational import Relational
-from pipelines.harmonise.contract import Contract
+from pipelines.connectors.s3 import S3
+from pipelines.connectors.sftp import Sftp
+from pipelines.failures import PipelineFailure
+from pipelines.harmonise.contract import Contract, Feed
 from pipelines.ingest.days import day_in
+from pipelines.ingest.unpack import NotUnpackedError, members
 from warehouse.settings import Settings
 from warehouse.vault import Arrival, Vault
 
-CONNECTORS: dict[str, Connector] = {"folder": Folder(), "relational": Relational()}
+CONNECTORS: dict[str, Connector] = {
+    "folder": Folder(),
+    "relational": Relational(),
+    "sftp": Sftp(),
+    "s3": S3(),
+}
+LISTINGS: dict[str, Listing] = {"folder": Folder(), "sftp": Sftp(), "s3": S3()}
+# Files taken before they are promoted: bounds memory, the scratch folder and what a kill makes us do again.
+AT_ONCE_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
-class Taken:
-    """New files of a feed, and the connector's cursor once they are promoted."""
+class Taking:
+    """One offer as it was taken, promoted as a whole: a file, or an archive's members and then the archive."""
 
     arrivals: list[Arrival]
-    cursor: dict[str, Any] | None
+    cursor: dict[str, Any] | None = None
+
+    @property
+    def size(self) -> int:
+        return sum(a.size for a in self.arrivals)
+
+
+@dataclass
+class Taken:
+    """New files of a feed, oldest first. `failure` ended the taking early; `more` waits at the source."""
+
+    takings: list[Taking] = field(default_factory=list)
+    failure: PipelineFailure | None = None
+    more: bool = False
+
+    @property
+    def arrivals(self) -> list[Arrival]:
+        return [a for t in self.takings for a in t.arrivals]
+
+    @property
+    def cursor(self) -> dict[str, Any] | None:
+        """The connector's cursor once all of this is promoted."""
+        return last_cursor(self.takings)
+
+
+def last_cursor(takings: list[Taking]) -> dict[str, Any] | None:
+    """The cursor after these takings; None where none of them moved it."""
+    return next((t.cursor for t in reversed(takings) if t.cursor is not None), None)
 
 
 def seen(con: duckdb.DuckDBPyConnection, site: str, feed: str) -> Seen:
@@ -50,6 +90,18 @@ def _file(name: str, size: int, sent_at: datetime) -> tuple[str, int, datetime]:
     return name, size, sent_at
 
 
+def write_cursor(con: duckdb.DuckDBPyConnection, site: str, feed: str, takings: list[Taking]) -> None:
+    """Store how far the takings bring the feed, inside the transaction that promotes them."""
+    if (cursor := last_cursor(takings)) is None:
+        return
+    con.execute(
+        """INSERT INTO lake.raw.cursor BY NAME
+           SELECT ? AS site_id, ? AS feed, ? AS cursor, getvariable('recorded_at') AS recorded_at,
+                  getvariable('run_id') AS run_id""",
+        [site, feed, json.dumps(cursor)],
+    )
+
+
 @contextmanager
 def take(
     con: duckdb.DuckDBPyConnection,
@@ -60,17 +112,49 @@ def take(
 ) -> Iterator[Taken]:
     """Keep what is new in the vault and say what came; with `days`, only files about a day in that span.
 
-    Raises PermanentFailure or TransientFailure."""
+    A failure after some files came is told in `Taken.failure`, so that those are not fetched again. Raises
+    PermanentFailure or TransientFailure where nothing came."""
     feed = contract.feeds[feed_name]
     system = contract.systems[feed.system]
     have = seen(con, contract.site_id, feed_name)
     vault = Vault(settings.home_path / "vault" / contract.site_id)
+    taken = Taken()
     with TemporaryDirectory() as scratch:
-        arrivals, cursor = [], None
-        for offer in CONNECTORS[system.kind].offers(system, feed, settings.sources_path, have, Path(scratch)):
-            day = day_in(feed, offer.name)
-            if days is not None and day is not None and not days[0] <= day <= days[1]:
-                continue
-            arrivals.append(vault.keep(offer.path, offer.name))
-            cursor = offer.cursor or cursor
-        yield Taken(arrivals, cursor)
+        offers = CONNECTORS[system.kind].offers(system, feed, settings.sources_path, have, Path(scratch))
+        with closing(offers):
+            try:
+                for offer in offers:
+                    day = day_in(feed, offer.name)
+                    if days is not None and day is not None and not days[0] <= day <= days[1]:
+                        continue
+                    taking = keep(vault, offer, feed, Path(scratch))
+                    if taking is not None:
+                        taken.takings.append(taking)
+                    if sum(t.size for t in taken.takings) >= AT_ONCE_BYTES:
+                        taken.more = True
+                        break
+            except PipelineFailure as failure:
+                if not taken.takings:
+                    raise
+                taken.failure = failure
+        yield taken
+
+
+def keep(vault: Vault, offer: Offer, feed: Feed, scratch: Path) -> Taking | None:
+    """Keep an offered file in the vault, and an archive's members too; None where it is not whole yet."""
+    path = offer.file()
+    if path is None:
+        return None
+    arrival = vault.keep(path, offer.name)
+    if path.is_relative_to(scratch):
+        path.unlink()
+    if feed.members is None:
+        return Taking([arrival], offer.cursor)
+    inside: list[Arrival] = []
+    try:
+        for name, member in members(arrival.path, offer.name, feed.members, scratch, arrival.sent_at):
+            inside.append(vault.keep(member, name))
+            member.unlink()
+    except NotUnpackedError as error:
+        return Taking([*inside, replace(arrival, archive=True, problem=str(error))], offer.cursor)
+    return Taking([*inside, replace(arrival, archive=True)], offer.cursor)

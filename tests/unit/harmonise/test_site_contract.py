@@ -55,7 +55,14 @@ def columns(content: dict[str, Any]) -> dict[str, Any]:
         (lambda c: c["feeds"]["assay"].update(late_after="soon"), "like `36 hours`", "assay"),
         (lambda c: c["feeds"]["assay"].update(day="2026"), "exactly one group", "assay"),
         (lambda c: c["feeds"]["assay"]["format"].update(name="word"), "unknown format 'word'", "format"),
-        (lambda c: c["systems"]["export"].update(url_env="URL"), "either `path` or `url_env`", "export"),
+        (
+            lambda c: c["systems"]["export"].update(kind="relational", url_env="URL"),
+            "either `path` or `url_env`",
+            "export",
+        ),
+        (lambda c: c["systems"]["export"].update(kind="ftp"), "`kind` is one of folder, relational", "export"),
+        (lambda c: c["systems"]["export"].update(pth="x"), "unknown key 'pth'", "pth"),
+        (lambda c: c["feeds"]["assay"].pop("files"), "a feed of a folder system needs `files`", "assay"),
     ],
 )  # fmt: skip
 def test_a_wrong_contract_is_refused_with_its_line(

@@ -1,0 +1,128 @@
+"""Systems of a site: one model for each kind that a connector speaks to, with the options its contract may give.
+
+Belongs here: how a system is reached. Secrets are named (`..._env`: the environment variable that holds them), never
+written into a contract. Does not belong here: what is taken from it (`Feed` in `contract.py`), speaking to it
+(`pipelines/connectors`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(ge=0, le=3600)]
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+class Part(BaseModel):
+    """A part of a contract: an unknown key is refused, nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FolderSystem(Part):
+    """Files in a folder of this machine, or of a share mounted on it."""
+
+    kind: Literal["folder"]
+    path: str = Field(description="Folder, relative to the sources folder.")
+    settle_seconds: Seconds = Field(
+        default=0,
+        description="New files are looked at twice, this far apart; one that changed meanwhile waits. 0: once.",
+    )
+
+
+class RelationalSystem(Part):
+    """A LIMS or MES database: SQLite by `path` or `url_env`, PostgreSQL by `url_env`."""
+
+    kind: Literal["relational"]
+    path: str | None = Field(default=None, description="SQLite file, relative to the sources folder.")
+    url_env: Variable | None = Field(
+        default=None, description="Environment variable that holds the database URL."
+    )
+
+    @model_validator(mode="after")
+    def _reachable(self) -> RelationalSystem:
+        if (self.path is None) == (self.url_env is None):
+            raise ValueError("give either `path` or `url_env` (the name of an environment variable)")
+        return self
+
+
+class SftpSystem(Part):
+    """Files on an SFTP server. Its host key is pinned: an unknown server is never trusted."""
+
+    kind: Literal["sftp"]
+    host: str = Field(description="Name or address of the server.")
+    port: Port = Field(default=22, description="Its port.")
+    host_key: str = Field(
+        pattern=r"^(ssh-|ecdsa-)\S+ [A-Za-z0-9+/=]+$",
+        description="The server's public key, as `ssh-keyscan` prints it without the host: `ssh-ed25519 AAAA…`.",
+    )
+    path: str = Field(default=".", description="Folder on the server.")
+    user: str = Field(description="Account to sign in with.")
+    password_env: Variable | None = Field(
+        default=None, description="Environment variable that holds the password."
+    )
+    key_file_env: Variable | None = Field(
+        default=None, description="Environment variable that holds the path of the private key file."
+    )
+    settle_seconds: Seconds = Field(
+        default=2,
+        description="New files are looked at twice, this far apart; one that changed meanwhile waits. 0: once.",
+    )
+
+    @model_validator(mode="after")
+    def _one_secret(self) -> SftpSystem:
+        if (self.password_env is None) == (self.key_file_env is None):
+            raise ValueError("give either `password_env` or `key_file_env` (names of environment variables)")
+        return self
+
+
+class S3System(Part):
+    """Objects under a prefix of an S3 bucket, at Amazon or any server that speaks S3."""
+
+    kind: Literal["s3"]
+    bucket: str = Field(description="Name of the bucket.")
+    prefix: str = Field(default="", description="What the keys start with, e.g. `exports/`.")
+    endpoint: str | None = Field(
+        default=None, pattern=r"^https?://", description="URL of the server; Amazon's where left out."
+    )
+    region: str = Field(default="us-east-1", description="Region that requests are signed for.")
+    access_key_env: Variable | None = Field(
+        default=None,
+        description="Environment variable that holds the access key; the machine's own role where left out.",
+    )
+    secret_key_env: Variable | None = Field(
+        default=None, description="Environment variable that holds the secret key."
+    )
+
+    @model_validator(mode="after")
+    def _both_keys(self) -> S3System:
+        if (self.access_key_env is None) != (self.secret_key_env is None):
+            raise ValueError("give both `access_key_env` and `secret_key_env`, or neither")
+        return self
+
+
+System = Annotated[
+    FolderSystem | RelationalSystem | SftpSystem | S3System,
+    Field(discriminator="kind"),
+]
+KINDS: dict[str, type[Part]] = {
+    "folder": FolderSystem,
+    "relational": RelationalSystem,
+    "sftp": SftpSystem,
+    "s3": S3System,
+}
+# What a feed of each kind of system must name besides.
+NEEDED: dict[str, tuple[str, str]] = {
+    "folder": ("files", "`files`, e.g. `results_*.csv`"),
+    "sftp": ("files", "`files`, e.g. `results_*.csv`"),
+    "s3": ("files", "`files`, e.g. `results_*.csv`"),
+    "relational": ("query_table", "`query_table`"),
+}
+
+
+def secrets_of(system: Any) -> list[str]:
+    """Names of the environment variables that a system needs."""
+    return [v for n in type(system).model_fields if n.endswith("_env") and (v := getattr(system, n))]
