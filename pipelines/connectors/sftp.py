@@ -27,6 +27,8 @@ from pipelines.harmonise.systems import SftpSystem, System
 
 CHUNK = 1 << 18
 SECONDS = 20.0
+# Requests of 32 KiB that are under way at once: bounds what waits in memory.
+AHEAD = 128
 
 
 class Sftp:
@@ -101,13 +103,16 @@ class _Server:
     def _fetch(self, f: Listed, target: Path) -> bool:
         with self._session() as sftp:
             remote = join(self.system.path, f.name)
-            if _listed(f.name, sftp.stat(remote)) != f:
+            try:
+                if _listed(f.name, sftp.stat(remote)) != f:
+                    return False
+            except FileNotFoundError:  # taken away since it was listed
                 return False
             with target.open("ab") as out, sftp.open(remote, "rb") as source:
                 done = out.tell()
                 source.seek(done)
                 if done < f.size:
-                    source.prefetch(f.size)
+                    source.prefetch(f.size, AHEAD)
                 while chunk := source.read(CHUNK):
                     out.write(chunk)
             return _listed(f.name, sftp.stat(remote)) == f and target.stat().st_size == f.size

@@ -64,26 +64,32 @@ class Proxy:
     """A proxy on `port` before a server on `target`.
 
     Each answer is held back `delay` seconds a bite; after `cut_after` bytes of answers in all it drops every
-    connection, once, and goes on as if nothing had been.
+    connection, once, and goes on as if nothing had been (`cut_for_good`: takes no other until `restore`).
     """
 
     target: int
     port: int = 0
     delay: float = 0
     cut_after: int | None = None
+    cut_for_good: bool = False
     cuts: int = 0
+    passed: int = 0
 
     def __post_init__(self) -> None:
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = self._server.getsockname()[1]
         self._open: list[socket.socket] = []
-        self._passed = 0
+        self._away = False
         self._lock = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
         self._server.close()
         self.drop()
+
+    def restore(self) -> None:
+        """Take connections again."""
+        self._away = False
 
     def drop(self) -> None:
         """Drop every connection."""
@@ -98,6 +104,9 @@ class Proxy:
         while True:
             try:
                 client, _ = self._server.accept()
+                if self._away:
+                    client.close()
+                    continue
                 server = socket.create_connection(("127.0.0.1", self.target))
             except OSError:
                 return
@@ -111,10 +120,11 @@ class Proxy:
             while data := source.recv(BITE):
                 if answers:
                     time.sleep(self.delay)
-                    self._passed += len(data)
-                    if self.cut_after is not None and self._passed >= self.cut_after:
+                    self.passed += len(data)
+                    if self.cut_after is not None and self.passed >= self.cut_after:
                         self.cut_after = None
                         self.cuts += 1
+                        self._away = self.cut_for_good
                         self.drop()
                         return
                 sink.sendall(data)
