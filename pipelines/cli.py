@@ -1,7 +1,6 @@
 """The `cellfleet` command: each command is a few lines that call the part that knows.
 
-Exit codes: 0 done; 1 something in the data or a run failed, and the message says what; 2 wrong use or a refused
-contract; 3 another run holds the lock. Every message ends with what to do next.
+Every message ends with what to do next. `docs/commands.md` is rendered from here.
 """
 
 from __future__ import annotations
@@ -32,6 +31,12 @@ from warehouse.lake import LakeError
 from warehouse.publish import newest
 from warehouse.settings import Settings, settings
 
+EXIT_CODES = {
+    0: "Done.",
+    1: "Something in the data, the lake or a run failed; the message says what, and what to do.",
+    2: "Wrong use, a wrong setting or a refused contract; nothing was started.",
+    3: "Another run holds the lock of this home; the message says which.",
+}
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -44,6 +49,7 @@ app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(ledger_app, name="ledger")
 out = Console(width=int(os.environ.get("COLUMNS", "120")))
 err = Console(stderr=True)
+OneSite = Annotated[str | None, typer.Option("--site", help="Only of this site.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
 
 
@@ -196,7 +202,7 @@ def verdicts(json_output: Json = False) -> None:
 
 
 @quarantine_app.command(name="list")
-def quarantine_list(site: str | None = None, json_output: Json = False) -> None:
+def quarantine_list(site: OneSite = None, json_output: Json = False) -> None:
     """Everything ever quarantined by site, feed and reason, with the age of the oldest."""
     where = "WHERE site_id = ?" if site else ""
     told = rows(
@@ -213,7 +219,10 @@ def quarantine_list(site: str | None = None, json_output: Json = False) -> None:
 
 
 @quarantine_app.command(name="show")
-def quarantine_show(subject: str, json_output: Json = False) -> None:
+def quarantine_show(
+    subject: Annotated[str, typer.Argument(help="A record's natural key, or its record_id.")],
+    json_output: Json = False,
+) -> None:
     """Every reason why one record (its natural key, or record_id) was set aside."""
     told = rows(
         snapshot(settings()),
@@ -241,7 +250,11 @@ def quarantine_show(subject: str, json_output: Json = False) -> None:
 
 
 @app.command()
-def findings(site: str | None = None, reason: str | None = None, json_output: Json = False) -> None:
+def findings(
+    site: OneSite = None,
+    reason: Annotated[str | None, typer.Option(help="Each finding of this reason code.")] = None,
+    json_output: Json = False,
+) -> None:
     """What is true but remarkable: out of order, out of specification, implausible, changed without notice."""
     conditions = [f"{column} = ?" for column, value in (("site_id", site), ("reason_code", reason)) if value]
     values = [v for v in (site, reason) if v]
@@ -297,7 +310,7 @@ def score(json_output: Json = False) -> None:
 
 @app.command()
 def read(
-    file: Path,
+    file: Annotated[Path, typer.Argument(help="The file, of any format that is read.")],
     format_name: Annotated[
         str | None, typer.Option("--format", help="Format; recognised by content where left out.")
     ] = None,
@@ -377,7 +390,12 @@ def site_check(
 
 
 @site_app.command(name="preview")
-def site_preview(site: str, feed: str, limit: int = 20, json_output: Json = False) -> None:
+def site_preview(
+    site: Annotated[str, typer.Argument(help="Site, as its contract names it.")],
+    feed: Annotated[str, typer.Argument(help="Feed of that contract.")],
+    limit: Annotated[int, typer.Option(help="How many records to read.")] = 20,
+    json_output: Json = False,
+) -> None:
     """Read a sample of a feed and show field by field what would become of it. Changes nothing."""
     from pipelines.preview import preview
 
@@ -395,7 +413,9 @@ def site_preview(site: str, feed: str, limit: int = 20, json_output: Json = Fals
 
 
 @site_app.command(name="new")
-def site_new(site: str) -> None:
+def site_new(
+    site: Annotated[str, typer.Argument(help="Name of the new site: small letters, digits, _.")],
+) -> None:
     """Write a commented contract to start from."""
     from pipelines.scaffold import scaffold
 
@@ -446,7 +466,10 @@ def serve() -> None:
 
 @app.command()
 def demo(
-    serve_after: Annotated[bool, typer.Option("--serve/--no-serve")] = True, scale: str = "demo"
+    serve_after: Annotated[
+        bool, typer.Option("--serve/--no-serve", help="Serve when it is done, until Ctrl-C.")
+    ] = True,
+    scale: Annotated[str, typer.Option(help="tiny, demo or large.")] = "demo",
 ) -> None:
     """The whole demo: simulate, run, publish, say what to look at, and serve."""
     from pipelines.demo import demo as whole

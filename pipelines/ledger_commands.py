@@ -52,7 +52,7 @@ def append_command() -> None:
 
 @app.command(name="prove")
 def prove_command(
-    entry_id: str,
+    entry_id: Annotated[str, typer.Argument(help="Entry, as `ledger append` names it.")],
     out: Annotated[Path | None, typer.Option(help="Write the proof here instead of printing it.")] = None,
     hide: Annotated[bool, typer.Option("--hide", help="Leave out salt and text.")] = False,
 ) -> None:
@@ -68,7 +68,7 @@ def prove_command(
 
 @app.command(name="verify")
 def verify_command(
-    proof: Path,
+    proof: Annotated[Path, typer.Argument(help="Proof file, as `ledger prove` writes it.")],
     key: Annotated[str | None, typer.Option(help="The ledger's public key in hex, known from elsewhere.")] = None,
     witness: Annotated[list[str] | None, typer.Option(help="Public key of a site that must have cosigned.")] = None,
 ) -> None:  # fmt: skip

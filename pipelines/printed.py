@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
+from typer.main import get_command
+
+from pipelines.cli import EXIT_CODES, app
 from pipelines.harmonise.contract import Contract
 from warehouse.dictionary import dictionary
 from warehouse.dictionary.render import markdown
@@ -59,6 +65,50 @@ def contract_page() -> str:
     return "\n".join(lines)
 
 
+def commands_page() -> str:
+    """`docs/commands.md`: every command, argument and option, from the parser itself, and the exit codes."""
+    lines = [
+        "# Commands",
+        "",
+        "Rendered from `pipelines/cli.py` by `make docs`. After `make install` it lies in `.venv/bin`.",
+        "Every command reads the settings of [the environment](settings.md) and works on one home, `CELLFLEET_HOME`.",
+        "",
+        "## Exit codes",
+        "",
+        "| code | means |",
+        "|---|---|",
+        *(f"| {code} | {told} |" for code, told in EXIT_CODES.items()),
+        "",
+        "A refusal is one sentence on the error stream; what `--json` prints goes to the output stream alone.",
+    ]
+    for words, command in sorted(_commands((), get_command(app))):
+        lines += ["", f"## `cellfleet {' '.join(words)}`", "", inspect.cleandoc(command.help or "")]
+        told = [_parameter(p) for p in command.params if p.name != "help"]
+        if told:
+            lines += ["", "| argument or option | default | what it does |", "|---|---|---|", *told]
+    return "\n".join(lines) + "\n"
+
+
+def _commands(words: tuple[str, ...], command: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Commands below a group (a command has no `commands`), each with its words."""
+    if not hasattr(command, "commands"):
+        yield words, command
+        return
+    for name, part in command.commands.items():
+        yield from _commands((*words, name), part)
+
+
+def _parameter(p: Any) -> str:
+    if p.param_type_name == "argument":
+        name = f"`{p.name.upper()}`" + ("" if p.required else " (may be left out)")
+    else:
+        value = "" if p.is_flag else f" {(p.metavar or p.name).upper()}"
+        name = f"`{' / '.join([*p.opts, *p.secondary_opts])}{value}`"
+    said = p.default is not None and p.default is not False
+    default = f"`{p.opts[0] if p.default is True else p.default}`" if said else ""
+    return f"| {name} | {default} | {(getattr(p, 'help', None) or '').replace('|', '/')} |"
+
+
 def pages() -> dict[Path, str]:
     """Rendered pages by path."""
     docs = ROOT / "docs"
@@ -66,6 +116,7 @@ def pages() -> dict[Path, str]:
         docs / "data-dictionary.md": markdown(dictionary()),
         docs / "settings.md": settings_page(),
         docs / "contract.md": contract_page(),
+        docs / "commands.md": commands_page(),
     }
 
 
