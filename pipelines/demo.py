@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 from rich.console import Console
 
+from pipelines.logbook import heads_of
 from pipelines.runner import Ran, locked, run, status
 from pipelines.serving import require_free, require_loopback, serve_until_interrupt, urls
 from pipelines.simulator import simulate
@@ -95,6 +96,12 @@ def summary(chosen: Settings, done: list[Ran], out: Console) -> None:
         out.print(
             f"The red thing to click: {red[0]} × {red[1]} on the dashboards' first page. In the Dagster UI: "
             "the check `files_readable`, which fails where a site renamed a column."
+        )
+    signed = heads_of(chosen.ledger_path)
+    if signed:
+        out.print(
+            f"Ledger: {signed[-1].size:,} entries under a head signed {signed[-1].at[:16]}Z, root "
+            f"{signed[-1].root[:16]}…; check it with `cellfleet ledger audit`."
         )
     out.print(f"Four lines to paste after `duckdb {link}`:")
     for query in QUERIES:

@@ -7,6 +7,7 @@ import dagster as dg
 from pipelines.harmonise.contract import Contract
 from pipelines.ingest.asset import POOL
 from pipelines.ingest.sites import record_sites
+from pipelines.ledger_asset import LOG, ledger_definitions
 from pipelines.metadata import column_schema
 from pipelines.publication import publish_fleet
 from pipelines.validation.findings import find
@@ -99,6 +100,9 @@ def fleet_definitions(core: list[dg.AssetKey], contracts: list[Contract]) -> dg.
             metadata={"snapshot": done.number, "path": dg.MetadataValue.path(str(done.path))},
         )
 
-    chosen = dg.AssetSelection.assets(site, finding, published, *(m.key for m in marts))
-    job = dg.define_asset_job("fleet", chosen, description="Findings, marts and the published snapshot.")
-    return dg.Definitions(assets=[sites, findings, publish], jobs=[job])
+    chosen = dg.AssetSelection.assets(site, finding, published, *(m.key for m in marts), LOG)
+    job = dg.define_asset_job(
+        "fleet", chosen, description="Findings, marts, the published snapshot, the ledger."
+    )
+    fleet = dg.Definitions(assets=[sites, findings, publish], jobs=[job])
+    return dg.Definitions.merge(fleet, ledger_definitions(published, FLEET, OWNERS))

@@ -1,13 +1,19 @@
 """What the fleet logs in its ledger: custody events, release decisions, specification versions and limits, and
 published snapshots, each taken from the newest published snapshot.
 
-Here belongs which rows become entries and when a head is signed. How the ledger keeps them is `warehouse/ledger`.
+Here belongs which rows become entries, which of them are new, and when a head is signed. How the ledger keeps them is
+`warehouse/ledger`.
+
+A run writes its rows once, so what is new is told by counting a table's rows by run: only the rows of runs that were
+not counted so before are read. The counts lie in `ledger/private/counted.json`, a note that may be deleted: then, and
+where the ledger is not the one that the note was made with, everything is read again, which adds nothing twice.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -15,8 +21,19 @@ from typing import Any
 
 import duckdb
 
-from warehouse.ledger import Entry, Head, LedgerError, append, new_key, read_heads, read_key, sign_head
-from warehouse.ledger.files import Place
+from warehouse.ledger import (
+    Appended,
+    Entry,
+    Head,
+    LedgerError,
+    append,
+    new_key,
+    read_heads,
+    read_key,
+    sign_head,
+)
+from warehouse.ledger.files import Place, last_line, parsed
+from warehouse.ledger.witness import accepted_of_line
 from warehouse.publish import newest, numbers
 from warehouse.settings import Settings
 
@@ -49,10 +66,11 @@ _FETCH = 20_000
 
 @dataclass(frozen=True)
 class Logged:
-    """What one run logged: entries in the ledger now, added by this run, and the head that covers them."""
+    """What one run logged: entries in the ledger now, added by this run, rows read for it, and the head over them."""
 
     size: int
     added: int
+    read: int
     head: Head
 
 
@@ -65,16 +83,38 @@ def _plain(value: Any) -> Any:
     return repr(value) if isinstance(value, float) else value
 
 
-def entries(snapshot: Path) -> Iterator[Entry]:
+Counts = dict[str, dict[str, int]]
+"""Rows of each logged table by the run that wrote them."""
+
+
+def count_rows(con: duckdb.DuckDBPyConnection) -> Counts:
+    """What a snapshot (open connection) holds of each logged table, by run."""
+    return {
+        table: dict(
+            con.execute(f"SELECT run_id, count(*) FROM history.{table} GROUP BY run_id ORDER BY run_id").fetchall()
+        )
+        for table in LOGGED
+    }  # fmt: skip
+
+
+def entries(snapshot: Path, counted: Mapping[str, Mapping[str, int]] | None = None) -> Iterator[Entry]:
     """Entries of every version of every logged row in a published snapshot, then of the snapshot itself.
 
-    Raises duckdb.Error where the file is no snapshot of ours.
+    Rows of runs that `counted` counts as the snapshot does are passed over unread. Raises duckdb.Error where the file
+    is no snapshot of ours.
     """
     with duckdb.connect(str(snapshot), read_only=True) as con:
-        for table, (kind, own) in LOGGED.items():
+        for table, by_run in count_rows(con).items():
+            before = (counted or {}).get(table, {})
+            runs = [run for run, rows in by_run.items() if before.get(run) != rows]
+            if not runs:
+                continue
+            kind, own = LOGGED[table]
             names = (*_COMMON, *own)
             cursor = con.execute(
-                f"SELECT {', '.join(names)} FROM history.{table} ORDER BY recorded_at, site_id, record_id"
+                f"SELECT {', '.join(names)} FROM history.{table} WHERE list_contains(?, run_id) "
+                "ORDER BY recorded_at, site_id, record_id",
+                [runs],
             )
             while block := cursor.fetchmany(_FETCH):
                 for row in block:
@@ -102,14 +142,51 @@ def log_fleet(chosen: Settings) -> Logged:
     if snapshot is None or not numbers(chosen.published_path):
         raise LedgerError(f"Nothing is published in {chosen.published_path}: run `cellfleet run` first")
     folder, key_path = chosen.ledger_path, chosen.ledger_key_path
-    done = append(folder, entries(snapshot))
-    return Logged(done.size, done.added, head_of_today(folder, key_path, done.size))
+    done = append(folder, entries(snapshot, _counted(folder)))
+    _keep_counted(folder, snapshot, done)
+    return Logged(
+        done.size, done.added, done.added + done.already, head_of_today(folder, key_path, done.size)
+    )
+
+
+def _note(folder: Path) -> Path:
+    return Place(folder).entries.with_name("counted.json")
+
+
+def _counted(folder: Path) -> Counts:
+    """What was counted when the ledger was as it is now; nothing where the note is missing or of another ledger."""
+    path = _note(folder)
+    try:
+        note = json.loads(path.read_bytes())
+        acknowledged = json.loads(last_line(Place(folder).batches)[0])
+        same = (note["size"], note["root"]) == (acknowledged["size"], acknowledged["root"])
+        counts: Counts = note["counts"] if same else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return counts
+
+
+def _keep_counted(folder: Path, snapshot: Path, done: Appended) -> None:
+    with duckdb.connect(str(snapshot), read_only=True) as con:
+        note = {"size": done.size, "root": done.root, "counts": count_rows(con)}
+    path = _note(folder)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(note, sort_keys=True), encoding="utf-8")
+    part.replace(path)
 
 
 def heads_of(folder: Path) -> tuple[Head, ...]:
     """The ledger's signed heads, oldest first; none where no ledger was begun."""
     path = Place(folder).heads
     return read_heads(path) if path.exists() else ()
+
+
+def cosigned(folder: Path) -> dict[str, list[str]]:
+    """Sites whose cosignatures the keeper has, by the time of the head."""
+    sites: dict[str, list[str]] = {}
+    for _, seen in parsed(Place(folder).cosignatures, accepted_of_line):
+        sites.setdefault(seen.head.at, []).append(seen.site)
+    return {at: sorted(set(names)) for at, names in sites.items()}
 
 
 def head_of_today(folder: Path, key_path: Path, size: int) -> Head:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from importlib.metadata import version
 from pathlib import Path
 
+import duckdb
+
 from pipelines.harmonise.contract import ContractError, load_contract
+from pipelines.logbook import cosigned, heads_of
 from pipelines.real_files import contract_paths
-from warehouse import lake
+from warehouse import lake, logs
+from warehouse.ledger import LedgerError
 from warehouse.marts.build import build
 from warehouse.plan import load_plan
 from warehouse.publish import Snapshot, publish
@@ -31,11 +35,36 @@ def publish_fleet(chosen: Settings, run_id: str) -> Snapshot:
         }
 
         def marts(catalog: str, number: int, previous: Path | None) -> dict[str, int]:
+            _ledger_heads(con, catalog, chosen)
             return build(
                 con, catalog, plan, number, previous, alpha=float(chosen.alpha), power=float(chosen.power)
             )
 
         return publish(con, chosen, facts, marts)
+
+
+def _ledger_heads(con: duckdb.DuckDBPyConnection, catalog: str, chosen: Settings) -> None:
+    """`meta.ledger_head`: what the ledger had signed when this snapshot was made; its own head follows it.
+
+    A damaged ledger stops no publication: the table is then empty, and the ledger's own check fails.
+    """
+    table = f"{catalog}.meta.ledger_head"
+    con.execute(
+        f"CREATE TABLE {table} (signed_at TIMESTAMPTZ, entries BIGINT, root VARCHAR, public_key VARCHAR, "
+        "signature VARCHAR, cosigned_by VARCHAR)"
+    )
+    con.execute(
+        f"COMMENT ON TABLE {table} IS 'Signed heads of the ledger before this snapshot: time, entries covered, "
+        "Merkle root, key and signature (Ed25519), and the sites that cosigned it.'"
+    )
+    try:
+        heads, sites = heads_of(chosen.ledger_path), cosigned(chosen.ledger_path)
+    except LedgerError as error:
+        logs.logger(chosen).warning("ledger not readable", problem=str(error))
+        return
+    rows = [[h.at, h.size, h.root, h.key, h.signature, ", ".join(sites.get(h.at, ()))] for h in heads]
+    if rows:
+        con.executemany(f"INSERT INTO {table} VALUES (?, ?, ?, ?, ?, ?)", rows)
 
 
 def _contracts(chosen: Settings) -> dict[str, str]:

@@ -27,7 +27,7 @@ from warehouse.settings import ROOT, Settings
 SITES = ROOT / "pipelines" / "defs" / "sites"
 CONTRACTS = {path.parent.name: load_contract(path) for path in sorted(SITES.glob("*/defs.yaml"))}
 FEEDS = [(site, feed) for site, contract in CONTRACTS.items() for feed in contract.feeds]
-LAYERS = {"raw", "core", "quality", "mart", "published"}
+LAYERS = {"raw", "core", "quality", "mart", "published", "ledger"}
 BROKEN = sorted(CONTRACTS)[0]
 
 
@@ -51,7 +51,7 @@ def test_fleet_assets_are_layer_and_table() -> None:
     others = {key for key in specs(demo()) if len(key) != 3}
     assert {len(key) for key in others} == {2}
     assert {layer for layer, _ in others} <= LAYERS
-    assert {("core", "site"), ("quality", "finding"), ("published", "fleet")} <= others
+    assert {("core", "site"), ("quality", "finding"), ("published", "fleet"), ("ledger", "log")} <= others
     assert {name for layer, name in others if layer == "mart"} >= set(mart_columns())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ VERIFIER = ROOT / "warehouse" / "ledger" / "verify.py"
 
 
 def test_log_prove_witness_and_tamper(fleet_home: Path, tmp_path: Path) -> None:
+    shutil.rmtree(fleet_home / "ledger")
     nothing = cellfleet(fleet_home, "ledger", "witness", str(tmp_path / "w"), "--site", "rhein",
                         "--key", str(tmp_path / "site.pem"), "--keeper", "00" * 32, check=False)  # fmt: skip
     assert nothing.returncode == 1
@@ -57,7 +59,6 @@ def test_log_prove_witness_and_tamper(fleet_home: Path, tmp_path: Path) -> None:
 
 
 def test_a_lost_key_is_refused_and_nothing_is_signed(fleet_home: Path) -> None:
-    cellfleet(fleet_home, "ledger", "append")
     (fleet_home / "keys" / "ledger.pem").unlink()
     cellfleet(fleet_home, "publish")
     refused = cellfleet(fleet_home, "ledger", "append", check=False)
