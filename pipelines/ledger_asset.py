@@ -5,6 +5,7 @@ Belongs here: the asset, its check and its schedule. What is logged is `pipeline
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 
@@ -27,12 +28,12 @@ SCHEMA = dg.TableSchema(
 
 
 def ledger_definitions(
-    published: dg.AssetKey, condition: dg.AutomationCondition[dg.AssetKey], owners: list[str]
+    published: dg.AssetKey, condition: dg.AutomationCondition[Any], owners: list[str]
 ) -> dg.Definitions:
     """`[ledger, log]`, downstream of the published snapshot, with the audit as its check and a nightly schedule."""
 
     @dg.multi_asset(
-        name="ledger",
+        name="log_ledger",
         specs=[
             dg.AssetSpec(
                 LOG, deps=[published], group_name="ledger", owners=owners, kinds={"ed25519", "sha256"},
@@ -76,10 +77,12 @@ def ledger_definitions(
         )  # fmt: skip
 
     job = dg.define_asset_job(
-        "ledger", dg.AssetSelection.assets(LOG), description="Log what is new, sign the day's head, audit."
+        "ledger_nightly",
+        dg.AssetSelection.assets(LOG),
+        description="Log what is new, sign the day's head, audit.",
     )
     nightly = dg.ScheduleDefinition(
-        name="ledger_nightly", job=job, cron_schedule="45 23 * * *", execution_timezone="UTC",
+        name="ledger_every_night", job=job, cron_schedule="45 23 * * *", execution_timezone="UTC",
         description="A signed head for every UTC day, also one on which nothing was published.",
     )  # fmt: skip
     return dg.Definitions(assets=[ledger], jobs=[job], schedules=[nightly])

@@ -28,7 +28,7 @@ class Locked(RuntimeError):  # noqa: N818 - it names a state, and is shown as a 
 
 # Runs of this command, so that a later one can tell which of them were killed.
 MARK = {"cellfleet/launched_by": "cellfleet run"}
-FLEET_JOBS = ("fleet", "ledger")
+FLEET_JOBS = ("fleet", "ledger_nightly")
 # Every event is in Dagster's own log; the terminal shows progress and what failed.
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -95,7 +95,7 @@ def run(chosen: Settings, sites: list[str] | None, progress: Callable[[str], Non
             done.append(
                 _execute(chosen, defs, instance, f"contract {key.path[1]}", asset=key, progress=progress)
             )
-        # The job `ledger` is the night's; the fleet's own ends with the same asset.
+        # The job `ledger_nightly` is the night's; the fleet's own ends with the same asset.
         wanted = [n for n in names if n not in FLEET_JOBS and (sites is None or n.rsplit("_", 1)[0] in sites)]
         for name in [*wanted, "fleet"]:
             done.append(_execute(chosen, defs, instance, name, progress=progress))

@@ -59,7 +59,7 @@ def test_the_next_publication_reads_only_what_is_new_and_shows_the_head(
     assert shown == [(head.size, head.root) for head in before]
     result = materialised(fleet_home, monkeypatch)
     assert result.success
-    (told,) = result.asset_materializations_for_node("ledger")
+    (told,) = result.asset_materializations_for_node("log_ledger")
     assert told.metadata["read"].value == told.metadata["added"].value == 1
     (check,) = result.get_asset_check_evaluations()
     assert (check.check_name, check.passed) == (CHECK, True)
