@@ -50,14 +50,18 @@ def ledger_definitions(
             )
         ],
     )  # fmt: skip
-    def ledger() -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+    def log_ledger(
+        context: dg.AssetExecutionContext,
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         chosen = settings()
         try:
             done = log_fleet(chosen)
             report = audit(chosen.ledger_path)
         except LedgerError as error:
             raise dg.Failure(str(error)) from error
-        logs.logger(chosen).info("ledger logged", entries=done.size, added=done.added, head=done.head.root)
+        logs.logger(chosen).info(
+            "ledger logged", run_id=context.run.run_id, entries=done.size, added=done.added, head=done.head.root
+        )
         yield dg.MaterializeResult(
             asset_key=LOG,
             metadata={
@@ -85,4 +89,4 @@ def ledger_definitions(
         name="ledger_every_night", job=job, cron_schedule="45 23 * * *", execution_timezone="UTC",
         description="A signed head for every UTC day, also one on which nothing was published.",
     )  # fmt: skip
-    return dg.Definitions(assets=[ledger], jobs=[job], schedules=[nightly])
+    return dg.Definitions(assets=[log_ledger], jobs=[job], schedules=[nightly])

@@ -32,7 +32,7 @@ FIELDS = frozenset(
         "at", "level", "event", "process", "run_id", "command", "exit_code", "seconds", "job", "success", "site",
         "feed", "received", "promoted", "superseded", "duplicate", "quarantined", "fields_quarantined", "findings",
         "files_refused", "rows", "snapshot", "request_id", "method", "route", "status", "ms", "error", "place", "scale",
-        "seed", "problem",
+        "seed", "problem", "entries", "added", "head",
     }
 )  # fmt: skip
 Line = MutableMapping[str, Any]
