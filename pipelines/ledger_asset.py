@@ -60,7 +60,11 @@ def ledger_definitions(
         except LedgerError as error:
             raise dg.Failure(str(error)) from error
         logs.logger(chosen).info(
-            "ledger logged", run_id=context.run.run_id, entries=done.size, added=done.added, head=done.head.root
+            "ledger logged",
+            run_id=context.run.run_id,
+            entries=done.size,
+            added=done.added,
+            head=done.head.root,
         )
         yield dg.MaterializeResult(
             asset_key=LOG,
