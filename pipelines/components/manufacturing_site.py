@@ -15,6 +15,7 @@ from pydantic_core import CoreSchema
 
 from pipelines.harmonise.contract import Contract, ContractError, load_contract
 from pipelines.ingest.accounting import is_large
+from pipelines.ingest.arrivals import arrival_sensors
 from pipelines.ingest.asset import feed_asset
 
 WRITERS = "lake_writer"
@@ -65,7 +66,7 @@ class ManufacturingSite(dg.Component):
 
 
 def site_definitions(contract: Contract) -> dg.Definitions:
-    """Assets `[raw, site, feed]` and `[core, site, feed]`, and jobs: the site's small feeds, its days of readings."""
+    """Assets `[raw, site, feed]` and `[core, site, feed]`; jobs: the site's small feeds, its readings; its sensor."""
     assets = [feed_asset(contract, name) for name in contract.feeds]
     site = contract.site_id
     small = [
@@ -87,7 +88,7 @@ def site_definitions(contract: Contract) -> dg.Definitions:
         jobs.append(
             dg.define_asset_job(f"{site}_readings", dg.AssetSelection.assets(*large), description=said)
         )
-    return dg.Definitions(assets=assets, jobs=jobs)
+    return dg.Definitions(assets=assets, jobs=jobs, sensors=arrival_sensors(contract))
 
 
 def _refused(site: str, error: ContractError) -> dg.AssetsDefinition:

@@ -34,8 +34,8 @@ class Listed:
 class Listing(Protocol):
     """A connector whose system is a place where files lie."""
 
-    def listing(self, system: System, feed: Feed, sources: Path) -> list[Listed]:
-        """Every finished file of the feed; raises PermanentFailure or TransientFailure."""
+    def listings(self, system: System, feeds: list[Feed], sources: Path) -> list[list[Listed]]:
+        """Every finished file of each feed, in one session; raises PermanentFailure or TransientFailure."""
         ...
 
 

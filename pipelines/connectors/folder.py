@@ -23,22 +23,25 @@ class Folder:
         del scratch
         assert isinstance(system, FolderSystem)
         folder = sources / system.path
-        for f in fresh(lambda: self.listing(system, feed, sources), seen, system.settle_seconds):
+        for f in fresh(lambda: _listing(system, feed, folder), seen, system.settle_seconds):
             yield Offer(f.name, path=folder / f.name)
 
-    def listing(self, system: System, feed: Feed, sources: Path) -> list[Listed]:
-        """Every finished file of the feed."""
+    def listings(self, system: System, feeds: list[Feed], sources: Path) -> list[list[Listed]]:
+        """Every finished file of each feed."""
         assert isinstance(system, FolderSystem)
-        assert feed.files is not None
-        folder = sources / system.path
-        if not folder.is_dir():
-            raise PermanentFailure(
-                f"Folder {system.path} does not exist.", "Check the contract's `path` and the site's share."
-            )
-        found = []
-        for path in folder.glob(feed.files):
-            name = path.relative_to(folder).as_posix()
-            if is_of(feed, name) and path.is_file():
-                stat = path.stat()
-                found.append(Listed(datetime.fromtimestamp(stat.st_mtime, UTC), name, stat.st_size))
-        return found
+        return [_listing(system, feed, sources / system.path) for feed in feeds]
+
+
+def _listing(system: FolderSystem, feed: Feed, folder: Path) -> list[Listed]:
+    assert feed.files is not None
+    if not folder.is_dir():
+        raise PermanentFailure(
+            f"Folder {system.path} does not exist.", "Check the contract's `path` and the site's share."
+        )
+    found = []
+    for path in folder.glob(feed.files):
+        name = path.relative_to(folder).as_posix()
+        if is_of(feed, name) and path.is_file():
+            stat = path.stat()
+            found.append(Listed(datetime.fromtimestamp(stat.st_mtime, UTC), name, stat.st_size))
+    return found

@@ -42,11 +42,12 @@ class S3:
         for f in fresh(lambda: _listing(client, system, feed), seen, 0):
             yield Offer(f.name, bring=_fetching(client, system, f, scratch))
 
-    def listing(self, system: System, feed: Feed, sources: Path) -> list[Listed]:
-        """Every object of the feed."""
+    def listings(self, system: System, feeds: list[Feed], sources: Path) -> list[list[Listed]]:
+        """Every object of each feed."""
         del sources
         assert isinstance(system, S3System)
-        return _listing(_client(system), system, feed)
+        client = _client(system)
+        return [_listing(client, system, feed) for feed in feeds]
 
 
 def _client(system: S3System) -> Any:

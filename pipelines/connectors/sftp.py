@@ -47,13 +47,13 @@ class Sftp:
         finally:
             server.leave()
 
-    def listing(self, system: System, feed: Feed, sources: Path) -> list[Listed]:
-        """Every finished file of the feed."""
+    def listings(self, system: System, feeds: list[Feed], sources: Path) -> list[list[Listed]]:
+        """Every finished file of each feed."""
         del sources
         assert isinstance(system, SftpSystem)
         server = _Server(system)
         try:
-            return server.listing(feed)
+            return [server.listing(feed) for feed in feeds]
         finally:
             server.leave()
 

@@ -10,7 +10,7 @@ from datetime import date, timedelta
 import dagster as dg
 
 from pipelines.failures import PermanentFailure, TransientFailure
-from pipelines.harmonise.contract import Contract
+from pipelines.harmonise.contract import Contract, Feed
 from pipelines.ingest.accounting import AccountingError, is_large, last_account
 from pipelines.ingest.large import promote_large
 from pipelines.ingest.outcome import Outcome
@@ -111,14 +111,7 @@ def feed_asset(contract: Contract, feed_name: str) -> dg.AssetsDefinition:
                           description="Every record received is promoted, superseded, duplicate or quarantined."),
         dg.AssetCheckSpec("files_readable", asset=raw, description="Every file that came could be read."),
     ]  # fmt: skip
-    # Months, as the lake's files are: Dagster writes an event a partition, and a year of days cost 15 s a site.
-    partitions = (
-        dg.MonthlyPartitionsDefinition(
-            start_date=f"{contract.starts_on[:7]}-01", timezone="UTC", end_offset=1
-        )
-        if is_large(feed)
-        else None
-    )
+    partitions = months_of(contract, feed)
 
     @dg.multi_asset(
         name=f"{site}__{feed_name}",
@@ -141,6 +134,17 @@ def feed_asset(contract: Contract, feed_name: str) -> dg.AssetsDefinition:
         yield from _results(outcome, raw, core, tables)
 
     return feed_step
+
+
+def months_of(contract: Contract, feed: Feed) -> dg.MonthlyPartitionsDefinition | None:
+    """Partitions of a feed of readings; None of any other feed."""
+    # Months, as the lake's files are: Dagster writes an event a partition, and a year of days cost 15 s a site.
+    start = f"{contract.starts_on[:7]}-01"
+    return (
+        dg.MonthlyPartitionsDefinition(start_date=start, timezone="UTC", end_offset=1)
+        if is_large(feed)
+        else None
+    )
 
 
 def _ingested(

@@ -135,7 +135,8 @@ def test_whole_files_come_oldest_first_and_once(drop: Drop, tmp_path: Path) -> N
     brought = taken(drop, system, tmp_path)
     assert brought == sent
     assert list(brought) == list(sent)
-    seen = seen_by(CONNECTORS[drop.kind].listing(system, FEED, Path()))
+    (listed,) = CONNECTORS[drop.kind].listings(system, [FEED], Path())
+    seen = seen_by(listed)
     assert datetime.fromtimestamp(STAMP - 20, UTC) in {written for _, _, written in seen.files}
     assert taken(drop, system, tmp_path, seen) == {}
     drop.put("a/results_2.csv", b"resent", age=5)
