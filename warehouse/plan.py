@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from warehouse.dictionary import dictionary
 from warehouse.statistics.scales import Margin, Scale, read
+from warehouse.yaml_text import parsed
 
 # Milestones of a batch's journey that a deadline may run between: columns of `mart.batch_wide`.
 Milestone = Literal[
@@ -184,8 +185,7 @@ def load_plan(path: Path) -> Fleet:
         raise PlanError([f"{path}:1: there is no such file; write the fleet's plan there"])
     text = path.read_text("utf-8")
     try:
-        tree = yaml.compose(text)
-        document = yaml.safe_load(text)
+        tree, document = parsed(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1

@@ -65,7 +65,14 @@ def publish(
     part = folder / f"fleet-{number}.duckdb.part"
     con.execute(f"ATTACH {quoted(str(part))} AS snap")
     try:
-        rows = _fill(con, number, facts)
+        # One transaction: each of the hundreds of comments would otherwise be made safe on disk by itself.
+        con.execute("BEGIN")
+        try:
+            rows = _fill(con, number, facts)
+        except BaseException:
+            con.execute("ROLLBACK")
+            raise
+        con.execute("COMMIT")
         rows |= build_marts("snap", number, newest(folder))
         con.execute("CHECKPOINT snap")
         reached("in_publish")

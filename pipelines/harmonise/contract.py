@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,7 @@ from pipelines.formats.protocol import Options
 from pipelines.formats.registry import FORMATS
 from pipelines.harmonise.checks import Contradictions, known_zone, problems_of
 from pipelines.harmonise.systems import KINDS, Part, System
+from warehouse.yaml_text import parsed
 
 TYPE = "pipelines.components.ManufacturingSite"
 SPAN = re.compile(r"\d+(\.\d+)? (minute|hour|day)s?")
@@ -241,7 +243,7 @@ class Contract(Part):
             raise Contradictions(problems)
         return self
 
-    @property
+    @cached_property
     def version_hash(self) -> str:
         """Hash of the contract's content: which words were in force."""
         return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[
@@ -263,10 +265,14 @@ def load_contract(path: Path) -> Contract:
 
     Raises ContractError with one line a problem: `file:line: what is wrong; the mend`.
     """
-    text = path.read_text("utf-8")
+    return _read(path, path.read_text("utf-8"))
+
+
+@lru_cache(maxsize=512)
+def _read(path: Path, text: str) -> Contract:
+    """`load_contract` of a text; kept, since a run reads each contract several times."""
     try:
-        tree = yaml.compose(text)
-        document = yaml.safe_load(text)
+        tree, document = parsed(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1

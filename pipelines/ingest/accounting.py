@@ -22,12 +22,16 @@ def account(
     """Count, compare and store, inside the caller's transaction. Raises AccountingError where the sum is off."""
     feed = contract.feeds[feed_name]
     here = f"site_id = {quoted(contract.site_id)} AND feed = {quoted(feed_name)}"
-    counts = {"received": _one(con, f"SELECT coalesce(sum(received), 0) FROM lake.raw.file WHERE {here}")}
-    counts |= _large(con, contract, feed, here) if is_large(feed) else _small(con, contract, feed, here)
-    counts["fields_quarantined"] = _one(
-        con, f"SELECT count(*) FROM lake.quality.quarantine WHERE {here} AND NOT whole_record"
-    )
-    counts["findings"] = _one(con, f"SELECT count(*) FROM lake.quality.finding WHERE {here}")
+    sums = {
+        "received": f"SELECT coalesce(sum(received), 0) FROM lake.raw.file WHERE {here}",
+        "fields_quarantined": f"SELECT count(*) FROM lake.quality.quarantine WHERE {here} AND NOT whole_record",
+        "findings": f"SELECT count(*) FROM lake.quality.finding WHERE {here}",
+    }
+    sums |= _large(contract, feed, here) if is_large(feed) else _small(con, contract, feed, here)
+    # One statement: opening the lake's files for each sum would cost more than the sums.
+    row = con.execute(f"SELECT {', '.join(f'({sums[c]}) AS {c}' for c in COLUMNS)}").fetchone()
+    assert row is not None
+    counts = dict(zip(COLUMNS, map(int, row), strict=True))
     if counts["received"] != sum(counts[s] for s in STATES):
         told = ", ".join(f"{s} {counts[s]}" for s in STATES)
         raise AccountingError(
@@ -57,55 +61,40 @@ def is_large(feed: Feed) -> bool:
     return any(dictionary().tables[m.table].volume == "large" for m in feed.maps)
 
 
-def _one(con: duckdb.DuckDBPyConnection, sql: str) -> int:
-    row = con.execute(sql).fetchone()
-    assert row is not None
-    return int(row[0])
-
-
-def _small(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, here: str) -> dict[str, int]:
+def _small(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, here: str) -> dict[str, str]:
+    """SQL of the four states of a feed whose records are stored each by itself."""
     tables = dict.fromkeys(m.table for m in feed.maps)
     site = quoted(contract.site_id)
     arrivals = f"SELECT record_id FROM lake.raw.record WHERE {here}"
-    held = f"SELECT record_id FROM lake.quality.quarantine WHERE {here} AND whole_record"
     stored = " UNION ".join(
         f"SELECT DISTINCT record_id FROM lake.core.{t} WHERE site_id = {site} AND record_id IN ({arrivals})"
         for t in tables
     )
     current = " UNION ".join(f"SELECT record_id FROM current.{t} WHERE site_id = {site}" for t in tables)
-    con.execute(f"CREATE OR REPLACE TEMP TABLE stored_records AS {stored}")
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE stored_records AS "
+        f"SELECT record_id, record_id IN ({current}) AS in_force FROM ({stored})"
+    )
     return {
-        "promoted": _one(con, f"SELECT count(*) FROM stored_records WHERE record_id IN ({current})"),
-        "superseded": _one(con, f"SELECT count(*) FROM stored_records WHERE record_id NOT IN ({current})"),
-        "duplicate": _one(con, f"SELECT count(*) - count(DISTINCT record_id) FROM ({arrivals})"),
-        "quarantined": _one(
-            con,
-            f"SELECT count(DISTINCT record_id) FROM ({held}) WHERE record_id NOT IN (FROM stored_records)",
-        ),
+        "promoted": "SELECT count(*) FROM stored_records WHERE in_force",
+        "superseded": "SELECT count(*) FROM stored_records WHERE NOT in_force",
+        "duplicate": f"SELECT count(*) - count(DISTINCT record_id) FROM ({arrivals})",
+        "quarantined": f"SELECT count(DISTINCT record_id) FROM lake.quality.quarantine WHERE {here} AND whole_record "
+        "AND record_id NOT IN (SELECT record_id FROM stored_records)",
     }
 
 
-def _large(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, here: str) -> dict[str, int]:
+def _large(contract: Contract, feed: Feed, here: str) -> dict[str, str]:
+    """SQL of the four states of a feed of readings."""
     table = dictionary().tables[feed.maps[0].table]
-    site = quoted(contract.site_id)
-    total = _one(
-        con,
-        f"SELECT count(*) FROM lake.core.{table.name} WHERE site_id = {site} AND source_system = {quoted(feed.system)}",
-    )
-    keys = ", ".join(table.key)
+    mine = f"site_id = {quoted(contract.site_id)} AND source_system = {quoted(feed.system)}"
+    total = f"SELECT count(*) FROM lake.core.{table.name} WHERE {mine}"
     # Of readings that share a key one is in force, the others are superseded.
-    distinct = _one(
-        con,
-        f"SELECT count(*) FROM (SELECT DISTINCT {keys} FROM lake.core.{table.name} "
-        f"WHERE site_id = {site} AND source_system = {quoted(feed.system)})",
-    )
+    distinct = f"SELECT count(*) FROM (SELECT DISTINCT {', '.join(table.key)} FROM lake.core.{table.name} WHERE {mine})"
     return {
         "promoted": distinct,
-        "superseded": total - distinct,
-        "duplicate": _one(con, f"SELECT count(*) FROM lake.quality.duplicate WHERE {here}"),
-        "quarantined": _one(
-            con,
-            "SELECT count(DISTINCT (source_file_sha256, source_file, source_row)) FROM lake.quality.quarantine "
-            f"WHERE {here} AND whole_record",
-        ),
+        "superseded": f"SELECT ({total}) - ({distinct})",
+        "duplicate": f"SELECT count(*) FROM lake.quality.duplicate WHERE {here}",
+        "quarantined": "SELECT count(DISTINCT (source_file_sha256, source_file, source_row)) "
+        f"FROM lake.quality.quarantine WHERE {here} AND whole_record",
     }

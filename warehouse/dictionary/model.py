@@ -6,9 +6,10 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Declared
+
+from warehouse.yaml_text import parsed
 
 HERE = Path(__file__).parent
 FieldType = Literal["string", "integer", "float", "boolean", "timestamp", "date", "json"]
@@ -107,19 +108,19 @@ def dictionary() -> Dictionary:
     """
     fields: dict[str, Field] = {}
     for path in sorted((HERE / "fields").glob("*.yaml")):
-        for name, declared in yaml.safe_load(path.read_text("utf-8")).items():
+        for name, declared in parsed(path.read_text("utf-8"))[1].items():
             if name in fields:
                 raise ValueError(f"{path.name}: field {name} is declared twice; keep one declaration")
             fields[name] = Field(name=name, **declared)
     words: dict[str, tuple[str, ...]] = {
         name: tuple(values)
-        for name, values in yaml.safe_load((HERE / "vocabularies.yaml").read_text("utf-8")).items()
+        for name, values in parsed((HERE / "vocabularies.yaml").read_text("utf-8"))[1].items()
     }
     words["attribute"] = tuple(name for name, f in fields.items() if f.attribute)
     words["channel"] = tuple(name for name, f in fields.items() if f.channel)
     tables = {
         name: Table(layer=layer, name=name, **{"references": {}, **declared})
-        for layer, declared_tables in yaml.safe_load((HERE / "tables.yaml").read_text("utf-8")).items()
+        for layer, declared_tables in parsed((HERE / "tables.yaml").read_text("utf-8"))[1].items()
         for name, declared in declared_tables.items()
     }
     _check(fields, tables, words)

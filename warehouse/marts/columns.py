@@ -7,10 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from warehouse.dictionary import Field, dictionary
 from warehouse.dictionary.render import described, quoted
+from warehouse.yaml_text import parsed
 
 HERE = Path(__file__).parent
 
@@ -38,7 +37,7 @@ class Mart:
 @cache
 def mart_columns() -> dict[str, Mart]:
     """Every mart by name. Raises KeyError where `columns.yaml` names a field that the dictionary lacks."""
-    declared = yaml.safe_load((HERE / "columns.yaml").read_text("utf-8"))
+    declared = parsed((HERE / "columns.yaml").read_text("utf-8"))[1]
     return {
         name: Mart(
             name, m["row"], tuple(m["key"]), tuple(f for entry in m["columns"] for f in _fields(entry))
