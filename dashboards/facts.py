@@ -271,7 +271,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured of a batch by one method at one point: its replicates, and the site's other lots beside them."""
+    """Results of a batch by one method at one point: its replicates, and the site's other lots beside them."""
 
     results: tuple[Result, ...]
     others: tuple[float, ...]

@@ -141,12 +141,12 @@
 
   // Keys: g and a letter go to a page, / to the sites, ? lists the keys. Never while something is typed.
   var going = false;
-  var pages = { f: "/" };
   document.addEventListener("keydown", function (event) {
     var target = event.target;
     if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName) || target.isContentEditable) { return; }
     if (going) {
       going = false;
+      var pages = JSON.parse((document.querySelector(".cf-nav") || { dataset: {} }).dataset.keys || "{}");
       var link = pages[event.key] && document.querySelector('.cf-nav a[href="' + pages[event.key] + '"], .cf-nav a[href^="' + pages[event.key] + '?"]');
       if (link) { event.preventDefault(); link.click(); }
       return;

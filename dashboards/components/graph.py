@@ -36,7 +36,7 @@ def graph(name: str, figure: dict[str, Any], said: str) -> html.Div:
             dcc.Graph(id=graph_id(name), figure=EMPTY, config=config, style={"height": f"{height}px"}),
         ],
         className="cf-graph",
-        role="img",
+        role="figure",
         **aria(label=said),
     )
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from dash import html
 from dash.development.base_component import Component
 
 from dashboards.components.aria import aria
+
+
+def stacks(*columns: Sequence[Component]) -> Component:
+    """Panels in columns of their own height; on a narrow screen one column after the other."""
+    return html.Div(
+        [html.Div(list(column), className="cf-stack") for column in columns], className="cf-panels"
+    )
 
 
 def panel(

@@ -21,11 +21,13 @@ from dashboards.components.aria import aria
 
 GRID_ROW, GRID_HEAD, GRID_SHOWN = 38, 44, 10
 WIDEST_PX = 420
+SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+PLAIN = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹−", "-0123456789-")
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: key of the row, title with its unit, digits that count, and how a cell is shown."""
+    """One column: key of the row, title with its unit, digits that count (`exact`: all), and how a cell is shown."""
 
     key: str
     title: str
@@ -33,10 +35,12 @@ class Column:
     cell: Callable[[dict[str, Any]], Any] | None = None
     width: int | None = None
     link: Callable[[dict[str, Any]], str] | None = None
+    exact: bool = False
 
     def text(self, row: dict[str, Any]) -> str:
         """The value as printed on the page and in the CSV."""
-        return printed(row.get(self.key), self.digits)
+        value = row.get(self.key)
+        return exact(value) if self.exact and isinstance(value, float) else printed(value, self.digits)
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,12 @@ def printed(value: Any, digits: int = 3) -> str:
     return "" if value is None else str(value)
 
 
+def exact(value: float) -> str:
+    """A value as it was told: every digit that it has, and none that it has not."""
+    told = f"{value:.12g}"
+    return (number(value, 6) if "e" in told else told).replace("-", "−")
+
+
 def number(value: float, digits: int = 3) -> str:
     """A number with so many significant digits, in plain notation where it is short, with a true minus sign."""
     if not math.isfinite(value):
@@ -80,7 +90,8 @@ def number(value: float, digits: int = 3) -> str:
     if -4 <= size < 7:
         rounded = round(value, digits - 1 - size)
         return f"{rounded:.{max(digits - 1 - size, 0)}f}".replace("-", "−")
-    return f"{value:.{digits - 1}e}".replace("-", "−")
+    mantissa, power = f"{value:.{digits - 1}e}".split("e")
+    return f"{mantissa}×10{str(int(power)).translate(SUPERSCRIPT)}".replace("-", "−")
 
 
 def html_table(table: Table, said: str) -> Component:
@@ -168,5 +179,5 @@ def _sortable(value: Any, column: Column) -> Any:
 
 def _harmless(text: str, value: Any) -> str:
     if isinstance(value, int | float):
-        return text.replace("−", "-")
+        return text.replace("×10", "e").translate(PLAIN)
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

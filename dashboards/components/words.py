@@ -5,6 +5,9 @@ Belongs here: wording that more than one page uses. Does not belong here: verdic
 
 from __future__ import annotations
 
+from dash import html
+
+from dashboards.components.aria import aria
 from warehouse.dictionary import dictionary
 
 UNITS = {
@@ -27,6 +30,27 @@ UNITS = {
 def unit(ucum: str | None) -> str:
     """A UCUM unit as people write it."""
     return UNITS.get(ucum, ucum) if ucum else ""
+
+
+STATES = {
+    "in_process": ("◔", "muted"),
+    "awaiting_results": ("◑", "muted"),
+    "ready_for_decision": ("◆", "unsure"),
+    "blocked": ("✕", "bad"),
+    "released": ("●", "ok"),
+    "infused": ("●", "ok"),
+    "rejected": ("✕", "bad"),
+    "terminated": ("✕", "bad"),
+}
+
+
+def state(code: str) -> html.Span:
+    """Where a batch stands: symbol, word and colour."""
+    symbol, kind = STATES.get(code, ("◆", "muted"))
+    return html.Span(
+        [html.Span(symbol, className="cf-symbol", **aria(hidden="true")), plain(code)],
+        className=f"cf-verdict cf-{kind}",
+    )
 
 
 def age(hours: float | None) -> str:

@@ -14,8 +14,8 @@ from dashboards.facts import Measured
 from dashboards.figures.rows import words
 from dashboards.theme.tokens import token
 
-ROW_PX, FRAME_PX, ABOVE_PX = 46, 22, 15
-BAND = (-0.16, 0.16)
+ROW_PX, FRAME_PX, ABOVE_PX = 60, 22, 26
+BAND = (-0.13, 0.13)
 PAD = 0.06
 
 
@@ -32,9 +32,9 @@ def bullet(rows: Sequence[Measured], titles: Mapping[int, tuple[str, str]]) -> d
         y = float(len(rows) - 1 - place)
         scale = _scale(m)
         left, right = titles[place]
-        notes.append(words(left, y, ABOVE_PX + 3))
+        notes.append(words(left, y, ABOVE_PX))
         notes.append(
-            words(right, y, ABOVE_PX + 3, "muted")
+            words(right, y, ABOVE_PX - 8, "muted")
             | {"x": 1, "xanchor": "right", "align": "right", "xshift": -2}
         )
         shapes += _allowed(m, y, scale)
@@ -50,7 +50,7 @@ def bullet(rows: Sequence[Measured], titles: Mapping[int, tuple[str, str]]) -> d
             "hovermode": "closest",
             "showlegend": False,
             "xaxis": {"range": [0, 1], "visible": False, "fixedrange": True},
-            "yaxis": {"range": [-0.4, len(rows) - 0.3], "visible": False, "fixedrange": True},
+            "yaxis": {"range": [-0.3, len(rows) - 0.3], "visible": False, "fixedrange": True},
         },
     }
 
@@ -84,9 +84,7 @@ def _allowed(m: Measured, y: float, scale: _Scale) -> list[dict[str, Any]]:
     x0 = scale.at(low) if low is not None else 0.0
     x1 = scale.at(high) if high is not None else 1.0
     line = {"type": "line", "xref": "x", "yref": "y", "y0": y, "y1": y, "x0": 0, "x1": 1}
-    shapes: list[dict[str, Any]] = [
-        {**line, "line": {"color": token("line"), "width": 1}, "layer": "below"}
-    ]
+    shapes: list[dict[str, Any]] = [{**line, "line": {"color": token("line"), "width": 1}, "layer": "below"}]
     if low is None and high is None:
         return shapes
     shapes.append(
@@ -109,8 +107,8 @@ def _allowed(m: Measured, y: float, scale: _Scale) -> list[dict[str, Any]]:
                 **line,
                 "x0": limit,
                 "x1": limit,
-                "y0": y + BAND[0] - 0.06,
-                "y1": y + BAND[1] + 0.06,
+                "y0": y + BAND[0] - 0.05,
+                "y1": y + BAND[1] + 0.05,
                 "line": {"color": token("bad"), "width": 1.5, "dash": "dash"},
             }
         )

@@ -14,7 +14,7 @@ from dashboards.facts import Custody, Deviation, Step
 from dashboards.figures.rows import words
 from dashboards.theme.tokens import token
 
-ROW_PX, FRAME_PX, ABOVE_PX = 44, 62, 16
+ROW_PX, FRAME_PX, ABOVE_PX = 44, 74, 16
 
 
 def both(moment: datetime | None, zone: str) -> str:
@@ -46,6 +46,8 @@ def timeline(
         *(["deviations"] if deviations else []),
     ]
     at = {row: float(len(rows) - 1 - place) for place, row in enumerate(rows)}
+    if milestones:
+        at["milestones"] += 0.2
     seen = [
         *(m for _, m in milestones),
         *(s.operation_started_at for s in steps if s.operation_started_at),
@@ -77,7 +79,14 @@ def timeline(
             traces.append(_marks([(s.operation_ended_at, _step_words(s, zone))], y, "line-ns-open", "accent"))
     if milestones:
         told = [(m, f"<b>{word}</b><br>{both(m, zone)}") for word, m in milestones]
-        traces.append(_marks(told, at["milestones"], "diamond", "text"))
+        # Words above and below by turns, so that neighbours do not run into each other.
+        named = {
+            "mode": "markers+text",
+            "texttemplate": [word for word, _ in milestones],
+            "textposition": [f"{'top' if i % 2 else 'bottom'} center" for i in range(len(milestones))],
+            "cliponaxis": False,
+        }
+        traces.append(_marks(told, at["milestones"], "diamond", "text") | named)
     if custody:
         for broken, symbol, colour in ((False, "circle-open", "text"), (True, "x", "bad")):
             told = [
@@ -97,7 +106,7 @@ def timeline(
             f"<b>{d.deviation_id}</b>, {d.deviation_class}: {d.cause}<br>{both(d.opened_at, zone)}, {closed}"
         )
         traces.append(_marks([(d.opened_at, told_d)], y, "triangle-right", "bad"))
-    notes = [words(f"<b>{row}</b>", at[row], ABOVE_PX) for row in rows]
+    notes = [words(f"<b>{row}</b>", at[row], ABOVE_PX) for row in rows if row != "milestones"]
     return _layout(traces, notes, shapes, rows, ends)
 
 
@@ -164,12 +173,12 @@ def _layout(
         "data": traces,
         "layout": {
             "height": FRAME_PX + ROW_PX * max(len(rows), 1),
-            "margin": {"l": 8, "r": 12, "t": 8, "b": 48},
+            "margin": {"l": 34, "r": 34, "t": 8, "b": 48},
             "annotations": notes,
             "shapes": shapes,
             "hovermode": "closest",
             "showlegend": False,
             "xaxis": axis,
-            "yaxis": {"range": [-0.45, len(rows) - 0.35], "visible": False, "fixedrange": True},
+            "yaxis": {"range": [-0.45, len(rows) - 0.1], "visible": False, "fixedrange": True},
         },
     }

@@ -246,4 +246,5 @@ PAGE = Page(
     layout=layout,
     callbacks=callbacks,
     tables={"lots": _lots_csv, "verdicts": _verdicts_csv},
+    key="c",
 )

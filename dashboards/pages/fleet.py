@@ -531,4 +531,5 @@ PAGE = Page(
         "changes": _changes_table,
         "needs": lambda visit: needs_table(FleetProvider(visit.snapshot).needs(visit.scope), visit),
     },
+    key="f",
 )

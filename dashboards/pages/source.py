@@ -12,7 +12,7 @@ from dash import html
 from dash.development.base_component import Component
 
 from dashboards.components.panel import panel
-from dashboards.components.table import Column, Table, html_table, printed
+from dashboards.components.table import Column, Table, exact, html_table, printed
 from dashboards.components.words import plain, unit
 from dashboards.facts import Source
 from dashboards.providers.sources import SourceProvider
@@ -49,7 +49,7 @@ def _article(noun: str) -> str:
 
 def _source(visit: Visit) -> Source:
     found = SourceProvider(visit.snapshot).find(
-        visit.scope, visit.args.get("record_id") or visit.get("record_id")
+        visit.scope.whole(), visit.args.get("record_id") or visit.get("record_id")
     )
     if found is None:
         raise NotHere(visit.args.get("record_id", ""))
@@ -126,7 +126,7 @@ def field_table(source: Source, *, short: bool = False) -> Table:
     ]
     columns: tuple[Column, ...] = (
         Column("field", "Field", cell=_named if short else None),
-        Column("value", "Value", digits=6, cell=_valued if short else None),
+        Column("value", "Value", exact=True, cell=_valued if short else None),
     )
     if not short:
         columns += (Column("unit", "Unit"), Column("told", "Meaning"))
@@ -138,7 +138,8 @@ def _named(row: dict[str, Any]) -> list[Any]:
 
 
 def _valued(row: dict[str, Any]) -> str:
-    return f"{printed(row['value'], 6)} {row['unit']}".strip()
+    value = row["value"]
+    return f"{exact(value) if isinstance(value, float) else printed(value)} {row['unit']}".strip()
 
 
 PAGE = Page(

@@ -33,7 +33,8 @@ OF_BATCH = (
 )  # fmt: skip
 OF_ORDER = ("therapy_order", "collection")
 BATCH_COLUMNS = (
-    "SELECT s.site_id AS site, s.*, w.* EXCLUDE (site_id, batch_id, attempt_no, order_id, product_id, suite_id, "
+    "SELECT s.site_id AS site, s.*, w.* EXCLUDE (site_id, batch_id, attempt_no, order_id, product_id, "
+    "suite_id, "
     "disposition, decision, record_id, source_file, source_row) "
     "FROM mart.batch_status s JOIN mart.batch_wide w USING (site_id, batch_id)"
 )
@@ -46,7 +47,9 @@ def _names(cls: type, alias: str = "") -> str:
 def _records() -> str:
     """SQL of the identities of every stored version of every record about a batch and its order."""
     own = [f"SELECT record_id FROM history.{t} WHERE site_id = $site AND batch_id = $batch" for t in OF_BATCH]
-    own += [f"SELECT record_id FROM history.{t} WHERE site_id = $site AND order_id = $order" for t in OF_ORDER]
+    own += [
+        f"SELECT record_id FROM history.{t} WHERE site_id = $site AND order_id = $order" for t in OF_ORDER
+    ]
     own += [
         "SELECT record_id FROM mart.assay_long WHERE site_id = $site AND batch_id = $batch",
         "SELECT record_id FROM mart.custody_chain WHERE order_site_id = $site AND order_id = $order",
@@ -96,11 +99,12 @@ class BatchProvider:
             Result(**row)
             for row in self._rows(
                 "SELECT "
-                + _names(Result, "a.").replace("a.approved_by_role, a.effective_from", "s.approved_by_role, s.effective_from")
+                + _names(Result, "a.").replace("a.approved_by_role, a.eff", "s.approved_by_role, s.eff")
                 + " FROM mart.assay_long a LEFT JOIN core.specification s USING (site_id, spec_id, spec_version) "
                 "WHERE a.site_id = $site AND a.batch_id = $batch AND a.site_id = ANY($sites) "
                 "ORDER BY coalesce(a.passes, true), list_position(['release', 'harvest', 'post_release', "
-                "'ipc_day_5'], a.sample_point) NULLS LAST, a.attribute, a.method_id, a.lab_site, a.replicate, a.result_id",
+                "'ipc_day_5'], a.sample_point) NULLS LAST, a.attribute, a.method_id, a.lab_site, "
+                "a.replicate, a.result_id",
                 scope,
                 **self._key(batch),
             )
@@ -148,9 +152,11 @@ class BatchProvider:
         return [
             Material(**{**row, "used_by": tuple(row["used_by"] or ())})
             for row in self._rows(
-                "SELECT g.genealogy_kind AS kind, g.parent_id AS material_id, l.material, l.supplier, l.lot_status, "
+                "SELECT g.genealogy_kind AS kind, g.parent_id AS material_id, l.material, l.supplier, "
+                "l.lot_status, "
                 "l.expires_on, (SELECT list(o.child_id ORDER BY o.child_id) FROM mart.genealogy o "
-                "WHERE o.site_id = g.site_id AND o.parent_id = g.parent_id AND o.genealogy_kind = g.genealogy_kind "
+                "WHERE o.site_id = g.site_id AND o.parent_id = g.parent_id AND o.genealogy_kind = "
+                "g.genealogy_kind "
                 "AND o.child_id <> g.child_id) AS used_by, "
                 # The row about the lot itself where it is known, else the one that says it was used.
                 "coalesce(l.record_id, c.record_id, g.record_id) AS record_id, "
@@ -172,7 +178,8 @@ class BatchProvider:
         return [
             Decision(**row)
             for row in self._rows(
-                f"SELECT {_names(Decision)} FROM core.release_decision WHERE site_id = $site AND batch_id = $batch "
+                f"SELECT {_names(Decision)} FROM core.release_decision WHERE site_id = $site AND batch_id "
+                f"= $batch "
                 "AND site_id = ANY($sites) ORDER BY signed_at, release_id",
                 scope,
                 **self._key(batch),
@@ -196,7 +203,8 @@ class BatchProvider:
         return [
             Need(**row)
             for row in self._rows(
-                "SELECT site_id AS site, exception_kind AS kind, batch_id, subject, state, what, owner_role, severity, "
+                "SELECT site_id AS site, exception_kind AS kind, batch_id, subject, state, what, "
+                "owner_role, severity, "
                 "since, age_h, record_id, source_file, source_row FROM mart.exceptions "
                 "WHERE site_id = $site AND batch_id = $batch AND site_id = ANY($sites) "
                 "ORDER BY list_position(['critical', 'error', 'warning', 'info'], severity), since, subject",
@@ -211,9 +219,11 @@ class BatchProvider:
             Finding(**row)
             for row in self._rows(
                 f"SELECT f.site_id AS site, {_names(Finding, 'f.').split(', ', 1)[1]} FROM quality.finding f "
-                f"WHERE f.site_id = ANY($sites) AND (f.record_id IN ({_records()}) OR (f.table_name = 'reading' "
+                f"WHERE f.site_id = ANY($sites) AND (f.record_id IN ({_records()}) OR (f.table_name = "
+                f"'reading' "
                 "AND f.site_id = $site AND split_part(f.subject, '|', 1) = $batch)) "
-                "ORDER BY list_position(['critical', 'error', 'warning', 'info'], f.severity), f.reason_code, f.subject",
+                "ORDER BY list_position(['critical', 'error', 'warning', 'info'], f.severity), "
+                "f.reason_code, f.subject",
                 scope,
                 **self._key(batch),
             )
@@ -239,7 +249,8 @@ class BatchProvider:
         return [
             Outcome(**row)
             for row in self._rows(
-                f"SELECT {_names(Outcome, 'o.')} FROM core.outcome o JOIN core.infusion i USING (site_id, infusion_id) "
+                f"SELECT {_names(Outcome, 'o.')} FROM core.outcome o JOIN core.infusion i USING (site_id, "
+                f"infusion_id) "
                 "WHERE i.site_id = $site AND i.batch_id = $batch AND i.site_id = ANY($sites) "
                 "ORDER BY o.outcome_day, o.endpoint",
                 scope,

@@ -24,6 +24,10 @@ class Scope:
         """The same reader looking at some sites only. Choices outside the scope narrow it to nothing of theirs."""
         return Scope(self.allowed, chosen)
 
+    def whole(self) -> Scope:
+        """All that the reader may see: for a page about one thing, which the sites looked at do not hide."""
+        return Scope(self.allowed)
+
     def permits(self, site: str) -> bool:
         """Whether rows of a site may be returned."""
         return site in self.allowed

@@ -5,6 +5,7 @@ Belongs here: what every page shares. Does not belong here: which page is shown 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +14,7 @@ import dash_mantine_components as dmc
 from dash import dcc, html
 from dash.development.base_component import Component
 
-from dashboards.components.aria import aria
+from dashboards.components.aria import aria, data
 from dashboards.shell.visit import Page, Visit
 from dashboards.theme.tokens import PALETTE, mantine, template
 
@@ -21,7 +22,6 @@ POLL_MS = 5000
 # A nightly snapshot that is two hours overdue.
 STALE_AFTER_H = 26
 KEYS = (
-    ("g f", "Fleet"),
     ("/", "Sites"),
     ("?", "These keys"),
     ("Esc", "Close"),
@@ -48,6 +48,7 @@ def frame(pages: Sequence[Page]) -> Component:
                         ],
                         className="cf-nav",
                         **aria(label="Pages"),
+                        **data(keys=json.dumps({p.key: p.path for p in pages if p.key})),
                     ),
                     html.Div(
                         [
@@ -59,7 +60,7 @@ def frame(pages: Sequence[Page]) -> Component:
                 ],
                 className="cf-columns",
             ),
-            _keys(),
+            _keys(pages),
         ],
         theme=mantine(),
         defaultColorScheme="auto",
@@ -103,8 +104,9 @@ def _header() -> Component:
     )
 
 
-def _keys() -> Component:
-    rows = [html.Tr([html.Td(html.Kbd(key)), html.Td(told)]) for key, told in KEYS]
+def _keys(pages: Sequence[Page]) -> Component:
+    keys = (*((f"g {p.key}", p.title) for p in pages if p.key), *KEYS)
+    rows = [html.Tr([html.Td(html.Kbd(key)), html.Td(told)]) for key, told in keys]
     return dmc.Modal(
         html.Table(html.Tbody(rows), className="cf-table"),
         id="keys",

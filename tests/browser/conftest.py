@@ -81,3 +81,17 @@ def strict_page(page: Page) -> Iterator[Page]:
     )
     yield page
     assert complaints == []
+
+
+def opened(page: Page, address: str) -> None:
+    """Go to an address and wait until its page, and every figure on it, is drawn."""
+    page.goto(address)
+    page.locator("#page h1").wait_for()
+    drawn(page)
+
+
+def drawn(page: Page) -> None:
+    """Wait until every figure of the page is drawn. The page's policy forbids a script of the test's own."""
+    figures = page.locator("#page .cf-graph")
+    for place in range(figures.count()):
+        figures.nth(place).locator(".main-svg").first.wait_for(state="attached")
