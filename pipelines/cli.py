@@ -20,6 +20,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from pipelines.comparability_commands import app as comparability_app
 from pipelines.formats.protocol import Options, UnreadableFile
 from pipelines.harmonise.contract import ContractError, load_contract
 from pipelines.ledger_commands import app as ledger_app
@@ -47,6 +48,7 @@ quarantine_app = typer.Typer(no_args_is_help=True, help="Records that could not 
 app.add_typer(site_app, name="site")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(comparability_app, name="comparability")
 out = Console(width=int(os.environ.get("COLUMNS", "120")))
 err = Console(stderr=True)
 OneSite = Annotated[str | None, typer.Option("--site", help="Only of this site.")]
@@ -183,7 +185,7 @@ def status_command(json_output: Json = False) -> None:
 
 VERDICT_COLUMNS = (
     "attribute, reference, site, verdict, reason, design, scale, estimate, ci_low, ci_high, margin_low, margin_high, "
-    "n_reference, n_site, lots_needed, method, snapshot"
+    "n_reference, n_site, lots_needed, method, snapshot, plan_version, plan_lock, sentence"
 )
 
 

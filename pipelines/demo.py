@@ -13,6 +13,8 @@ from pipelines.logbook import heads_of
 from pipelines.runner import Ran, locked, run, status
 from pipelines.serving import require_free, require_loopback, serve_until_interrupt, urls
 from pipelines.simulator import simulate
+from warehouse import lake, plan_lock
+from warehouse.plan import load_plan
 from warehouse.publish import newest
 from warehouse.settings import Settings
 
@@ -36,6 +38,7 @@ def demo(chosen: Settings, scale: str, serve_after: bool, out: Console) -> bool:
         if not (chosen.sources_path / "truth.json").exists():
             simulate(chosen.sources_path, scale=scale, progress=out.print)
         laps["simulate"] = time.perf_counter() - started
+        lock_plan(chosen, out)
         done = run(chosen, None, out.print)
         laps["run and publish"] = time.perf_counter() - started - laps["simulate"]
     summary(chosen, done, out)
@@ -45,6 +48,16 @@ def demo(chosen: Settings, scale: str, serve_after: bool, out: Console) -> bool:
     if serve_after:
         serve_until_interrupt(chosen, out.print)
     return all(r.success for r in done)
+
+
+def lock_plan(chosen: Settings, out: Console) -> None:
+    """Lock the plan before the sites' results are brought in, as a fleet would. A changed plan is left to its owner."""
+    fleet = load_plan(chosen.sites_path / "fleet.yaml")
+    try:
+        with lake.opened(chosen) as con:
+            plan_lock.lock(con, fleet, by=f"{fleet.plan.approved_by_role} (demo)")
+    except plan_lock.LockError as error:
+        out.print(f"The plan stays as it is locked: {error}", markup=False)
 
 
 def summary(chosen: Settings, done: list[Ran], out: Console) -> None:

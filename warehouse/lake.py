@@ -122,6 +122,8 @@ def _prepare(con: duckdb.DuckDBPyConnection, *, read_only: bool, migrating: bool
         )
     if migrating and version != FORMAT_VERSION:
         return
+    if version is not None and not read_only:
+        _add_missing(con)
     con.execute("CREATE SCHEMA IF NOT EXISTS current")
     for table in dictionary().tables.values():
         if table.layer == "core":
@@ -142,6 +144,23 @@ def _create(con: duckdb.DuckDBPyConnection) -> None:
                 con.execute(statement)
 
     commit(con, create, "cellfleet", f"create format version {FORMAT_VERSION}")
+
+
+def _add_missing(con: duckdb.DuckDBPyConnection) -> None:
+    """Tables that a later release of the same format added: new tables alone need no migration."""
+    d = dictionary()
+    found = con.execute(
+        "SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE database_name = 'lake'"
+    ).fetchall()
+    missing = [t for t in d.tables.values() if (t.qualified,) not in found]
+
+    def create() -> None:
+        for table in missing:
+            for statement in ddl(d, table, "lake"):
+                con.execute(statement)
+
+    if missing:
+        commit(con, create, "cellfleet", f"add tables {', '.join(t.qualified for t in missing)}")
 
 
 def latest_snapshot(con: duckdb.DuckDBPyConnection) -> int:

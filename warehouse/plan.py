@@ -170,10 +170,20 @@ class Fleet(_Part):
     @property
     def plan_hash(self) -> str:
         """SHA-256 of plan and reference site: the same however the same plan is written down."""
-        told = {"reference_site": self.reference_site, "plan": self.plan.model_dump(mode="json")}
+        return hashlib.sha256(self.plan_text.encode()).hexdigest()
+
+    @property
+    def plan_text(self) -> str:
+        """Plan and reference site as canonical JSON: what is hashed and locked.
+
+        Defaults are left out, so that a later release's new optional key does not change the hash of a locked plan.
+        """
+        told = {
+            "reference_site": self.reference_site,
+            "plan": self.plan.model_dump(mode="json", exclude_defaults=True),
+        }
         # The order of attributes is only one of showing.
-        packed = json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return hashlib.sha256(packed.encode()).hexdigest()
+        return json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def load_plan(path: Path) -> Fleet:

@@ -111,7 +111,7 @@ def _fill(con: duckdb.DuckDBPyConnection, number: int, facts: dict[str, str]) ->
         if table.layer == "core":
             rows[table.qualified] = _core(con, table)
     con.execute("CREATE TABLE snap.raw.file AS SELECT * FROM lake.raw.file ORDER BY ALL")
-    for name in ("quarantine", "finding"):
+    for name in ("quarantine", "finding", "plan_lock"):
         con.execute(f"CREATE TABLE snap.quality.{name} AS SELECT * FROM lake.quality.{name} ORDER BY ALL")
     con.execute(
         "CREATE TABLE snap.quality.accounting AS SELECT * FROM lake.quality.accounting "

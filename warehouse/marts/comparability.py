@@ -12,12 +12,15 @@ pooled: the plan names the attributes that may stand for one; only what both sid
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
+from warehouse import plan_lock
 from warehouse.dictionary import dictionary
 from warehouse.marts.rows import store
 from warehouse.plan import Fleet, PlannedAttribute
@@ -55,16 +58,26 @@ class Side:
 
 @dataclass(frozen=True)
 class Lots:
-    """All sides of one plan by plan attribute, measured attribute and site; level and power of verdicts."""
+    """All sides of one plan by plan attribute, measured attribute and site; level and power of verdicts.
+
+    `locks`: the plan's lockings; `arrived`: when the first result of a site and measured attribute came in.
+    """
 
     fleet: Fleet
     sides: dict[tuple[str, str, str], Side]
     alpha: float
     power: float
+    locks: tuple[plan_lock.Event, ...] = ()
+    arrived: Mapping[tuple[str, str], datetime] = field(default_factory=dict)
 
     def of(self, attribute: str, measured_as: str, site: str) -> Side:
         """Lots of one side; none where nothing was measured."""
         return self.sides.get((attribute, measured_as, site), Side())
+
+    def plan_lock(self, site: str, measured_as: str) -> tuple[plan_lock.State, str]:
+        """Under which lock a verdict on the site is made, and the sentence that says it."""
+        state = plan_lock.state(self.locks, self.fleet.plan_hash, self.arrived.get((site, measured_as)))
+        return state, plan_lock.remark(state, self.locks, self.fleet.plan_text)
 
     def chosen(self, name: str, site: str) -> tuple[str, str]:
         """The measured attribute that stands for each side: the plan's first that both have lots enough of.
@@ -103,10 +116,21 @@ def build(
         ],
     )
     con.execute((HERE / "comparability.sql").read_text("utf-8").replace("{target}", target))
-    lots = Lots(fleet, _sides(con, target), alpha, power)
+    lots = read_lots(con, target, fleet, alpha=alpha, power=power)
     sites = _sites(con, target, fleet.reference_site)
     rows = [verdict(lots, name, site) | {"snapshot": snapshot} for site in sites for name in planned]
     store(con, target, "comparability", rows)
+
+
+def read_lots(
+    con: duckdb.DuckDBPyConnection, target: str, fleet: Fleet, *, alpha: float, power: float
+) -> Lots:
+    """All sides from `mart.comparability_lots` in `target`, with what the lake knows of the plan's lock."""
+    arrived = con.execute(
+        "SELECT site_id, attribute, min(recorded_at) FROM lake.core.assay_result GROUP BY ALL"
+    ).fetchall()
+    first = {(site, attribute): at for site, attribute, at in arrived}
+    return Lots(fleet, _sides(con, target), alpha, power, plan_lock.history(con), first)
 
 
 def verdict(lots: Lots, name: str, site: str) -> dict[str, Any]:
@@ -131,6 +155,7 @@ def verdict(lots: Lots, name: str, site: str) -> dict[str, Any]:
     # The judge shows what decided; the row always tells the means, and the spread in columns of its own.
     shown = result if isinstance(result, Estimate) else None
     records = "|".join(sorted({*ref.records, *new.records}))
+    locked, said = lots.plan_lock(site, site_as)
 
     def on_scale(value: float | None) -> float | None:
         return None if value is None else unread(value, a.scale)
@@ -159,10 +184,11 @@ def verdict(lots: Lots, name: str, site: str) -> dict[str, Any]:
         "sd_ratio_high": ratio.ci_high if ratio else None,
         "sd_ratio_max": a.sd_ratio_max,
         "decided_by": j.decided_by,
-        "sentence": " ".join([j.sentence, *_remarks(ref, new, ratio, like=like)]),
+        "sentence": " ".join([j.sentence, *_remarks(ref, new, ratio, like=like), said]),
         "plan_id": plan.id,
         "plan_version": plan.version,
         "plan_hash": fleet.plan_hash,
+        "plan_lock": locked,
         "inputs_hash": hashlib.md5(records.encode(), usedforsecurity=False).hexdigest(),
     }
 
