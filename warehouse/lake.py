@@ -24,7 +24,7 @@ from warehouse.dictionary.render import ddl, quoted
 from warehouse.faults import reached
 from warehouse.settings import Settings
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 ATTEMPTS = 8
 # How DuckDB and the catalogs word what passes by itself: another writer was first, or a server was away.
 TRANSIENT = (

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # What one printed result fills: a number with its operator, or a word of a qualitative test.
 RESULT_FIELDS = ("value", "operator", "result_code", "value_as_given", "unit_as_given")
 # Fields whose unit is that of the attribute or quantity which the row names.
-NAMED = ("low", "high", "reading")
+NAMED = ("low", "high", "lod", "loq", "validated_low", "validated_high", "reading")
 # A problem: where in the contract, and the sentence.
 Found = list[tuple[tuple[str, ...], str]]
 
@@ -96,7 +96,11 @@ def _mapping_problems(c: Contract, m: Mapping) -> Found:
     for name in table.required:
         if name not in given:
             found.append((("columns",), f"field {name}, without which a row says nothing, has no source"))
-    for name, needed in (("result", "attribute"), ("low", "attribute"), ("reading", "quantity_name")):
+    for name, needed in (
+        ("result", "attribute"),
+        *((n, "attribute") for n in NAMED if n != "reading"),
+        ("reading", "quantity_name"),
+    ):
         if name in m.columns and needed not in given:
             found.append((("columns", name), f"needs {needed}, which gives its unit"))
     for name, column in m.columns.items():

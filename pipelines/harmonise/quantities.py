@@ -13,7 +13,10 @@ from warehouse.dictionary import Dictionary, Field
 from warehouse.dictionary.render import quoted
 
 # Fields whose unit is that of the attribute or quantity which the row names, and the field that names it.
-NAMED_BY = {"value": "attribute", "low": "attribute", "high": "attribute", "reading": "quantity_name"}
+NAMED_BY = {
+    **dict.fromkeys(("value", "low", "high", "lod", "loq", "validated_low", "validated_high"), "attribute"),
+    "reading": "quantity_name",
+}
 
 
 class Quantities:
