@@ -45,7 +45,8 @@ def preview(chosen: Settings, site: str, feed_name: str, limit: int) -> dict[str
         arrivals = taking.arrivals if taking else []
         staged = stage(con, contract, feed, arrivals, aside)
         con.execute(
-            f"CREATE TABLE sample AS SELECT * FROM staged WHERE NOT column_missing LIMIT {int(limit)}"
+            "CREATE TABLE sample AS SELECT * FROM staged "
+            f"WHERE NOT column_missing AND NOT deleted_at_source LIMIT {int(limit)}"
         )
         told: dict[str, Any] = {
             "file": arrivals[0].name if arrivals else None,

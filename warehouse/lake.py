@@ -26,6 +26,8 @@ from warehouse.settings import Settings
 
 FORMAT_VERSION = 2
 ATTEMPTS = 8
+# `reason` of a version that says that the source deleted the row: it has the key and ends its being in force.
+DELETED = "deleted at the source"
 # How DuckDB and the catalogs word what passes by itself: another writer was first, or a server was away.
 TRANSIENT = (
     "database is locked",
@@ -191,13 +193,21 @@ def newest_first(table: Table) -> str:
     return f"{version}sent_at DESC, recorded_at DESC, source_row DESC, source_file_sha256 DESC"
 
 
-def current_sql(table: Table, source: str | None = None, where: str = "true") -> str:
-    """SQL of a core table's rows in force (last by key) among those that satisfy `where`."""
+def last_sql(table: Table, source: str | None = None, where: str = "true") -> str:
+    """SQL of a core table's last rows by key, deletions among them, of those that satisfy `where`."""
     key = ", ".join(table.key)
     return (
         f"SELECT * FROM {source or 'lake.' + table.qualified} WHERE {where} "
         f"QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY {newest_first(table)}) = 1"
     )
+
+
+def current_sql(table: Table, source: str | None = None, where: str = "true") -> str:
+    """SQL of a core table's rows in force: last by key among those that satisfy `where`, and not deleted."""
+    last = last_sql(table, source, where)
+    if table.volume == "large":  # readings are never deleted
+        return last
+    return f"SELECT * FROM ({last}) WHERE reason IS DISTINCT FROM {quoted(DELETED)}"
 
 
 def as_of_sql(table: Table, at: datetime, source: str | None = None) -> str:

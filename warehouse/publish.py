@@ -18,7 +18,7 @@ import duckdb
 from warehouse.dictionary import Table, dictionary
 from warehouse.dictionary.render import comments, described, quoted
 from warehouse.faults import reached
-from warehouse.lake import current_sql, newest_first
+from warehouse.lake import current_sql
 from warehouse.settings import Settings
 
 NAME = re.compile(r"fleet-(\d+)\.duckdb")
@@ -146,8 +146,7 @@ def _core(con: duckdb.DuckDBPyConnection, table: Table) -> int:
         con.execute("USE snap")
         con.execute(f"""
             CREATE MACRO as_of_{table.name}(known_at) AS TABLE
-            SELECT * FROM history.{table.name} WHERE recorded_at <= known_at
-            QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY {newest_first(table)}) = 1""")
+            {current_sql(table, f"history.{table.name}", "recorded_at <= known_at")}""")
         con.execute("USE memory")
     for statement in comments(dictionary(), table, f"snap.core.{table.name}"):
         con.execute(statement)

@@ -76,9 +76,29 @@ def _feed_problems(c: Contract, feed: Feed) -> Found:
             found.append(((key,), f"a feed of a {kind} system needs {said}"))
     if feed.files is not None and "**" in feed.files:
         found.append((("files",), "`**` is not understood: name each folder, e.g. `*/results_*.csv`"))
+    found += _deletion_problems(feed)
     for m in feed.maps:
         found += [(("tables", m.table, *path), text) for path, text in _mapping_problems(c, m)]
     return found
+
+
+def _deletion_problems(feed: Feed) -> Found:
+    stated = "compare_keys" if feed.compare_keys else "deleted" if feed.deleted else None
+    if stated is None:
+        return []
+    tables = dictionary().tables
+    if any(m.table in tables and tables[m.table].volume == "large" for m in feed.maps):
+        return [((stated,), "readings are never deleted; leave it out")]
+    if not feed.compare_keys:
+        return []
+    if feed.query_table is None:
+        return [(("compare_keys",), "keys can be compared in a relational table only")]
+    record = {feed.record} if isinstance(feed.record, str) else set(feed.record)
+    patients = {c.source for m in feed.maps for c in m.columns.values() if c.patient}
+    if hidden := sorted(record & (set(feed.identifying) | {p for p in patients if isinstance(p, str)})):
+        said = f"{', '.join(hidden)} identifies a person, and such keys are not kept to be compared"
+        return [(("compare_keys",), said)]
+    return []
 
 
 def _mapping_problems(c: Contract, m: Mapping) -> Found:

@@ -23,6 +23,8 @@ from pipelines.harmonise.systems import KINDS, Part, System
 from warehouse.yaml_text import parsed
 
 TYPE = "pipelines.components.ManufacturingSite"
+# Column of an extract that says that a key is gone from its table.
+KEY_GONE = "@deleted"
 SPAN = re.compile(r"\d+(\.\d+)? (minute|hour|day)s?")
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
@@ -161,6 +163,14 @@ class Feed(Part):
     query_table: str | None = Field(default=None, description="Table of a relational system.")
     modified: str | None = Field(default=None, description="High-water column of a relational table.")
     overlap: str = Field(default="2 days", description="How far below the high water an extract reads again.")
+    compare_keys: bool = Field(
+        default=False,
+        description="Of a relational table: read every key each time; a record whose key is gone was deleted.",
+    )
+    deleted: dict[str, str] = Field(
+        default_factory=dict,
+        description="Records whose column has this text say that the source deleted them, e.g. `{IS_DELETED: Y}`.",
+    )
     format: FormatChoice = FormatChoice(name="jsonl")
     only: dict[str, str] = Field(
         default_factory=dict,
@@ -202,6 +212,12 @@ class Feed(Part):
             if text is not None and not SPAN.fullmatch(text):
                 raise ValueError(f"`{name}` {text!r} must be like `36 hours` or `2 days`")
         return self
+
+
+def marks_of_deletion(feed: Feed) -> dict[str, str]:
+    """Column → text by which a record of the feed says that the source deleted it."""
+    own = {"fhir": {"deleted": "true"}}.get(feed.format.name, {})
+    return own | feed.deleted | ({KEY_GONE: "true"} if feed.compare_keys else {})
 
 
 class Patients(Part):

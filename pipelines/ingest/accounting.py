@@ -7,6 +7,7 @@ import duckdb
 from pipelines.harmonise.contract import Contract, Feed
 from warehouse.dictionary import dictionary
 from warehouse.dictionary.render import quoted
+from warehouse.lake import last_sql
 
 STATES = ("promoted", "superseded", "duplicate", "quarantined")
 COLUMNS = ("received", *STATES, "fields_quarantined", "findings")
@@ -70,7 +71,11 @@ def _small(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, here:
         f"SELECT DISTINCT record_id FROM lake.core.{t} WHERE site_id = {site} AND record_id IN ({arrivals})"
         for t in tables
     )
-    current = " UNION ".join(f"SELECT record_id FROM current.{t} WHERE site_id = {site}" for t in tables)
+    # A deletion that is the last word on what it names counts as promoted, and what it names as superseded.
+    current = " UNION ".join(
+        f"SELECT record_id FROM ({last_sql(dictionary().tables[t], where=f'site_id = {site}')})"
+        for t in tables
+    )
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE stored_records AS "
         f"SELECT record_id, record_id IN ({current}) AS in_force FROM ({stored})"

@@ -42,12 +42,14 @@ CHANGED = f"""
     FROM to_map AS t
     JOIN known AS k ON k.subject = t.subject AND k.record_id <> t.record_id AND k.source_version = t.source_version
     WHERE t.sent_at >= k.sent_at AND NOT t.column_missing AND NOT k.lacking
+      AND NOT t.deleted_at_source AND NOT k.deleted
     UNION ALL BY NAME
     SELECT '' AS table_name, 'changed_without_notice' AS reason_code, 'error' AS severity, subject,
            {SILENT} AS detail, max_by(source_file, sent_at) AS source_file,
            max_by(source_row, sent_at) AS source_row, max_by(record_id, sent_at) AS record_id
     FROM to_map
-    WHERE source_version IS NOT NULL AND NOT column_missing AND subject NOT IN (SELECT subject FROM known)
+    WHERE source_version IS NOT NULL AND NOT column_missing AND NOT deleted_at_source
+      AND subject NOT IN (SELECT subject FROM known)
     GROUP BY subject, source_version HAVING count(DISTINCT record_id) > 1"""
 
 

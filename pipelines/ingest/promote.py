@@ -19,6 +19,7 @@ from pipelines.ingest.evidence import prepare_evidence, write_evidence
 from pipelines.ingest.outcome import Outcome
 from pipelines.ingest.stage import Staged
 from pipelines.ingest.take import Taking, write_cursor
+from pipelines.ingest.withdraw import IS_DELETION, MARK, withdraw
 from pipelines.validation.audit import audit
 from warehouse import lake
 from warehouse.dictionary import Table, dictionary
@@ -58,8 +59,9 @@ def promote(
     tables = [d.tables[name] for name in dict.fromkeys(m.table for m in feed.maps)]
     for table in tables:
         _rows_to_insert(con, contract, feed, table, mapped)
+    gone = withdraw(con, contract, feed_name, feed, tables)
     audits = [audit(con, table, f"insert_{table.name}") for table in tables]
-    _require_rows(con, f"{contract.site_id}/{feed_name}", sum(a.rows for a in audits))
+    _require_rows(con, f"{contract.site_id}/{feed_name}", sum(a.rows for a in audits) + gone)
     for checked in audits:
         checked.require()
     evidence = prepare_evidence(con, contract, feed_name, staged.files, staged.identified)
@@ -71,6 +73,7 @@ def promote(
         write_evidence(con, evidence)
         for table in tables:
             outcome.rows[table.name] = lake.insert(con, table, f"insert_{table.name}")
+            outcome.rows[table.name] += lake.insert(con, table, f"gone_{table.name}")
         write_cursor(con, contract.site_id, feed_name, takings)
         outcome.accounting = account(con, contract, feed_name, run_id)
 
@@ -92,15 +95,21 @@ def _identify(con: duckdb.DuckDBPyConnection, contract: Contract, feed_name: str
         CREATE OR REPLACE TABLE arrived AS
         SELECT *, md5({quoted(f"{contract.site_id}|{feed_name}|")} || payload) AS record_id
         FROM (
-          SELECT s.*, concat_ws('|', {subject}) AS subject, {version_sql(contract, feed)} AS source_version,
-                 CAST(to_json(struct_pack({packed})) AS VARCHAR) AS payload
-          FROM staged AS s
+          SELECT * REPLACE (CASE WHEN deleted_at_source THEN CAST(json_merge_patch(payload, json_object(
+                              {quoted(MARK)}, CAST(coalesce(source_version, sent_at) AS VARCHAR))) AS VARCHAR)
+                            ELSE payload END AS payload)
+          FROM (
+            SELECT s.*, concat_ws('|', {subject}) AS subject, {_stamp(contract, feed)} AS source_version,
+                   CAST(to_json(struct_pack({packed})) AS VARCHAR) AS payload
+            FROM staged AS s
+          )
         )""")
     # What the lake knows of these subjects: for each record its newest arrival, and which record is in force. What a
     # file lacked a column of never was in force, and does not compare with what a whole file says.
     con.execute(f"""
         CREATE OR REPLACE TABLE known AS
         SELECT record_id, any_value(subject) AS subject, max(source_version) AS source_version,
+               bool_or({IS_DELETION}) AS deleted,
                max(sent_at) AS sent_at, bool_or(record_id IN (
                  SELECT record_id FROM lake.quality.quarantine WHERE site_id = {site} AND feed = {name}
                  AND reason_code = 'column_missing')) AS lacking
@@ -125,9 +134,20 @@ def _identify(con: duckdb.DuckDBPyConnection, contract: Contract, feed_name: str
           PARTITION BY a.record_id ORDER BY a.sent_at DESC, a.source_file, a.source_row) = 1""")
 
 
+def _stamp(contract: Contract, feed: Feed) -> str:
+    """SQL of a record's version stamp; a deletion without one is as new as the file that tells it."""
+    version = version_sql(contract, feed)
+    if feed.version is None:
+        return version
+    return f"CASE WHEN s.deleted_at_source THEN coalesce({version}, s.sent_at) ELSE {version} END"
+
+
 def _map(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed) -> list[Mapped]:
     """One table for each SELECT of each mapping."""
-    con.execute("CREATE OR REPLACE VIEW mappable AS SELECT * FROM to_map WHERE NOT column_missing")
+    con.execute(
+        "CREATE OR REPLACE VIEW mappable AS SELECT * FROM to_map "
+        "WHERE NOT column_missing AND NOT deleted_at_source"
+    )
     mapped: list[Mapped] = []
     for n, mapping in enumerate(feed.maps):
         for m, select in enumerate(Compiler(dictionary(), contract, feed, mapping).selects()):

@@ -15,7 +15,7 @@ import polars as pl
 
 from pipelines.formats.protocol import Flag, Options, Refused, UnreadableFile
 from pipelines.formats.registry import format_named
-from pipelines.harmonise.contract import Contract, Feed
+from pipelines.harmonise.contract import Contract, Feed, marks_of_deletion
 from pipelines.harmonise.identifiers import patient_keys
 from pipelines.harmonise.mapping import column_of, columns_used, optional_columns, split_path
 from warehouse.settings import Settings
@@ -28,6 +28,7 @@ TECHNICAL = {
     "source_row": pl.Int64(),
     "sent_at": pl.Datetime("us", "UTC"),
     "column_missing": pl.Boolean(),
+    "deleted_at_source": pl.Boolean(),
     "quality_flag": pl.String(),
 }
 NUMERALS = re.compile(r"\d")
@@ -81,7 +82,8 @@ def stage(
     """Read the files and create `staged`: file, sha256, row, sent_at, patient keys and usable columns."""
     used = columns_used(feed)
     wanted = set(used) | set(feed.identifying) | set(feed.free_text)
-    known = {column_of(name) for name in wanted} | set(feed.ignore)
+    marks = marks_of_deletion(feed)
+    known = {column_of(name) for name in wanted} | set(feed.ignore) | set(marks)
     needed = {column_of(name) for name in set(used) - optional_columns(feed)}
     files: list[FileRead] = []
     frames: list[pl.DataFrame] = []
@@ -101,7 +103,9 @@ def stage(
         rows = set(records["source_row"])
         read.flags = tuple(g for g in reading.flags if g.source_row in rows)
         read.refused = tuple(r for r in reading.refused if r.field is None or r.source_row in rows)
-        read.missing = sorted(needed - columns) if records.height else []
+        gone = _deleted(records, marks)
+        # A deletion names what it deletes and says nothing of it.
+        read.missing = sorted(needed - columns) if not gone.all() else []
         read.unknown = sorted(columns - known) if feed.format.name in SELF_NAMED else []
         texts = [_text(name) for name in sorted(wanted) if column_of(name) in columns]
         frames.append(
@@ -110,7 +114,8 @@ def stage(
                 pl.lit(arrival.sha256).alias("source_file_sha256"),
                 "source_row",
                 pl.lit(arrival.sent_at).cast(pl.Datetime("us", "UTC")).alias("sent_at"),
-                pl.lit(bool(read.missing)).alias("column_missing"),
+                (pl.lit(bool(read.missing)) & ~gone).alias("column_missing"),
+                gone.alias("deleted_at_source"),
                 pl.col("source_row")
                 .replace_strict(_flagged(read.flags), default=None, return_dtype=pl.String)
                 .alias("quality_flag"),
@@ -136,6 +141,17 @@ def _flagged(flags: tuple[Flag, ...]) -> dict[int, str]:
     for g in flags:
         told.setdefault(g.source_row, []).append(f"{g.field}: {g.text}")
     return {row: "; ".join(texts) for row, texts in told.items()}
+
+
+def _deleted(records: pl.DataFrame, marks: dict[str, str]) -> pl.Series:
+    """Which of the records say that the source deleted what they name."""
+    said = [
+        pl.col(name).cast(pl.String).str.strip_chars() == text
+        for name, text in marks.items()
+        if name in records.columns
+    ]
+    gone = pl.any_horizontal(*said).fill_null(value=False) if said else pl.repeat(False, pl.len())
+    return records.select(gone.alias("gone"))["gone"]
 
 
 def _only(feed: Feed, records: pl.DataFrame) -> pl.DataFrame:
