@@ -148,7 +148,13 @@ def _entries(
             good.append((number, entry["resource"], same["resource"]))
         elif request.get("method") == "DELETE" and "/" in str(request.get("url", "")):
             kind, _, identity = str(request["url"]).rpartition("/")
-            deleted = {"resourceType": kind.rpartition("/")[2], "id": identity, "deleted": "true"}
+            deleted: dict[str, Any] = {
+                "resourceType": kind.rpartition("/")[2],
+                "id": identity,
+                "deleted": "true",
+            }
+            if isinstance(bundle.get("meta"), dict) and bundle["meta"].get("lastUpdated"):
+                deleted["meta"] = {"lastUpdated": str(bundle["meta"]["lastUpdated"])}
             good.append((number, dict(deleted), deleted))
         else:
             mend = "An entry of a Bundle holds a resource or deletes one: correct it in the source."
@@ -164,7 +170,7 @@ def _check(number: int, resource: dict[str, Any], flags: list[Flag]) -> Refused 
     kind = resource.get("resourceType")
     if not isinstance(kind, str) or not kind:
         return Refused(number, None, None, "missing_field", "A FHIR resource says its resourceType.")
-    if resource.get("deleted") == "true" and resource.keys() == {"resourceType", "id", "deleted"}:
+    if resource.get("deleted") == "true" and resource.keys() <= {"resourceType", "id", "deleted", "meta"}:
         flags.append(Flag(number, "deleted", "deleted at the source"))
         return None
     try:

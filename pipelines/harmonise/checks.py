@@ -72,7 +72,7 @@ def _feed_problems(c: Contract, feed: Feed) -> Found:
         found.append((("system",), f"no system {feed.system!r}; declared: {', '.join(c.systems)}"))
     else:
         key, said = NEEDED[kind := c.systems[feed.system].kind]
-        if getattr(feed, key) is None:
+        if not getattr(feed, key):
             found.append(((key,), f"a feed of a {kind} system needs {said}"))
     if feed.files is not None and "**" in feed.files:
         found.append((("files",), "`**` is not understood: name each folder, e.g. `*/results_*.csv`"))

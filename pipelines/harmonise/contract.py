@@ -163,6 +163,10 @@ class Feed(Part):
     query_table: str | None = Field(default=None, description="Table of a relational system.")
     modified: str | None = Field(default=None, description="High-water column of a relational table.")
     overlap: str = Field(default="2 days", description="How far below the high water an extract reads again.")
+    resources: list[Annotated[str, Field(pattern="^[A-Z][A-Za-z]+$")]] = Field(
+        default_factory=list,
+        description="Resource types of a FHIR server; records of another type are left out.",
+    )
     compare_keys: bool = Field(
         default=False,
         description="Of a relational table: read every key each time; a record whose key is gone was deleted.",

@@ -104,8 +104,48 @@ class S3System(Part):
         return self
 
 
+class FhirBulkSystem(Part):
+    """A FHIR R4 server with the bulk data export. Without a token or key nothing is shown at its door."""
+
+    kind: Literal["fhir_bulk"]
+    url: str = Field(
+        pattern=r"^(https://|http://(localhost|127\.0\.0\.1)[:/])",
+        description="Base URL, e.g. `https://fhir.example.org/r4`; http only on this machine.",
+    )
+    export: str = Field(
+        default="Patient/$export",
+        pattern=r"^(\$export|Patient/\$export|Group/[A-Za-z0-9.-]+/\$export)$",
+        description="What is exported: `Patient/$export`, `Group/<id>/$export` or `$export`.",
+    )
+    token_env: Variable | None = Field(
+        default=None, description="Environment variable that holds a bearer token."
+    )
+    token_url: str | None = Field(
+        default=None,
+        pattern=r"^(https://|http://(localhost|127\.0\.0\.1)[:/])",
+        description="SMART Backend Services: where tokens are given.",
+    )
+    client_id: str | None = Field(default=None, description="SMART Backend Services: our name there.")
+    key_file_env: Variable | None = Field(
+        default=None,
+        description="SMART Backend Services: environment variable that holds the path of the private key (PEM).",
+    )
+    key_id: str | None = Field(default=None, description="Name under which the key is registered (`kid`).")
+    scope: str = Field(default="system/*.read", description="What we ask to be allowed.")
+    wait_hours: Annotated[float, Field(gt=0, le=72)] = Field(
+        default=4, description="How long an export may take before it is given up."
+    )
+
+    @model_validator(mode="after")
+    def _one_door(self) -> FhirBulkSystem:
+        smart = [self.token_url, self.client_id, self.key_file_env]
+        if any(smart) and (not all(smart) or self.token_env):
+            raise ValueError("give `token_env`, or all of `token_url`, `client_id` and `key_file_env`")
+        return self
+
+
 System = Annotated[
-    FolderSystem | RelationalSystem | SftpSystem | S3System,
+    FolderSystem | RelationalSystem | SftpSystem | S3System | FhirBulkSystem,
     Field(discriminator="kind"),
 ]
 KINDS: dict[str, type[Part]] = {
@@ -113,6 +153,7 @@ KINDS: dict[str, type[Part]] = {
     "relational": RelationalSystem,
     "sftp": SftpSystem,
     "s3": S3System,
+    "fhir_bulk": FhirBulkSystem,
 }
 # What a feed of each kind of system must name besides.
 NEEDED: dict[str, tuple[str, str]] = {
@@ -120,6 +161,7 @@ NEEDED: dict[str, tuple[str, str]] = {
     "sftp": ("files", "`files`, e.g. `results_*.csv`"),
     "s3": ("files", "`files`, e.g. `results_*.csv`"),
     "relational": ("query_table", "`query_table`"),
+    "fhir_bulk": ("resources", "`resources`, e.g. `[Patient, Observation]`"),
 }
 
 

@@ -160,6 +160,8 @@ def _only(feed: Feed, records: pl.DataFrame) -> pl.DataFrame:
         if name not in records.columns:
             return records.clear()
         records = records.filter(pl.col(name).cast(pl.String) == wanted)
+    if feed.resources and "resourceType" in records.columns:
+        records = records.filter(pl.col("resourceType").is_in(feed.resources))
     return records
 
 

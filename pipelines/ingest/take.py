@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 
 from pipelines.connectors.arriving import Listing
+from pipelines.connectors.fhir_bulk import FhirBulk
 from pipelines.connectors.folder import Folder
 from pipelines.connectors.protocol import Connector, Offer, Seen
 from pipelines.connectors.relational import Relational
@@ -31,6 +32,7 @@ CONNECTORS: dict[str, Connector] = {
     "relational": Relational(),
     "sftp": Sftp(),
     "s3": S3(),
+    "fhir_bulk": FhirBulk(),
 }
 LISTINGS: dict[str, Listing] = {"folder": Folder(), "sftp": Sftp(), "s3": S3()}
 # Files taken before they are promoted: bounds memory, the scratch folder and what a kill makes us do again.
