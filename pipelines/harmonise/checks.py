@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pipelines.harmonise.systems import NEEDED
+from pipelines.harmonise.systems import NEEDED, WRITTEN
 from pipelines.harmonise.units import InconvertibleError, conversion
 from warehouse.dictionary import Field as DictionaryField
 from warehouse.dictionary import dictionary
@@ -74,6 +74,10 @@ def _feed_problems(c: Contract, feed: Feed) -> Found:
         key, said = NEEDED[kind := c.systems[feed.system].kind]
         if not getattr(feed, key):
             found.append(((key,), f"a feed of a {kind} system needs {said}"))
+        if WRITTEN.get(kind, feed.format.name) != feed.format.name:
+            found.append(
+                (("format",), f"what comes from a {kind} system is `format: {{name: {WRITTEN[kind]}}}`")
+            )
     if feed.files is not None and "**" in feed.files:
         found.append((("files",), "`**` is not understood: name each folder, e.g. `*/results_*.csv`"))
     found += _deletion_problems(feed)

@@ -175,6 +175,22 @@ class Feed(Part):
         default_factory=dict,
         description="Records whose column has this text say that the source deleted them, e.g. `{IS_DELETED: Y}`.",
     )
+    nodes: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        description="Variables of an OPC UA server: browse names from the Objects folder on, joined by `/`; "
+        "`*` stands for any part of a name, e.g. `Suite 1/*/Temperature`.",
+    )
+    batch_variable: str | None = Field(
+        default=None,
+        description="Browse name of the variable beside each of `nodes` whose history says which batch was running; "
+        "its text is the column `batch`. A reading taken while none was running is not taken in.",
+    )
+    since: str = Field(
+        default="1970-01-01",
+        pattern=r"^\d{4}-\d{2}-\d{2}$",
+        description="First UTC day whose history is read.",
+    )
     format: FormatChoice = FormatChoice(name="jsonl")
     only: dict[str, str] = Field(
         default_factory=dict,

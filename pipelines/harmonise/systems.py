@@ -144,8 +144,58 @@ class FhirBulkSystem(Part):
         return self
 
 
+class OpcUaSystem(Part):
+    """An OPC UA server with historical access. Its certificate is pinned: an unknown server is never trusted."""
+
+    kind: Literal["opcua"]
+    url: str = Field(
+        pattern=r"^opc\.tcp://[^/@\s]+(/\S*)?$", description="Endpoint, e.g. `opc.tcp://historian:4840/ua`."
+    )
+    security: Literal["none", "sign", "sign_and_encrypt"] = Field(
+        default="sign_and_encrypt",
+        description="What is done to messages; `none` only where no other way is open.",
+    )
+    policy: Literal["Basic256Sha256", "Aes128Sha256RsaOaep", "Aes256Sha256RsaPss"] = Field(
+        default="Basic256Sha256", description="Security policy, where messages are signed."
+    )
+    certificate_env: Variable | None = Field(
+        default=None, description="Environment variable that holds the path of our certificate (DER or PEM)."
+    )
+    key_env: Variable | None = Field(
+        default=None, description="Environment variable that holds the path of our private key (DER or PEM)."
+    )
+    server_certificate_env: Variable | None = Field(
+        default=None,
+        description="Environment variable that holds the path of the server's certificate (DER or PEM).",
+    )
+    user: str | None = Field(default=None, description="Account to sign in with; anonymous where left out.")
+    password_env: Variable | None = Field(
+        default=None, description="Environment variable that holds the password."
+    )
+    timeout_seconds: Seconds = Field(default=30, gt=0, description="How long an answer may take.")
+    page_values: int = Field(
+        default=10_000, ge=2, le=1_000_000, description="Values asked for in one request."
+    )
+
+    @model_validator(mode="after")
+    def _secured(self) -> OpcUaSystem:
+        given = [n for n in ("certificate_env", "key_env", "server_certificate_env") if getattr(self, n)]
+        if self.security != "none" and len(given) < 3:
+            raise ValueError(
+                f"`security: {self.security}` needs `certificate_env`, `key_env` and `server_certificate_env`"
+            )
+        if self.security == "none" and (given or self.password_env):
+            raise ValueError(
+                "with `security: none` a password would be readable on the network and certificates are not used: "
+                "leave them out, or choose `sign_and_encrypt`"
+            )
+        if (self.user is None) != (self.password_env is None):
+            raise ValueError("give both `user` and `password_env`, or neither")
+        return self
+
+
 System = Annotated[
-    FolderSystem | RelationalSystem | SftpSystem | S3System | FhirBulkSystem,
+    FolderSystem | RelationalSystem | SftpSystem | S3System | FhirBulkSystem | OpcUaSystem,
     Field(discriminator="kind"),
 ]
 KINDS: dict[str, type[Part]] = {
@@ -154,6 +204,7 @@ KINDS: dict[str, type[Part]] = {
     "sftp": SftpSystem,
     "s3": S3System,
     "fhir_bulk": FhirBulkSystem,
+    "opcua": OpcUaSystem,
 }
 # What a feed of each kind of system must name besides.
 NEEDED: dict[str, tuple[str, str]] = {
@@ -162,7 +213,10 @@ NEEDED: dict[str, tuple[str, str]] = {
     "s3": ("files", "`files`, e.g. `results_*.csv`"),
     "relational": ("query_table", "`query_table`"),
     "fhir_bulk": ("resources", "`resources`, e.g. `[Patient, Observation]`"),
+    "opcua": ("nodes", "`nodes`, e.g. `[Suite 1/*/Temperature]`"),
 }
+# Kinds whose connector writes the files itself, and in which format.
+WRITTEN: dict[str, str] = {"relational": "jsonl", "opcua": "parquet"}
 
 
 def secrets_of(system: Any) -> list[str]:

@@ -16,6 +16,7 @@ import duckdb
 from pipelines.connectors.arriving import Listing
 from pipelines.connectors.fhir_bulk import FhirBulk
 from pipelines.connectors.folder import Folder
+from pipelines.connectors.opcua import OpcUa
 from pipelines.connectors.protocol import Connector, Offer, Seen
 from pipelines.connectors.relational import Relational
 from pipelines.connectors.s3 import S3
@@ -33,6 +34,7 @@ CONNECTORS: dict[str, Connector] = {
     "sftp": Sftp(),
     "s3": S3(),
     "fhir_bulk": FhirBulk(),
+    "opcua": OpcUa(),
 }
 LISTINGS: dict[str, Listing] = {"folder": Folder(), "sftp": Sftp(), "s3": S3()}
 # Files taken before they are promoted: bounds memory, the scratch folder and what a kill makes us do again.
