@@ -44,7 +44,7 @@ def ingest(
     with lake.opened(chosen) as con:
         con.execute("SET VARIABLE run_id = ?", [run_id])
         while True:
-            with take(con, contract, feed_name, chosen, days) as taken:
+            with take(con, contract, feed_name, chosen, days, progress) as taken:
                 before = last_account(con, contract.site_id, feed_name)
                 if not taken.takings and before is not None:
                     done = Outcome(contract.site_id, feed_name, before)

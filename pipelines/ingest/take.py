@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -113,8 +113,11 @@ def take(
     feed_name: str,
     settings: Settings,
     days: tuple[date, date] | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Iterator[Taken]:
     """Keep what is new in the vault and say what came; with `days`, only files about a day in that span.
+
+    `progress` is told of each file that the connector wrote itself, which may take long.
 
     A failure after some files came is told in `Taken.failure`, so that those are not fetched again. Raises
     PermanentFailure or TransientFailure where nothing came."""
@@ -134,6 +137,10 @@ def take(
                     taking = keep(vault, offer, feed, Path(scratch))
                     if taking is not None:
                         taken.takings.append(taking)
+                        if progress is not None and offer.extract:
+                            progress(
+                                f"{contract.site_id}/{feed_name}: {offer.name} received, {taking.size:,} bytes"
+                            )
                     if sum(t.size for t in taken.takings) >= AT_ONCE_BYTES:
                         taken.more = True
                         break

@@ -1,8 +1,8 @@
 """An OPC UA server of the tests' own: asyncua's, in a process of its own, with histories in memory.
 
 `python opcua_server.py <plan.json>`; the plan names the port, the variables, how the server lies and how it is
-secured. Lines on stdin change it: `["add", path, [[micros, value, status], ...]]`, `["unit", path, unit, code]`; each
-is answered by `ok` on stdout, the first `ok` says that the server listens.
+secured. Lines on stdin change it, `["add", path, [[micros, value, status], ...]]` and the like (`Plant`); each is
+answered by `ok` on stdout, the first `ok` says that the server listens.
 """
 
 from __future__ import annotations
@@ -94,42 +94,67 @@ async def serve(plan: dict[str, Any]) -> None:
         await server.load_private_key(plan["key"])
     history = Lying(plan.get("lies", {}))
     server.iserver.history_manager.set_storage(history)
-    space = await server.register_namespace("urn:cellfleet:tests")
-    nodes: dict[str, Any] = {}
-    for path, told in plan["variables"].items():
-        *folders, last = path.split("/")
-        parent, above = server.nodes.objects, ""
-        for folder in folders:
-            above = f"{above}/{folder}"
-            if above not in nodes:
-                nodes[above] = await parent.add_folder(ua.NodeId(above, space), f"{space}:{folder}")
-            parent = nodes[above]
-        node = await parent.add_variable(ua.NodeId(path, space), f"{space}:{last}", 0.0)
-        nodes[path] = node
-        if "unit" in told:
-            await node.add_property(
-                ua.NodeId(f"{path}.unit", space), "0:EngineeringUnits", unit(*told["unit"])
-            )
-        rows = told.get("values") or numbers(path, told["count"], told.get("step", 1_000_000))
-        stored = [value(*row) for row in rows]
-        if plan.get("lies", {}).get("shuffle_store"):
-            random.Random(3).shuffle(stored)
-        history._datachanges[node.nodeid] = stored
-        history._datachanges_period[node.nodeid] = (None, 0)
+    plant = Plant(server, history, await server.register_namespace("urn:cellfleet:tests"))
+    await plant.build(plan["variables"])
     async with server:
         print("ok", flush=True)
         while line := await asyncio.to_thread(sys.stdin.readline):
-            what, path, *rest = json.loads(line)
-            if what == "add":
-                held = history._datachanges[nodes[path].nodeid]
-                held += [value(*row) for row in rest[0]]
-                held.sort(key=lambda v: v.SourceTimestamp)
-            elif what == "edit":
-                held = history._datachanges[nodes[path].nodeid]
-                held[rest[0]] = value(*rest[1])
-            elif what == "unit":
-                await server.get_node(ua.NodeId(f"{path}.unit", space)).write_value(unit(*rest))
+            what, *rest = json.loads(line)
+            await getattr(plant, what)(*rest)
             print("ok", flush=True)
+
+
+class Plant:
+    """The variables of the server and their histories; its methods are the words that stdin takes."""
+
+    def __init__(self, server: Server, history: Lying, space: int) -> None:
+        self.server, self.history, self.space = server, history, space
+        self.nodes: dict[str, Any] = {}
+
+    async def build(self, variables: dict[str, Any], lies: dict[str, Any] | None = None) -> None:
+        """Have these variables, and no others, and lie like this from now on."""
+        if lies is not None:
+            self.history.plan, self.history.max_history_data_response_size = (
+                lies,
+                lies.get("response", 10_000),
+            )
+        for path in [p for p in self.nodes if "/" not in p.lstrip("/")]:
+            await self.server.delete_nodes([self.nodes[path]], recursive=True)
+        self.nodes.clear()
+        self.history._datachanges.clear()
+        for path, told in variables.items():
+            *folders, last = path.split("/")
+            parent, above = self.server.nodes.objects, ""
+            for folder in folders:
+                above = f"{above}/{folder}"
+                if above not in self.nodes:
+                    self.nodes[above] = await parent.add_folder(self.id(above), f"{self.space}:{folder}")
+                parent = self.nodes[above]
+            self.nodes[path] = await parent.add_variable(self.id(path), f"{self.space}:{last}", 0.0)
+            if "unit" in told:
+                await self.nodes[path].add_property(
+                    self.id(f"{path}.unit"), "0:EngineeringUnits", unit(*told["unit"])
+                )
+            rows = told.get("values") or numbers(path, told["count"], told.get("step", 1_000_000))
+            stored = [value(*row) for row in rows]
+            if self.history.plan.get("shuffle_store"):
+                random.Random(3).shuffle(stored)
+            self.history._datachanges[self.nodes[path].nodeid] = stored
+            self.history._datachanges_period[self.nodes[path].nodeid] = (None, 0)
+
+    def id(self, path: str) -> ua.NodeId:
+        return ua.NodeId(path, self.space)
+
+    async def add(self, path: str, rows: list[Any]) -> None:
+        held = self.history._datachanges[self.id(path)]
+        held += [value(*row) for row in rows]
+        held.sort(key=lambda v: v.SourceTimestamp)
+
+    async def edit(self, path: str, place: int, row: list[Any]) -> None:
+        self.history._datachanges[self.id(path)][place] = value(*row)
+
+    async def unit(self, path: str, printed: str, code: str) -> None:
+        await self.server.get_node(self.id(f"{path}.unit")).write_value(unit(printed, code))
 
 
 def unit(printed: str, code: str) -> ua.EUInformation:

@@ -51,18 +51,25 @@ Digest = dict[int, tuple[int, int]]
 
 @dataclass
 class _State:
-    """How far a variable was read (ticks), and the digest of the overlap below."""
+    """How far a variable was read (ticks), and the digest of the overlap below (None: still to be made)."""
 
     high: int
-    digest: Digest = field(default_factory=dict)
+    digest: Digest | None = field(default_factory=dict)
 
     def add(self, digest: Digest) -> None:
-        for bucket, (n, total) in digest.items():
-            had, sum_ = self.digest.get(bucket, (0, 0))
-            self.digest[bucket] = (had + n, (sum_ + total) % 2**64)
+        """Count newly read values in."""
+        if self.digest is not None:
+            _add(self.digest, digest)
+
+    def told(self) -> dict[str, Any]:
+        """As the cursor keeps it."""
+        digest = None if self.digest is None else {str(b): list(d) for b, d in self.digest.items()}
+        return {"high": self.high, "digest": digest}
 
     def prune(self, first: int) -> None:
-        self.digest = {b: d for b, d in self.digest.items() if b >= first}
+        """Forget the buckets below the overlap."""
+        if self.digest is not None:
+            self.digest = {b: d for b, d in self.digest.items() if b >= first}
 
 
 @dataclass
@@ -88,9 +95,12 @@ class Extract:
         self.overlap = int(float(number) * SECONDS[unit.rstrip("s")] * TICKS_A_SECOND)
         self.width = max(TICKS_A_SECOND, self.overlap // BUCKETS)
         self.since = _ticks(datetime.fromisoformat(feed.since).replace(tzinfo=UTC))
+        # A digest of buckets of another width says nothing: it is made anew.
         same = cursor.get("width") == self.width
         self.states = {
-            path: _State(told["high"], {int(b): tuple(d) for b, d in told["digest"].items()} if same else {})
+            path: _State(
+                told["high"], _digest_of(told["digest"]) if same and told["digest"] is not None else None
+            )
             for path, told in cursor.get("nodes", {}).items()
         }
         self.changes: dict[str, list[list[Any]]] = cursor.get("batches", {})
@@ -126,7 +136,7 @@ class Extract:
         state = self.states.get(variable.path)
         if state is None:
             state = self.states[variable.path] = _State(self.since - 1)
-        elif state.digest:
+        else:
             yield from self._overlap(variable, state, batches)
         for values in self.history.between(variable, state.high + 1, end):
             state.add(self._kept(variable, values, batches))
@@ -141,6 +151,9 @@ class Extract:
         found: Digest = {}
         for values in self.history.between(variable, max(low, self.since), state.high):
             _add(found, self._digest(values, _batch_of(values, batches)))
+        if state.digest is None:
+            state.digest = found
+            return
         changed = [b for b in found if found[b] != state.digest.get(b)]
         for bucket in sorted(changed):
             first = max(bucket * self.width, self.since)
@@ -220,10 +233,7 @@ class Extract:
         cursor = {
             "at": self.at,
             "width": self.width,
-            "nodes": {
-                p: {"high": s.high, "digest": {str(b): list(d) for b, d in s.digest.items()}}
-                for p, s in self.states.items()
-            },
+            "nodes": {p: s.told() for p, s in self.states.items()},
             "batches": self.changes,
         }
         name = f"history@{newest:%Y%m%dT%H%M%S}-{digest}.parquet"
@@ -274,6 +284,10 @@ def _times(ticks: NDArray[np.int64]) -> pl.Series:
 
 def _ticks(moment: datetime) -> int:
     return EPOCH + (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 10
+
+
+def _digest_of(told: dict[str, list[int]]) -> Digest:
+    return {int(bucket): (n, total) for bucket, (n, total) in told.items()}
 
 
 def _add(into: Digest, more: Digest) -> None:

@@ -168,6 +168,8 @@ class Session:
         client = Client(s.url, timeout=s.timeout_seconds)
         if s.security != "none":
             ours, key = _file(s.certificate_env), _file(s.key_env)
+            theirs = _certificate(_file(s.server_certificate_env)).public_bytes(Encoding.DER)
+            await self._recognise(theirs)
             # A server compares the name in the certificate with the one that the session gives.
             client.application_uri = _application(ours) or client.application_uri
             mode = (
@@ -175,7 +177,7 @@ class Session:
             )
             await client.set_security(
                 getattr(security_policies, f"SecurityPolicy{s.policy}"), str(ours), str(key),
-                server_certificate=_certificate(_file(s.server_certificate_env)).public_bytes(Encoding.DER), mode=mode,
+                server_certificate=theirs, mode=mode,
             )  # fmt: skip
         if s.user is not None:
             client.set_user(s.user)
@@ -187,6 +189,21 @@ class Session:
                 client.disconnect_socket()
             raise
         return client
+
+    async def _recognise(self, theirs: bytes) -> None:
+        """Refuse a server that shows another certificate; signed messages it would merely leave unanswered."""
+        asking = Client(self.system.url, timeout=self.system.timeout_seconds)
+        shown = {
+            e.ServerCertificate
+            for e in await asking.connect_and_get_server_endpoints()
+            if e.ServerCertificate
+        }
+        # A certificate may be followed by those of its issuers.
+        if shown and not any(c.startswith(theirs) for c in shown):
+            raise PermanentFailure(
+                f"{self.where} shows another certificate than {self.system.server_certificate_env} names.",
+                "Ask the site whether its certificate was changed; only then take the new one.",
+            )
 
     @contextmanager
     def _failures(self, subject: str) -> Iterator[None]:
