@@ -26,10 +26,14 @@ FIRST_PAUSE = 0.2
 
 @dataclass(frozen=True)
 class Seen:
-    """What has been taken from a feed so far: (name, size, written) of files, and the connector's own cursor."""
+    """What has been taken from a feed so far: (name, size, written) of files, and the connector's own cursor.
+
+    `keys` says which records stand (not deleted), each by the texts of the columns that identify it.
+    """
 
     files: frozenset[tuple[str, int, datetime]] = frozenset()
     cursor: dict[str, Any] = field(default_factory=dict)
+    keys: Callable[[], set[tuple[str, ...]]] = set
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Relational LIMS and MES databases: SQLite and PostgreSQL through one contract.
 
-An extract is everything at or above the high-water mark less an overlap (late commits, clock skew), written as JSON
-lines, which the vault keeps. Rows of the overlap that were already extracted unchanged are left out, so a quiet night
-brings no file. Rows stream in batches; memory is bounded.
+An extract is everything above the high water, and of the overlap below it what was not extracted before (late commits,
+clocks that differ), in one snapshot of the database; the vault keeps it. With `compare_keys` a key that is gone from
+the table is written as a deletion. Rows stream from the server; in memory are the hashes of the overlap's rows, and
+with `compare_keys` the known keys. Does not belong here: how a database is spoken to (`databases.py`).
 """
 
 from __future__ import annotations
@@ -10,21 +11,36 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sqlite3
-from collections.abc import Generator, Iterator
-from contextlib import closing
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from collections.abc import Generator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pipelines.connectors.protocol import Offer, Seen
-from pipelines.failures import PermanentFailure, TransientFailure
-from pipelines.harmonise.contract import Feed
+from pipelines.connectors.databases import Database, Layout, as_csv, opened, quoted
+from pipelines.connectors.protocol import Offer, Seen, patiently
+from pipelines.failures import PermanentFailure
+from pipelines.harmonise.contract import KEY_GONE, Feed
 from pipelines.harmonise.systems import RelationalSystem, System
 
-BATCH = 5_000
 UNITS = {"minute": 1 / 1440, "hour": 1 / 24, "day": 1.0}
+# The overlap of a column of numbers (a sequence, a row version): how far back a late commit may lie.
+NUMBERS = 10_000
+# A stamp without a zone may be this far ahead of the database's clock, and no further.
+WESTMOST = timedelta(hours=14)
+DIGITS = 24
+WRITE = 1 << 20
+
+
+@dataclass
+class _Extract:
+    """What was written: rows, high water, hashes of the rows that are read again, when the file counts as written."""
+
+    rows: int
+    high: str | None
+    overlap: list[str]
+    written: datetime | None
+    content: str
 
 
 class Relational:
@@ -33,107 +49,142 @@ class Relational:
     def offers(
         self, system: System, feed: Feed, sources: Path, seen: Seen, scratch: Path
     ) -> Generator[Offer, None, None]:
-        """Offer one extract where rows are new or changed; see the protocol."""
+        """Offer one extract where rows are new, changed or gone; see the protocol."""
         assert isinstance(system, RelationalSystem)
-        table, modified = feed.query_table, feed.modified
+        table = feed.query_table
         assert table is not None
-        since = _less(seen.cursor.get("high_water"), feed.overlap) if modified else None
-        known = set(seen.cursor.get("overlap", []))
-        extract = scratch / f"{table}.jsonl"
-        high, hashes, written = seen.cursor.get("high_water"), dict[str, str](), 0
-        with extract.open("w", encoding="utf-8") as out:
-            for row in _rows(system, sources, table, modified, since):
-                line = json.dumps(row, ensure_ascii=False, default=_plain)
-                stamp = str(row.get(modified) or "") if modified else ""
-                digest = hashlib.sha256(line.encode()).hexdigest()[:24]
-                hashes[digest] = stamp
-                high = max(high or "", stamp) if modified else None
-                if digest not in known:
-                    out.write(line + "\n")
-                    written += 1
-        if not written:
+        suffix = "csv" if layout_of(feed) == "delimited" else "jsonl"
+        target = scratch / f"extract.{suffix}"
+
+        def extract() -> _Extract:
+            with opened(system, sources, table) as database:
+                return _extracted(database, feed, seen, target)
+
+        made = patiently(extract)
+        if not made.rows:
             return
-        floor = _less(high, feed.overlap) if modified else None
-        cursor = {
-            "high_water": high,
-            "overlap": sorted(h for h, s in hashes.items() if floor is None or s >= floor),
-        }
-        stamp = "".join(c for c in high or "all" if c.isalnum())
-        content = hashlib.sha256(extract.read_bytes()).hexdigest()[:8]
+        stamp = "".join(c for c in made.high or "all" if c.isalnum())
         # The extract's own time is the source's, not ours: the same rows extracted again are the same file.
-        if high and (moment := _moment(high)):
-            os.utime(extract, (moment.timestamp(), moment.timestamp()))
-        yield Offer(f"{table}@{stamp}-{content}.jsonl", path=extract, cursor=cursor, extract=True)
+        if made.written is not None:
+            os.utime(target, (made.written.timestamp(), made.written.timestamp()))
+        cursor = {"high_water": made.high, "overlap": made.overlap}
+        yield Offer(f"{table}@{stamp}-{made.content}.{suffix}", path=target, cursor=cursor, extract=True)
 
 
-def _rows(
-    system: RelationalSystem, sources: Path, table: str, modified: str | None, since: str | None
-) -> Iterator[dict[str, Any]]:
-    where = f' WHERE "{modified}" >= {{}}' if since is not None else ""
-    order = f' ORDER BY "{modified}"' if modified else ""
-    query = f'SELECT * FROM "{table}"{where}{order}'
-    parameters = [since] if since is not None else []
-    if system.path is not None:
-        yield from _sqlite(sources / system.path, query.format("?"), parameters)
-        return
-    assert system.url_env is not None
-    url = os.environ.get(system.url_env)
-    if not url:
-        raise PermanentFailure(
-            f"Environment variable {system.url_env} is not set.", "Set it to the database URL."
-        )
-    if url.startswith("sqlite:///"):
-        yield from _sqlite(Path(url.removeprefix("sqlite:///")), query.format("?"), parameters)
+def layout_of(feed: Feed) -> Layout:
+    """The format that the feed's extracts are written in."""
+    return "delimited" if feed.format.name == "delimited" else "jsonl"
+
+
+class _Writer:
+    """The extract as it is written: lines, counted and hashed."""
+
+    def __init__(self, target: Path) -> None:
+        self.out = target.open("wb", buffering=WRITE)
+        self.hash, self.rows = hashlib.sha256(), 0
+
+    def write(self, line: bytes) -> None:
+        self.out.write(line)
+        self.hash.update(line)
+        self.rows += 1
+
+
+def _extracted(database: Database, feed: Feed, seen: Seen, target: Path) -> _Extract:
+    layout, modified = layout_of(feed), feed.modified
+    before = seen.cursor.get("high_water") if modified else None
+    known = set(seen.cursor.get("overlap", []))
+    if modified and modified not in database.columns:
+        raise PermanentFailure(f"Table {feed.query_table} has no column {modified}.", "Check `modified`.")
+    high = _high(database, modified, before) if modified else None
+    floor = less(high, feed.overlap)
+    remembered: list[str] = []
+    writer = _Writer(target)
+    with writer.out:
+        if layout == "delimited":
+            names = [*database.columns, *([KEY_GONE] if feed.compare_keys else [])]
+            writer.write(as_csv(names))
+            writer.rows = 0
+        gone_column = b"," if layout == "delimited" and feed.compare_keys else b""
+        column = quoted(modified) if modified else ""
+
+        def told(line: bytes) -> bytes:
+            return line[:-1] + gone_column + b"\n" if gone_column else line
+
+        if floor is not None and before is not None and (since := less(before, feed.overlap)) is not None:
+            # Below the new overlap, in the old one: written where it came or changed after it was read.
+            low = f"{column} >= {{}} AND {column} <= {{}} AND {column} < {{}}"
+            for line in database.rows(layout, low, [since, before, floor]):
+                if _digest(line) not in known:
+                    writer.write(told(line))
+        if floor is not None:
+            new, stamps = f"{column} < {{}}", [floor]
+            if before is not None:
+                new, stamps = f"{column} > {{}} AND {new}", [before, floor]
+            for line in database.rows(layout, new, stamps):
+                writer.write(told(line))
+        # What is read again next time; rows without a stamp are always among it.
+        again = f"({column} >= {{}} OR {column} IS NULL)" if floor is not None else "true"
+        for line in database.rows(layout, again, [floor] if floor is not None else []):
+            remembered.append(digest := _digest(line))
+            if digest not in known:
+                writer.write(told(line))
+        deleted = _write_deletions(database, feed, seen, writer)
+    written = _moment(high) if high else None
+    if deleted:
+        # Later than every version that was stamped until now, and earlier than what is stamped from now on.
+        written = written + timedelta(microseconds=1) if written else database.now
+    return _Extract(writer.rows, high, sorted(remembered), written, writer.hash.hexdigest()[:8])
+
+
+def _high(database: Database, modified: str, before: str | None) -> str | None:
+    """The new high water: never below the last, and no stamp from the future."""
+    top = database.top(modified)
+    if top is None or before is None:
+        high = top or before
+    elif _is_number(top) and _is_number(before):
+        high = max(top, before, key=int)
+    elif (new := _moment(top)) is not None and (old := _moment(before)) is not None:
+        high = top if new >= old else before
     else:
-        yield from _postgres(url, system.url_env, query.format("%s"), parameters)
+        high = max(top, before)
+    latest = database.now + WESTMOST
+    if (
+        high is not None
+        and not _is_number(high)
+        and (moment := _moment(high)) is not None
+        and moment > latest
+    ):
+        return _printed(latest, high)
+    return high
 
 
-def _sqlite(path: Path, query: str, parameters: list[str]) -> Iterator[dict[str, Any]]:
-    if not path.exists():
-        raise PermanentFailure(f"Database {path.name} does not exist.", "Check the contract's `path`.")
-    try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as con:
-            con.row_factory = sqlite3.Row
-            cursor = con.execute(query, parameters)
-            while rows := cursor.fetchmany(BATCH):
-                yield from (dict(row) for row in rows)
-    except sqlite3.OperationalError as error:
-        if "locked" in str(error) or "busy" in str(error):
-            raise TransientFailure(f"Database {path.name} is busy.", "It is tried again.") from error
+def _write_deletions(database: Database, feed: Feed, seen: Seen, writer: _Writer) -> int:
+    """Write a deletion for each known key that the table has no more; returns how many."""
+    if not feed.compare_keys:
+        return 0
+    layout = layout_of(feed)
+    record = [feed.record] if isinstance(feed.record, str) else feed.record
+    gone = seen.keys()
+    some, known = False, len(gone)
+    for key in database.keys(layout, record):
+        some = True
+        gone.discard(key)
+    if not some and known:
         raise PermanentFailure(
-            f"Database {path.name}: {error}.", "Check `query_table` and `modified`."
-        ) from error
-    except sqlite3.DatabaseError as error:
-        raise PermanentFailure(f"Database {path.name}: {error}.", "Ask the site for a whole copy.") from error
+            f"Table {feed.query_table} is empty, and {known} keys of it are known: nothing is taken as deleted.",
+            "Ask the site; if all was meant to go, take the feed out of the contract.",
+        )
+    for key in sorted(gone):
+        told: dict[str, Any] = dict(zip(record, key, strict=True)) | {KEY_GONE: "true"}
+        if layout == "jsonl":
+            writer.write((json.dumps(told, ensure_ascii=False) + "\n").encode())
+        else:
+            writer.write(as_csv([told.get(name) for name in [*database.columns, KEY_GONE]]))
+    return len(gone)
 
 
-def _postgres(url: str, variable: str, query: str, parameters: list[str]) -> Iterator[dict[str, Any]]:
-    import psycopg
-    from psycopg.rows import dict_row
-
-    try:
-        with psycopg.connect(url, row_factory=dict_row) as con, con.cursor(name="cellfleet") as cursor:
-            cursor.itersize = BATCH
-            cursor.execute(query, parameters)
-            yield from cursor
-    except psycopg.OperationalError as error:
-        raise TransientFailure(f"PostgreSQL ({variable}): {error}.", "It is tried again.") from error
-    except psycopg.Error as error:
-        raise PermanentFailure(
-            f"PostgreSQL ({variable}): {error}.", "Check `query_table` and `modified`."
-        ) from error
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, bytes):
-        return value.hex()
-    return str(value)
+def _digest(line: bytes) -> str:
+    return hashlib.sha256(line).hexdigest()[:DIGITS]
 
 
 def _moment(stamp: str) -> datetime | None:
@@ -144,16 +195,30 @@ def _moment(stamp: str) -> datetime | None:
     return read if read.tzinfo else read.replace(tzinfo=UTC)
 
 
-def _less(stamp: str | None, overlap: str) -> str | None:
-    """`stamp` less the overlap, printed as the source prints its stamps."""
-    moment = _moment(stamp) if stamp else None
-    if stamp is None or moment is None:
+def less(stamp: str | None, overlap: str) -> str | None:
+    """`stamp` less the overlap, printed as the source prints its stamps; None where it is neither time nor number."""
+    if stamp is None:
+        return None
+    if _is_number(stamp):
+        return str(int(stamp) - NUMBERS)
+    moment = _moment(stamp)
+    if moment is None:
         return None
     number, unit = overlap.split()
-    earlier = moment - timedelta(days=float(number) * UNITS[unit.rstrip("s")])
-    text = earlier.isoformat()
-    if stamp.endswith("Z"):
+    return _printed(moment - timedelta(days=float(number) * UNITS[unit.rstrip("s")]), stamp)
+
+
+def _is_number(stamp: str) -> bool:
+    return stamp.lstrip("-").isdigit()
+
+
+def _printed(moment: datetime, like: str) -> str:
+    """A moment as the source prints its stamps."""
+    if len(like) == len("2026-03-05"):
+        return moment.date().isoformat()
+    text = moment.isoformat()
+    if like.endswith("Z"):
         text = text.replace("+00:00", "Z")
-    elif "+" not in stamp[10:]:
+    elif "+" not in like[10:]:
         text = text.split("+")[0]
-    return text.replace("T", stamp[10]) if len(stamp) > 10 else text
+    return text.replace("T", like[10])

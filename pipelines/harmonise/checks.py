@@ -78,12 +78,25 @@ def _feed_problems(c: Contract, feed: Feed) -> Found:
             found.append(
                 (("format",), f"what comes from a {kind} system is `format: {{name: {WRITTEN[kind]}}}`")
             )
+        if kind == "relational" and (problem := _extract_problem(feed)):
+            found.append((("format",), problem))
     if feed.files is not None and "**" in feed.files:
         found.append((("files",), "`**` is not understood: name each folder, e.g. `*/results_*.csv`"))
     found += _deletion_problems(feed)
     for m in feed.maps:
         found += [(("tables", m.table, *path), text) for path, text in _mapping_problems(c, m)]
     return found
+
+
+def _extract_problem(feed: Feed) -> str | None:
+    """What is wrong with the format of an extract, which is ours to write."""
+    tables = dictionary().tables
+    large = any(m.table in tables and tables[m.table].volume == "large" for m in feed.maps)
+    if feed.format.name not in ("jsonl", "delimited") or (large and feed.format.name != "delimited"):
+        return "extracts are written as `delimited`" + ("" if large else " or `jsonl`") + "; name that"
+    if feed.format.model_fields_set - {"name"}:
+        return "extracts have one layout (UTF-8, commas, a header); name the format only"
+    return None
 
 
 def _deletion_problems(feed: Feed) -> Found:

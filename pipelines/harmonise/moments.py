@@ -13,7 +13,9 @@ from pipelines.harmonise.contract import Time
 from pipelines.harmonise.sql import Expression, Problem, Steps
 from warehouse.dictionary.render import quoted
 
-OFFSET = r"(Z|[+-]\d{2}:?\d{2})$"
+# PostgreSQL prints whole hours alone (`12:00:00+00`); after a date alone that would be a day of the month.
+OFFSET = r"(?:(:\d{2}(?:\.\d+)?)[+-]\d{2}|(?:Z|[+-]\d{2}:?\d{2}))$"
+MINUTES = r"([T ]\d{2}:\d{2})(Z|[+-]\d{2}(?::?\d{2})?)$"
 # Years whose clock changes are looked up; a time outside them is checked against the zone's rules one by one.
 YEARS = (1950, 2060)
 
@@ -21,7 +23,7 @@ YEARS = (1950, 2060)
 def local_sql(text: str, time: Time) -> str:
     """The moment as printed, without its offset (TIMESTAMP); NULL where the text is not of that format."""
     if time.format == "iso":
-        return f"TRY_CAST(regexp_replace({text}, {quoted(OFFSET)}, '') AS TIMESTAMP)"
+        return f"TRY_CAST(regexp_replace({text}, {quoted(OFFSET)}, '\\1') AS TIMESTAMP)"
     if time.format == "epoch_ms":
         return f"make_timestamp(TRY_CAST({text} AS BIGINT) * 1000)"
     return f"try_strptime({text}, {quoted(time.format)})"
@@ -37,7 +39,9 @@ def instant_sql(text: str, time: Time) -> str:
     unstamped = f"timezone({quoted(time.zone)}, {local})" if time.zone else "CAST(NULL AS TIMESTAMPTZ)"
     if time.format != "iso":
         return unstamped
-    return f"CASE WHEN {stamped(text)} THEN TRY_CAST({text} AS TIMESTAMPTZ) ELSE {unstamped} END"
+    # DuckDB reads no offset after minutes without seconds.
+    whole = f"regexp_replace({text}, {quoted(MINUTES)}, '\\1:00\\2')"
+    return f"CASE WHEN {stamped(text)} THEN TRY_CAST({whole} AS TIMESTAMPTZ) ELSE {unstamped} END"
 
 
 def stamped(text: str) -> str:

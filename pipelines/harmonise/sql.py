@@ -18,6 +18,10 @@ PROBLEM = (
     "whole_record BOOLEAN)"
 )
 
+# How a deletion is known again among the lake's records.
+MARK = "@deleted"
+IS_DELETION = f"json_extract_string(payload, '$.\"{MARK}\"') IS NOT NULL"
+
 
 @dataclass(frozen=True)
 class Problem:

@@ -14,12 +14,13 @@ import polars as pl
 
 from pipelines.harmonise.contract import Contract, Feed
 from pipelines.harmonise.mapping import Compiler, columns_used, ident, text_of, version_sql
+from pipelines.harmonise.sql import IS_DELETION, MARK
 from pipelines.ingest.accounting import account
 from pipelines.ingest.evidence import prepare_evidence, write_evidence
 from pipelines.ingest.outcome import Outcome
 from pipelines.ingest.stage import Staged
 from pipelines.ingest.take import Taking, write_cursor
-from pipelines.ingest.withdraw import IS_DELETION, MARK, withdraw
+from pipelines.ingest.withdraw import withdraw
 from pipelines.validation.audit import audit
 from warehouse import lake
 from warehouse.dictionary import Table, dictionary

@@ -23,8 +23,10 @@ from pipelines.connectors.s3 import S3
 from pipelines.connectors.sftp import Sftp
 from pipelines.failures import PipelineFailure
 from pipelines.harmonise.contract import Contract, Feed
+from pipelines.harmonise.sql import IS_DELETION, ident
 from pipelines.ingest.days import day_in
 from pipelines.ingest.unpack import NotUnpackedError, members
+from warehouse.dictionary.render import quoted
 from warehouse.settings import Settings
 from warehouse.vault import Arrival, Vault
 
@@ -76,8 +78,9 @@ def last_cursor(takings: list[Taking]) -> dict[str, Any] | None:
     return next((t.cursor for t in reversed(takings) if t.cursor is not None), None)
 
 
-def seen(con: duckdb.DuckDBPyConnection, site: str, feed: str) -> Seen:
+def seen(con: duckdb.DuckDBPyConnection, contract: Contract, feed: str) -> Seen:
     """What the lake has taken from a feed so far."""
+    site = contract.site_id
     files = con.execute(
         "SELECT source_file, bytes, sent_at FROM lake.raw.file WHERE site_id = ? AND feed = ?", [site, feed]
     ).fetchall()
@@ -86,8 +89,27 @@ def seen(con: duckdb.DuckDBPyConnection, site: str, feed: str) -> Seen:
         [site, feed],
     ).fetchone()
     return Seen(
-        frozenset(_file(*row) for row in files), json.loads(cursor[0]) if cursor and cursor[0] else {}
+        frozenset(_file(*row) for row in files),
+        json.loads(cursor[0]) if cursor and cursor[0] else {},
+        lambda: standing_keys(con, contract, feed),
     )
+
+
+def standing_keys(con: duckdb.DuckDBPyConnection, contract: Contract, feed: str) -> set[tuple[str, ...]]:
+    """The keys of the feed's records that were not deleted since, as their columns say them."""
+    record = contract.feeds[feed].record
+    names = [record] if isinstance(record, str) else record
+    parts = ", ".join(
+        f"coalesce(trim(json_extract_string(payload, {quoted(f'$.{ident(n)}')})), '')" for n in names
+    )
+    rows = con.execute(
+        f"""SELECT {parts} FROM lake.raw.record WHERE site_id = ? AND feed = ? AND payload IS NOT NULL
+            QUALIFY row_number() OVER (
+              PARTITION BY subject ORDER BY source_version DESC NULLS LAST, sent_at DESC, {IS_DELETION} DESC) = 1
+              AND NOT {IS_DELETION}""",
+        [contract.site_id, feed],
+    ).fetchall()
+    return set(rows)
 
 
 def _file(name: str, size: int, sent_at: datetime) -> tuple[str, int, datetime]:
@@ -123,7 +145,7 @@ def take(
     PermanentFailure or TransientFailure where nothing came."""
     feed = contract.feeds[feed_name]
     system = contract.systems[feed.system]
-    have = seen(con, contract.site_id, feed_name)
+    have = seen(con, contract, feed_name)
     vault = Vault(settings.home_path / "vault" / contract.site_id)
     taken = Taken()
     with TemporaryDirectory() as scratch:

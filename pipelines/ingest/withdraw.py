@@ -10,14 +10,10 @@ from __future__ import annotations
 import duckdb
 
 from pipelines.harmonise.contract import Contract, Feed
-from pipelines.harmonise.sql import ident
+from pipelines.harmonise.sql import IS_DELETION, ident
 from warehouse.dictionary import Table, dictionary
 from warehouse.dictionary.render import SQL_TYPES, quoted
 from warehouse.lake import DELETED
-
-# How a deletion is known again among the lake's records.
-MARK = "@deleted"
-IS_DELETION = f"json_extract_string(payload, '$.\"{MARK}\"') IS NOT NULL"
 
 
 def withdraw(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import shutil
 import socket
 import subprocess
@@ -12,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -141,3 +144,71 @@ def proxy(target: int) -> Iterator[Proxy]:
         yield made
     finally:
         made.close()
+
+
+@dataclass
+class Postgres:
+    """A PostgreSQL server of the test's own; `stop` and `start` as often as it likes."""
+
+    folder: Path
+    port: int
+
+    @property
+    def url(self) -> str:
+        return self.at(self.port)
+
+    def at(self, port: int) -> str:
+        """Its address behind a proxy."""
+        return f"postgresql://lims:lims-secret@127.0.0.1:{port}/postgres"
+
+    def start(self) -> None:
+        self._run("pg_ctl", "-D", str(self.folder / "data"), "-l", str(self.folder / "log"), "-w", "start")
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "-D", str(self.folder / "data"), "-m", "immediate", "-w", "stop")
+
+    def _run(self, name: str, *words: str) -> None:
+        # The server refuses to run as root.
+        whom = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
+        subprocess.run(
+            [postgres_program(name), *words], check=True, cwd=self.folder, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, **whom,  # type: ignore[call-overload]
+        )  # fmt: skip
+
+
+def postgres_program(name: str) -> str:
+    """Path of one of PostgreSQL's programs, which Debian keeps off the path; the test skips without it."""
+    newest = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda p: int(p.parts[-3]))
+    return str(newest[-1]) if newest else program(name)
+
+
+@contextmanager
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server with an empty database, gone with the block."""
+    postgres_program("initdb")
+    if os.geteuid() == 0:
+        try:
+            pwd.getpwnam("postgres")
+        except KeyError:
+            pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
+    with TemporaryDirectory(prefix="cellfleet-postgres-") as held:
+        made = Postgres(Path(held), free_port())
+        (made.folder / "password").write_text("lims-secret")
+        if os.geteuid() == 0:
+            shutil.chown(made.folder, "postgres", "postgres")
+            shutil.chown(made.folder / "password", "postgres", "postgres")
+        made._run(
+            "initdb", "-D", str(made.folder / "data"), "-U", "lims", "-A", "scram-sha-256", "-N",
+            "--pwfile", str(made.folder / "password"), "-E", "UTF8", "--locale", "C",
+        )  # fmt: skip
+        with (made.folder / "data" / "postgresql.conf").open("a") as conf:
+            conf.write(
+                f"port = {made.port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\n"
+                "fsync = off\ntimezone = 'Europe/Berlin'\n"
+            )
+        made.start()
+        try:
+            yield made
+        finally:
+            with suppress(subprocess.CalledProcessError):
+                made.stop()

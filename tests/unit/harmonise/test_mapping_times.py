@@ -28,6 +28,23 @@ def test_local_times_become_instants_and_keep_their_offset() -> None:
     assert (winter["utc_offset_minutes"], summer["utc_offset_minutes"]) == (-360, -300)
 
 
+@pytest.mark.parametrize(
+    ("printed", "instant"),
+    [
+        ("2026-03-05 12:00:00+00", datetime(2026, 3, 5, 12, tzinfo=UTC)),  # as PostgreSQL prints whole hours
+        ("2026-03-05 12:00:00.5-05", datetime(2026, 3, 5, 17, 0, 0, 500_000, tzinfo=UTC)),
+        ("2026-03-05T12:00+05:30", datetime(2026, 3, 5, 6, 30, tzinfo=UTC)),
+        ("2026-03-05T12:00Z", datetime(2026, 3, 5, 12, tzinfo=UTC)),
+        ("2026-03-05T12:00+05", datetime(2026, 3, 5, 7, tzinfo=UTC)),
+        ("2026-03-05", datetime(2026, 3, 4, 23, tzinfo=UTC)),
+    ],
+)
+def test_an_iso_offset_is_read_however_short(printed: str, instant: datetime) -> None:
+    (row,) = sampled(printed, time={"format": "iso", "zone": "Europe/Berlin"})
+    assert row["taken_at"] == instant
+    assert reasons(row) == []
+
+
 def test_an_hour_that_never_was_is_refused() -> None:
     before, gap, after = sampled("3/8/2026 1:59 AM", "3/8/2026 2:30 AM", "3/8/2026 3:00 AM", time=CHICAGO)
     assert [reasons(r) for r in (before, gap, after)] == [[], ["nonexistent_local_time"], []]

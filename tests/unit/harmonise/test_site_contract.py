@@ -52,6 +52,7 @@ def columns(content: dict[str, Any]) -> dict[str, Any]:
         (lambda c: columns(c).update(replicate={"from": "a", "value": 1}), "exactly one of", "replicate"),
         (lambda c: columns(c)["result"].update(unit="%"), "give the unit once", "result"),
         (lambda c: c["feeds"]["assay"].update(system="lims"), "no system 'lims'", "system"),
+        (lambda c: c["feeds"]["assay"].update(compare_keys=True), "in a relational table only", "compare_keys"),
         (lambda c: c["feeds"]["assay"].update(late_after="soon"), "like `36 hours`", "assay"),
         (lambda c: c["feeds"]["assay"].update(day="2026"), "exactly one group", "assay"),
         (lambda c: c["feeds"]["assay"]["format"].update(name="word"), "unknown format 'word'", "format"),

@@ -1,0 +1,217 @@
+"""Databases that a site may have, as streams of rows in the two formats that extracts are written in.
+
+Belongs here: how SQLite and PostgreSQL are spoken to, read only, in one snapshot, in bounded memory; their failures as
+ours. Does not belong here: which rows are new (`relational.py`).
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from pipelines.failures import PermanentFailure, TransientFailure
+from pipelines.harmonise.systems import RelationalSystem
+
+BATCH = 5_000
+Layout = Literal["jsonl", "delimited"]
+# PostgreSQL words what trying again cannot help as it words what it can; only the sentence tells them apart.
+REFUSED = (
+    "authentication failed", "does not exist", "pg_hba.conf", "no password supplied", "permission denied",
+    "invalid connection option", "invalid port",
+)  # fmt: skip
+# Seconds until a server that does not answer any more is given up.
+SECONDS = 20
+# What PostgreSQL's clock says, by the type of the column that is compared with it (timestamptz, timestamp, date).
+CLOCKS = {1184: "now()", 1114: "localtimestamp", 1082: "current_date"}
+
+
+class Database(Protocol):
+    """One table in one snapshot of its database."""
+
+    columns: list[str]
+    now: datetime
+
+    def top(self, column: str) -> str | None:
+        """The highest stamp, not beyond the database's own clock, as the database prints it; None without rows."""
+        ...
+
+    def rows(self, layout: Layout, where: str, stamps: Sequence[str]) -> Iterator[bytes]:
+        """Rows as lines of the layout; in `where` each `{}` stands for the next stamp."""
+        ...
+
+    def keys(self, layout: Layout, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
+        """The key of every row, as a record of the layout prints it, trimmed."""
+        ...
+
+
+def quoted(name: str) -> str:
+    """A name with its schema, quoted for SQL."""
+    return ".".join('"' + part.replace('"', '""') + '"' for part in name.split("."))
+
+
+@contextmanager
+def opened(system: RelationalSystem, sources: Path, table: str) -> Iterator[Database]:
+    """The table, in a snapshot that lasts as long as the block. Raises PermanentFailure or TransientFailure."""
+    if system.path is not None:
+        with _sqlite(sources / system.path, table) as database:
+            yield database
+        return
+    assert system.url_env is not None
+    url = os.environ.get(system.url_env)
+    if not url:
+        raise PermanentFailure(
+            f"Environment variable {system.url_env} is not set.", "Set it to the database URL."
+        )
+    if url.startswith("sqlite:///"):
+        with _sqlite(Path(url.removeprefix("sqlite:///")), table) as database:
+            yield database
+    else:
+        with _postgres(url, system.url_env, table) as database:
+            yield database
+
+
+class _Sqlite:
+    def __init__(self, con: sqlite3.Connection, table: str) -> None:
+        self.con, self.table = con, table
+        self.columns = [c[0] for c in con.execute(f"SELECT * FROM {quoted(table)} LIMIT 0").description]
+        (now,) = con.execute("SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now')").fetchone()
+        self.now = datetime.fromisoformat(now).replace(tzinfo=UTC)
+
+    def top(self, column: str) -> str | None:
+        # Stamps are text here, in whatever way the site prints them, so none is compared with a clock.
+        (top,) = self.con.execute(f"SELECT max({quoted(column)}) FROM {quoted(self.table)}").fetchone()
+        return None if top is None else str(top)
+
+    def rows(self, layout: Layout, where: str, stamps: Sequence[str]) -> Iterator[bytes]:
+        query = f"SELECT * FROM {quoted(self.table)} WHERE {where.replace('{}', '?')}"
+        for row in self._fetched(query, stamps):
+            if layout == "jsonl":
+                told = dict(zip(self.columns, row, strict=True))
+                yield (json.dumps(told, ensure_ascii=False, default=_plain) + "\n").encode()
+            else:
+                yield as_csv([None if v is None else _plain(v) for v in row])
+
+    def keys(self, layout: Layout, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
+        del layout
+        names = ", ".join(map(quoted, columns))
+        for row in self._fetched(f"SELECT {names} FROM {quoted(self.table)}", []):
+            yield tuple("" if v is None else str(_plain(v)).strip() for v in row)
+
+    def _fetched(self, query: str, parameters: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        cursor = self.con.execute(query, parameters)
+        while rows := cursor.fetchmany(BATCH):
+            yield from rows
+
+
+@contextmanager
+def _sqlite(path: Path, table: str) -> Iterator[Database]:
+    if not path.exists():
+        raise PermanentFailure(f"Database {path.name} does not exist.", "Check the contract's `path`.")
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)) as con:
+            con.execute("BEGIN")
+            yield _Sqlite(con, table)
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error) or "busy" in str(error):
+            raise TransientFailure(f"Database {path.name} is busy.", "It is tried again.") from error
+        raise PermanentFailure(
+            f"Database {path.name}: {error}.", "Check `query_table` and `modified`."
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise PermanentFailure(f"Database {path.name}: {error}.", "Ask the site for a whole copy.") from error
+
+
+class _Postgres:
+    def __init__(self, con: Any, table: str) -> None:
+        self.con, self.table = con, table
+        con.execute("SET LOCAL TimeZone = 'UTC'")
+        con.execute("SET LOCAL DateStyle = 'ISO'")
+        described = con.execute(f"SELECT * FROM {quoted(table)} LIMIT 0").description
+        self.columns = [c.name for c in described or []]
+        self.kinds = {c.name: c.type_code for c in described or []}
+        (self.now,) = con.execute("SELECT now()").fetchone()
+
+    def top(self, column: str) -> str | None:
+        highest, clock = f"max({quoted(column)})", CLOCKS.get(self.kinds[column])
+        # A stamp from the future must not hide what comes until then.
+        capped = f"CASE WHEN {highest} IS NOT NULL THEN least({highest}, {clock}) END" if clock else highest
+        (top,) = self.con.execute(f"SELECT ({capped})::text FROM {quoted(self.table)}").fetchone()
+        return None if top is None else str(top)
+
+    def rows(self, layout: Layout, where: str, stamps: Sequence[str]) -> Iterator[bytes]:
+        chosen = f"SELECT * FROM {quoted(self.table)} WHERE {where}"
+        if layout == "jsonl":
+            chosen = f"SELECT row_to_json(t) FROM ({chosen}) AS t"
+        return self._copied(chosen, layout, stamps)
+
+    def keys(self, layout: Layout, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
+        texts = ", ".join(
+            f"to_json({quoted(c)}) #>> '{{}}'" if layout == "jsonl" else f"{quoted(c)}::text" for c in columns
+        )
+        lines = self._copied(f"SELECT {texts} FROM {quoted(self.table)}", "delimited", [])
+        for row in csv.reader(line.decode() for line in lines):
+            yield tuple(part.strip() for part in row)
+
+    def _copied(self, query: str, layout: Layout, stamps: Sequence[str]) -> Iterator[bytes]:
+        """Rows as the server prints them. JSON has no control characters, so these marks leave it as it is."""
+        if stamps:
+            query = query.replace("%", "%%").replace("{}", "%s")
+        marks = ", QUOTE E'\\x01', DELIMITER E'\\x02'" if layout == "jsonl" else ""
+        with (
+            self.con.cursor() as cursor,
+            cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT csv{marks})", list(stamps) or None) as copy,
+        ):
+            for block in copy:
+                yield bytes(block)
+
+
+@contextmanager
+def _postgres(url: str, variable: str, table: str) -> Iterator[Database]:
+    import psycopg
+
+    where = f"PostgreSQL ({variable})"
+    try:
+        # Keep-alives: a server that vanished without a word is noticed.
+        with psycopg.connect(
+            url, connect_timeout=SECONDS, keepalives_idle=SECONDS, keepalives_interval=5, keepalives_count=3,
+            tcp_user_timeout=SECONDS * 1000,
+        ) as con:  # fmt: skip
+            con.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            con.read_only = True
+            yield _Postgres(con, table)
+    except psycopg.ProgrammingError as error:
+        raise PermanentFailure(
+            f"{where}: {_first_line(error)}.", "Check the URL, `query_table` and `modified`."
+        ) from error
+    except psycopg.OperationalError as error:
+        said = _first_line(error)
+        if any(words in said for words in REFUSED):
+            raise PermanentFailure(f"{where}: {said}.", "Check the URL and the account's rights.") from error
+        raise TransientFailure(f"{where}: {said}.", "It is tried again.") from error
+    except psycopg.Error as error:
+        raise PermanentFailure(
+            f"{where}: {_first_line(error)}.", "Check `query_table` and `modified`."
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+
+
+def as_csv(values: Sequence[Any]) -> bytes:
+    """One row of a file of values between commas; None is nothing, an empty text is `""`."""
+    out = StringIO()
+    csv.writer(out, lineterminator="\n").writerow(["" if v is None else v for v in values])
+    return out.getvalue().encode()
+
+
+def _plain(value: Any) -> Any:
+    return value.hex() if isinstance(value, bytes) else value
