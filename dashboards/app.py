@@ -11,9 +11,11 @@ from typing import Any
 from dash import Dash
 from flask import Flask
 
+from dashboards.components.words import plain
 from dashboards.pages import PAGES
 from dashboards.providers.snapshot import Snapshots
-from dashboards.security import headers, loopback
+from dashboards.security import headers, loopback, oidc
+from dashboards.security.session import TOKEN_COOKIE, TOKEN_HEADER, Gate
 from dashboards.shell import endpoints, guard, router
 from dashboards.shell.frame import frame
 from dashboards.shell.index import index_string
@@ -29,7 +31,8 @@ def create_app(chosen: Settings) -> Dash:
     server = Flask("dashboards")
     # Assets carry their change time in the address, so they may be kept for good.
     server.config["SEND_FILE_MAX_AGE_DEFAULT"] = YEAR_S
-    loopback.answer_this_machine_only(server)
+    snapshots = Snapshots(chosen.published_path)
+    desk = _desk(server, chosen, snapshots)
     flask: Any = server  # Dash takes a server, but its annotation does not say so
     app = Dash(
         "dashboards",
@@ -41,6 +44,8 @@ def create_app(chosen: Settings) -> Dash:
         title="cellfleet",
         update_title="",
         enable_mcp=False,
+        csrf_token_name=TOKEN_COOKIE,
+        csrf_header_name=TOKEN_HEADER,
         meta_tags=[
             {"name": "viewport", "content": "width=device-width, initial-scale=1"},
             {
@@ -49,7 +54,6 @@ def create_app(chosen: Settings) -> Dash:
             },
         ],
     )
-    desk = Desk(Snapshots(chosen.published_path))
     app.layout = frame(PAGES)
     router.register(app, desk, PAGES)
     for page in PAGES:
@@ -62,3 +66,15 @@ def create_app(chosen: Settings) -> Dash:
     # Dash registers its component libraries on the first request; two at once see half of them (plotly/dash#3971).
     server.test_client().get("/_favicon.ico")
     return app
+
+
+def _desk(server: Flask, chosen: Settings, snapshots: Snapshots) -> Desk:
+    """Who sees what: everything while only this machine is answered, else what the reader's account may."""
+    if chosen.access == "open":
+        loopback.answer_this_machine_only(server)
+        return Desk(snapshots)
+    gate = Gate(chosen)
+    gate.guard(server)
+    if chosen.oidc_issuer:
+        oidc.register(server, gate)
+    return Desk(snapshots, gate.scope, lambda: f"{gate.reader().name} ({plain(gate.reader().role)})")

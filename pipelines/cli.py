@@ -20,6 +20,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from pipelines.access_commands import app as access_app
 from pipelines.comparability_commands import app as comparability_app
 from pipelines.formats.protocol import Options, UnreadableFile
 from pipelines.harmonise.contract import ContractError, load_contract
@@ -49,6 +50,7 @@ app.add_typer(site_app, name="site")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(comparability_app, name="comparability")
+app.add_typer(access_app, name="access")
 out = Console(width=int(os.environ.get("COLUMNS", "120")))
 err = Console(stderr=True)
 OneSite = Annotated[str | None, typer.Option("--site", help="Only of this site.")]

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from pipelines.logbook import heads_of
 from pipelines.runner import Ran, locked, run, status
-from pipelines.serving import require_free, require_loopback, serve_until_interrupt, urls
+from pipelines.serving import require_free, require_guarded, serve_until_interrupt, urls
 from pipelines.simulator import simulate
 from warehouse import lake, plan_lock
 from warehouse.plan import load_plan
@@ -30,7 +30,7 @@ def demo(chosen: Settings, scale: str, serve_after: bool, out: Console) -> bool:
     """Run the demo; returns whether every run that should succeed did. Raises Locked, OpenToOthers or PortTaken."""
     started = time.perf_counter()
     if serve_after:
-        require_loopback(chosen)
+        require_guarded(chosen)
         require_free(int(chosen.dagster_port), "CELLFLEET_DAGSTER_PORT")
         require_free(int(chosen.dashboards_port), "CELLFLEET_DASHBOARDS_PORT")
     with locked(chosen, "demo"):
@@ -105,6 +105,8 @@ def summary(chosen: Settings, done: list[Ran], out: Console) -> None:
         )
     for name, url in urls(chosen).items():
         out.print(f"{name}: {url}")
+    if chosen.access == "open":
+        out.print("The dashboards are open to this machine only; `docs/access.md` says how readers sign in.")
     if red:
         out.print(
             f"The red thing to click: {red[0]} × {red[1]} on the dashboards' first page. In the Dagster UI: "

@@ -28,6 +28,7 @@ def publish_fleet(chosen: Settings, run_id: str) -> Snapshot:
         facts = {
             "as_of": made[0].isoformat() if made and made[0] else "",
             "run_id": run_id,
+            "small_cell_limit": str(plan.small_cell_limit),
             "cellfleet": version("cellfleet"),
             "contracts": ", ".join(f"{site}={told}" for site, told in _contracts(chosen).items()),
             # The simulator marks the sources it writes; a real fleet's folder has no such mark.

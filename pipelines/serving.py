@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipelines.runner import dagster_home
+from warehouse.access import Access
 from warehouse.settings import ROOT, Settings, is_loopback
 
 HOST = "127.0.0.1"
@@ -23,15 +24,29 @@ class PortTaken(RuntimeError):  # noqa: N818 - it names a state, and is shown as
 
 
 class OpenToOthers(RuntimeError):  # noqa: N818 - it names a state, and is shown as a sentence
-    """The dashboards were to be served to other machines, though they have no access control."""
+    """The dashboards were to be served in a way that shows data to whoever reaches them."""
 
 
-def require_loopback(chosen: Settings) -> None:
-    """Raise OpenToOthers where the dashboards' address is not this machine's own."""
-    if not is_loopback(chosen.dashboards_host):
+def require_guarded(chosen: Settings) -> None:
+    """Raise OpenToOthers where others than this machine's users would reach data without a safe way to sign in."""
+    if chosen.access not in ("open", "accounts"):
+        raise OpenToOthers(f"CELLFLEET_ACCESS is {chosen.access!r}; it is `open` or `accounts`.")
+    if chosen.access == "accounts" and not Access(chosen.access_path).accounts():
         raise OpenToOthers(
-            f"CELLFLEET_DASHBOARDS_HOST is {chosen.dashboards_host}, but the dashboards have no access control yet "
-            "and are served to this machine only. Leave it unset, or set it to 127.0.0.1."
+            "CELLFLEET_ACCESS is `accounts`, but there is none, so nobody could sign in. "
+            "Make one with `cellfleet access grant NAME --role qa --site '*'`."
+        )
+    if is_loopback(chosen.dashboards_host):
+        return
+    if chosen.access == "open":
+        raise OpenToOthers(
+            f"CELLFLEET_DASHBOARDS_HOST is {chosen.dashboards_host}, but access is open, so the dashboards are served "
+            "to this machine only. Set CELLFLEET_ACCESS=accounts (docs/access.md), or leave the host unset."
+        )
+    if not chosen.dashboards_url.startswith("https://"):
+        raise OpenToOthers(
+            f"CELLFLEET_DASHBOARDS_HOST is {chosen.dashboards_host}, but passwords would travel in plain text. Put a "
+            "proxy with TLS in front and set CELLFLEET_DASHBOARDS_URL to its https address (docs/access.md)."
         )
 
 
@@ -57,7 +72,7 @@ def urls(chosen: Settings) -> dict[str, str]:
 
 def serve_until_interrupt(chosen: Settings, say: Callable[[str], None]) -> None:
     """Start both, wait for Ctrl-C (or SIGTERM), end both. Raises OpenToOthers or PortTaken before anything starts."""
-    require_loopback(chosen)
+    require_guarded(chosen)
     require_free(int(chosen.dagster_port), "CELLFLEET_DAGSTER_PORT")
     require_free(int(chosen.dashboards_port), "CELLFLEET_DASHBOARDS_PORT")
     home = dagster_home(chosen)

@@ -46,7 +46,32 @@ class Settings:
     dashboards_host: str = _setting(
         "CELLFLEET_DASHBOARDS_HOST",
         "127.0.0.1",
-        "Address of the dashboards; only this machine's own, as they have no access control.",
+        "Address that the dashboards listen on; one that other machines reach needs access control.",
+    )
+    access: str = _setting(
+        "CELLFLEET_ACCESS",
+        "open",
+        "`open`: whoever uses this machine sees everything; `accounts`: readers sign in (`docs/access.md`).",
+    )
+    dashboards_url: str = _setting(
+        "CELLFLEET_DASHBOARDS_URL",
+        "",
+        "Address that readers of other machines use, with `https`; other names are not answered.",
+    )
+    trusted_proxy: str = _setting(
+        "CELLFLEET_TRUSTED_PROXY",
+        "",
+        "Address of the reverse proxy before the dashboards; its `X-Forwarded-For` alone is believed.",
+    )
+    oidc_issuer: str = _setting(
+        "CELLFLEET_OIDC_ISSUER",
+        "",
+        "OpenID Connect provider that vouches for accounts' names; none by default.",
+    )
+    oidc_client: str = _setting("CELLFLEET_OIDC_CLIENT", "", "Client id at that provider.")
+    oidc_secret: str = _setting("CELLFLEET_OIDC_SECRET", "", "Client secret at that provider.")
+    oidc_claim: str = _setting(
+        "CELLFLEET_OIDC_CLAIM", "email", "Claim of that provider which is the account's name here."
     )
     dashboards_port: str = _setting("CELLFLEET_DASHBOARDS_PORT", "8050", "Port of the dashboards.")
     dagster_port: str = _setting("CELLFLEET_DAGSTER_PORT", "3000", "Port of the Dagster UI.")
@@ -90,6 +115,11 @@ class Settings:
     def ledger_key_path(self) -> Path:
         """The ledger's signing key, outside the ledger and the lake."""
         return Path(self.ledger_key).resolve() if self.ledger_key else self.home_path / "keys" / "ledger.pem"
+
+    @property
+    def access_path(self) -> Path:
+        """Folder of accounts and of the log of what was looked at."""
+        return self.home_path / "access"
 
     @property
     def published_path(self) -> Path:

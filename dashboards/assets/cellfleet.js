@@ -64,7 +64,11 @@
     // Asks for the newest snapshot's name; told only when it is another.
     poll: function (beats, known) {
       return window.fetch("/snapshot", { cache: "no-store" })
-        .then(function (answer) { return answer.ok ? answer.json() : null; })
+        .then(function (answer) {
+          // The session has ended: what is on the screen goes, and one comes back to it after signing in.
+          if (answer.status === 401) { window.location.assign("/sign-in?next=" + encodeURIComponent(window.location.pathname + window.location.search)); }
+          return answer.ok ? answer.json() : null;
+        })
         .then(function (told) {
           if (!told || (known && told.snapshot === known.name)) { return none(); }
           return { name: told.snapshot, first: !known };

@@ -122,7 +122,7 @@ def _counts(visit: Visit, provider: FleetProvider) -> Component:
 def _matrix(visit: Visit, plan: Sequence[PlanEntry], verdicts: Sequence[Verdict], chosen: str) -> Component:
     reference = plan[0].reference if plan else ""
     names = {s.id: s.name for s in visit.snapshot.sites}
-    sites = [s for s in visit.scope.sites if s != reference]
+    sites = [s for s in visit.scope.figures if s != reference]
     told = {(v.attribute, v.site): v for v in verdicts}
     if not plan or not sites:
         content: Component = states.empty(

@@ -24,15 +24,15 @@ class FleetProvider:
 
     def plan(self, scope: Scope) -> list[PlanEntry]:
         """The comparability plan in force, in its order. It names no lot, so each reader of any site sees all of it."""
-        found = self._snapshot.rows(
+        found = self._snapshot.figures(
             f"SELECT {_names(PlanEntry)} FROM mart.plan WHERE len($sites::VARCHAR[]) > 0 ORDER BY rowid",
             scope,
         )
         return [PlanEntry(**row) for row in found]
 
     def verdicts(self, scope: Scope, attribute: str | None = None) -> list[Verdict]:
-        """Verdicts on the sites of the scope, of one attribute or all. The reference's figures in them are means."""
-        found = self._snapshot.rows(
+        """Verdicts, of one attribute or all, on the sites that the reader is compared with: figures over lots."""
+        found = self._snapshot.figures(
             f"SELECT {_names(Verdict)} FROM mart.comparability WHERE site = ANY($sites) "
             "AND ($attribute IS NULL OR attribute = $attribute) ORDER BY attribute, site",
             scope,
@@ -42,7 +42,7 @@ class FleetProvider:
 
     def changes(self, scope: Scope) -> list[Change]:
         """What changed since the previous snapshot, verdicts that moved first."""
-        found = self._snapshot.rows(
+        found = self._snapshot.figures(
             "SELECT c.* EXCLUDE (estimate_before, estimate_after, n_reference_before, n_reference_after), "
             "coalesce(p.title, c.attribute) AS title FROM mart.change c LEFT JOIN mart.plan p USING (attribute) "
             "WHERE c.site = ANY($sites) ORDER BY c.moved DESC, c.site, c.attribute",

@@ -5,8 +5,6 @@ Belongs here: looking a record up. Does not belong here: the file itself, which 
 
 from __future__ import annotations
 
-from functools import cache
-
 from dashboards.facts import Source
 from dashboards.providers.snapshot import Snapshot
 from dashboards.security.scope import Scope
@@ -16,10 +14,13 @@ from warehouse.dictionary import dictionary
 SHOWN = ("open", "operational")
 
 
-@cache
-def _lookup() -> str:
-    """SQL that finds which table holds a record: one scan of each table's identifiers."""
-    small = [t.name for t in dictionary().tables.values() if t.layer == "core" and t.volume == "small"]
+def _lookup(snapshot: Snapshot) -> str:
+    """SQL that finds which table holds a record: one scan of each table's identifiers.
+
+    A snapshot that was published before the dictionary learnt a table has none of it.
+    """
+    tables = dictionary().tables.values()
+    small = [t.name for t in tables if t.volume == "small" and f"history.{t.name}" in snapshot.tables]
     each = (
         f"SELECT '{name}' AS name FROM history.{name} WHERE record_id = $record_id AND site_id = ANY($sites)"
         for name in small
@@ -35,7 +36,7 @@ class SourceProvider:
 
     def find(self, scope: Scope, record_id: str) -> Source | None:
         """The stored row of a record, in force or superseded; None where no site of the scope sent it."""
-        found = self._snapshot.rows(_lookup(), scope, record_id=record_id)
+        found = self._snapshot.rows(_lookup(self._snapshot), scope, record_id=record_id)
         if not found:
             return None
         table = dictionary().tables[found[0]["name"]]

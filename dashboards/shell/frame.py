@@ -125,8 +125,8 @@ def skeleton() -> Component:
     )
 
 
-def facts(visit: Visit) -> list[Any]:
-    """Which snapshot is shown, how fresh it is, and that synthetic data are synthetic."""
+def facts(visit: Visit, reader: str = "") -> list[Any]:
+    """Which snapshot is shown, how fresh it is, that synthetic data are synthetic, and who looks at them."""
     snapshot = visit.snapshot
     told: list[Any] = []
     if snapshot.synthetic:
@@ -150,6 +150,8 @@ def facts(visit: Visit) -> list[Any]:
             )
         )
     told.append(html.Span(f"Snapshot {snapshot.number}"))
+    if reader:
+        told.append(html.Span([f"{reader} · ", html.A("Sign out", href="/sign-out")]))
     return told
 
 

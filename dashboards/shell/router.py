@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dash import ALL, MATCH, ClientsideFunction, Dash, Input, Output, State, html, no_update
+from flask import g
 
 from dashboards.components import states
 from dashboards.providers.snapshot import NoSnapshot
@@ -104,6 +105,7 @@ def register(app: Dash, desk: Desk, pages: Sequence[Page]) -> None:
 def made(desk: Desk, pages: Sequence[Page], place: dict[str, Any]) -> Made:
     """Page, facts, scope control and notice for a place of the browser: `{path, search, why}`."""
     why = place.get("why")
+    g.asked = f"{place.get('path') or '/'}{place.get('search') or ''}"
     try:
         visit = desk.visit(place.get("search"))
     except NoSnapshot as error:
@@ -119,7 +121,7 @@ def made(desk: Desk, pages: Sequence[Page], place: dict[str, Any]) -> Made:
             ],
             className="cf-banner cf-banner-ok",
         )
-    return page, frame.facts(visit), scope, notice
+    return page, frame.facts(visit, desk.reader()), scope, notice
 
 
 def _page(desk: Desk, pages: Sequence[Page], path: str, search: str) -> Any:

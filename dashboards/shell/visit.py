@@ -59,11 +59,32 @@ def source_href(visit: Visit, record_id: str) -> str:
     return visit.href(f"/source/{quote(record_id, safe='')}")
 
 
-class Desk:
-    """Where visits come from: the snapshots, and who may see what. The demo is open on loopback to every site."""
+def everything(snapshot: Snapshot) -> Scope:
+    """Scope of whoever asks while there is no access control: every site."""
+    every = tuple(site.id for site in snapshot.sites)
+    return Scope(every, compared=every)
 
-    def __init__(self, snapshots: Snapshots) -> None:
+
+def nobody() -> str:
+    """Who asks while there is no access control."""
+    return ""
+
+
+class Desk:
+    """Where visits come from: the snapshots, and who may see what.
+
+    `scope_of` gives the scope of the reader of the request under way, `reader` tells who that is.
+    """
+
+    def __init__(
+        self,
+        snapshots: Snapshots,
+        scope_of: Callable[[Snapshot], Scope] = everything,
+        reader: Callable[[], str] = nobody,
+    ) -> None:
         self.snapshots = snapshots
+        self.scope_of = scope_of
+        self.reader = reader
 
     def shown(self) -> tuple[str | None, int | None]:
         """Id of the run that published the snapshot read now, and its number; nothing before the first."""
@@ -78,7 +99,7 @@ class Desk:
         snapshot = self.snapshots.current()
         query = dict(parse_qsl((search or "").removeprefix("?")))
         chosen = tuple(s for s in query.get("sites", "").split(",") if s)
-        scope = Scope(tuple(site.id for site in snapshot.sites))
+        scope = self.scope_of(snapshot)
         return Visit(snapshot, scope.narrowed(chosen) if chosen else scope, query, dict(args or {}))
 
 

@@ -31,7 +31,7 @@ def browser_type_launch_args() -> dict[str, object]:
 
 
 @contextmanager
-def served(home: Path) -> Iterator[str]:
+def served(home: Path, **environment: str) -> Iterator[str]:
     """The dashboards over a home, as `cellfleet serve` runs them."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -48,7 +48,10 @@ def served(home: Path) -> Iterator[str]:
         "dashboards.wsgi:server",
     ]
     with subprocess.Popen(
-        command, env=os.environ | {"CELLFLEET_HOME": str(home)}, cwd=home, stderr=subprocess.DEVNULL
+        command,
+        env=os.environ | {"CELLFLEET_HOME": str(home)} | environment,
+        cwd=home,
+        stderr=subprocess.DEVNULL,
     ) as server:
         try:
             url = f"http://127.0.0.1:{port}"
