@@ -289,6 +289,28 @@ def findings(
 
 
 @app.command()
+def trace(identifier: str, json_output: Json = False) -> None:
+    """Where something came from and where it was used: an order, collection, batch, lot, sample, infusion or record."""
+    from pipelines.trace import trace as walk
+
+    told = walk(snapshot(settings()), identifier)
+    if not told:
+        raise fail(
+            1,
+            f"Nothing is called {identifier!r}: give an order, coi, collection, din, batch, lot, sample, result, "
+            "release, deviation, custody event, infusion or record id.",
+        )
+    if json_output:
+        typer.echo(as_json(told))
+        return
+    show(
+        f"Trace of {identifier}",
+        told,
+        ["way", "steps", "site", "id", "kind", "via", "source_file", "source_row"],
+    )
+
+
+@app.command()
 def score(json_output: Json = False) -> None:
     """Compare what was found with what the simulator planted."""
     chosen = settings()

@@ -15,6 +15,7 @@ from warehouse import lake, logs
 from warehouse.dictionary import dictionary
 from warehouse.dictionary.render import SQL_TYPES, described
 from warehouse.marts.columns import mart_columns
+from warehouse.plan import load_plan
 from warehouse.settings import settings
 
 FLEET = dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed()
@@ -56,7 +57,7 @@ def fleet_definitions(core: list[dg.AssetKey], contracts: list[Contract]) -> dg.
     )
     def findings(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         with lake.opened(settings()) as con:
-            new = find(con, context.run_id)
+            new = find(con, context.run_id, load_plan(settings().sites_path / "fleet.yaml"))
             logs.logger(settings()).info("findings searched", run_id=context.run_id, findings=new)
             total = con.execute("SELECT count(*) FROM lake.quality.finding").fetchone()
         return dg.MaterializeResult(metadata={"new": new, "dagster/row_count": int(total[0]) if total else 0})

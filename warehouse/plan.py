@@ -157,6 +157,22 @@ class Charts(_Part):
     ewma_weight: float = Field(default=0.2, gt=0, le=1)
 
 
+class CustodyLimit(_Part):
+    """How material may be kept: temperature at a kind of custody event, hours since the event before."""
+
+    low_c: float | None = Field(default=None, description="Lowest temperature allowed, Cel.")
+    high_c: float | None = Field(default=None, description="Highest temperature allowed, Cel.")
+    within_hours: float | None = Field(
+        default=None, gt=0, description="Hours allowed since the event before."
+    )
+
+    @model_validator(mode="after")
+    def _order(self) -> CustodyLimit:
+        if self.low_c is not None and self.high_c is not None and self.low_c >= self.high_c:
+            raise ValueError("low_c must lie below high_c")
+        return self
+
+
 class Fleet(_Part):
     """The fleet file."""
 
@@ -166,6 +182,18 @@ class Fleet(_Part):
     plan: Plan
     charts: Charts | None = Field(default=None, description="Control charts; none are made without it.")
     deadlines: dict[str, Deadline] = Field(default_factory=dict)
+    custody: dict[str, CustodyLimit] = Field(
+        default_factory=dict, description="Limits by kind of custody event; what has none is not judged."
+    )
+
+    @field_validator("custody")
+    @classmethod
+    def _kinds(cls, limits: dict[str, CustodyLimit]) -> dict[str, CustodyLimit]:
+        kinds = dictionary().vocabularies["custody_kind"]
+        for kind in limits:
+            if kind not in kinds:
+                raise ValueError(f"{kind!r} is no kind of custody event; use one of {', '.join(kinds)}")
+        return limits
 
     @property
     def plan_hash(self) -> str:

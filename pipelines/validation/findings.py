@@ -19,6 +19,7 @@ from warehouse import lake
 from warehouse.dictionary import Table, dictionary
 from warehouse.dictionary.render import quoted
 from warehouse.marts.build import prepare
+from warehouse.plan import Fleet
 
 RULES = Path(__file__).parent / "rules"
 REFERENCE_MISSING = "reference_missing"
@@ -32,13 +33,13 @@ def rules() -> dict[str, str]:
     return read | {REFERENCE_MISSING: _references()}
 
 
-def find(con: duckdb.DuckDBPyConnection, run_id: str) -> int:
+def find(con: duckdb.DuckDBPyConnection, run_id: str, fleet: Fleet | None = None) -> int:
     """Run every rule and keep what was not found before; returns how many findings are new.
 
-    `con` is a connection of `warehouse.lake.attach`. A finding stays on record when its cause is mended: the
-    rows in force show that it was.
+    `con` is a connection of `warehouse.lake.attach`; `fleet` holds the limits of custody. A
+    finding stays on record when its cause is mended: the rows in force show that it was.
     """
-    prepare(con)
+    prepare(con, fleet)
     con.execute(
         "CREATE OR REPLACE TEMP TABLE found (reason_code VARCHAR, site_id VARCHAR, table_name VARCHAR, "
         "severity VARCHAR, subject VARCHAR, detail VARCHAR, source_file VARCHAR, source_row BIGINT, record_id VARCHAR)"

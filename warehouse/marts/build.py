@@ -22,6 +22,7 @@ ORDER = (
     "assay_long",
     "batch_wide",
     "vein_to_vein",
+    "custody_step",
     "custody_chain",
     "genealogy",
     "batch_status",
@@ -31,11 +32,12 @@ ORDER = (
 )
 
 
-def prepare(con: duckdb.DuckDBPyConnection) -> None:
+def prepare(con: duckdb.DuckDBPyConnection, fleet: Fleet | None = None) -> None:
     """Create what marts and findings share, as temporary tables: nothing is written to the lake.
 
     `in_force_<table>`: the rows in force of every core table; `attribute_word`: unit and scale of the
-    attributes; the tables of `inputs.sql`.
+    attributes; the tables of `inputs.sql`; those of `custody.sql`, judged by the fleet's custody limits where
+    `fleet` is given.
     """
     for table in dictionary().tables.values():
         if table.layer == "core" and table.volume == "small":
@@ -55,6 +57,16 @@ def prepare(con: duckdb.DuckDBPyConnection) -> None:
     )
     con.executemany("INSERT INTO attribute_word VALUES (?, ?, ?, ?)", words)
     con.execute((HERE / "inputs.sql").read_text("utf-8"))
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE custody_limit "
+        "(custody_kind VARCHAR, low_c DOUBLE, high_c DOUBLE, within_h DOUBLE)"
+    )
+    limits = [
+        (kind, c.low_c, c.high_c, c.within_hours) for kind, c in (fleet.custody if fleet else {}).items()
+    ]
+    if limits:
+        con.executemany("INSERT INTO custody_limit VALUES (?, ?, ?, ?)", limits)
+    con.execute((HERE / "custody.sql").read_text("utf-8"))
 
 
 def build(
@@ -76,7 +88,7 @@ def build(
     # One transaction: every mart sees the same lake, whatever is committed meanwhile.
     con.execute("BEGIN")
     try:
-        prepare(con)
+        prepare(con, fleet)
         _deadlines(con, fleet)
         con.execute(f"CREATE SCHEMA IF NOT EXISTS {target}.mart")
         for name in ORDER:
