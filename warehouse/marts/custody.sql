@@ -106,7 +106,7 @@ WITH swapped AS (
 ), event_fault AS (
     SELECT site_id, event_id, 'identity' AS aspect, 'identity_check_missing' AS reason, 'warning' AS severity,
            'two people did not match two identifiers when ' || coalesce(custody_object, 'the material') || ' was ' || custody_kind AS detail
-    FROM custody_link WHERE is_link AND NOT coalesce(verified_by_two, false)
+    FROM custody_link WHERE is_link AND NOT coalesce(verified_by_two, false) AND site_id IN (SELECT site_id FROM in_force_custody_event WHERE verified_by_two IS NOT NULL)
     UNION ALL
     SELECT t.site_id, t.event_id, 'identity', 'swap_suspicion', 'critical',
            'told of order ' || t.order_id || ' at ' || shown(t.happened_at) || ', but fits ' || s.other_told_by || ' of order ' || s.other_order_id
@@ -155,7 +155,8 @@ WITH swapped AS (
     UNION ALL
     SELECT site_id, event_id, 'custody', 'custody_break', 'error',
            concat_ws(' and ', CASE WHEN from_party IS NULL THEN 'no giver' END, CASE WHEN to_party IS NULL THEN 'no receiver' END, CASE WHEN place IS NULL THEN 'no place' END) || ' on record'
-    FROM custody_link WHERE is_link AND (from_party IS NULL OR to_party IS NULL OR place IS NULL)
+    FROM custody_link
+    WHERE is_link AND (from_party IS NULL OR to_party IS NULL OR place IS NULL) AND site_id IN (SELECT site_id FROM in_force_custody_event WHERE place IS NOT NULL)
     UNION ALL
     SELECT l.site_id, l.event_id, 'condition', 'excursion', 'error',
            l.custody_temperature_c || ' Cel when ' || l.custody_kind || ', allowed ' || coalesce(c.low_c::VARCHAR, '') || ' to ' || coalesce(c.high_c::VARCHAR, '')
