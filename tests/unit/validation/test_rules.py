@@ -297,6 +297,7 @@ def test_a_second_apheresis_is_no_missing_hand_over(small_lake: Any) -> None:
         "custody_kind": "collected",
         "from_party": "patient",
         "to_party": "unit",
+        "place": "unit",
     }
     small_lake.add("custody_event", again | {"happened_at": at(300), "sequence_no": 4})
     assert find(small_lake.con, "run") == 0
