@@ -326,6 +326,7 @@ class Custody:
     forked: bool
     hash_broken: bool
     not_verified_by_two: bool
+    reasons: str | None
     record_id: str
     source_file: str
     source_row: int
@@ -333,12 +334,17 @@ class Custody:
     @property
     def breaks(self) -> tuple[str, ...]:
         """What breaks the chain here, in words."""
+        codes = (self.reasons or "").split(", ")
         told = (
             (self.hash_broken, "hash does not follow"),
             (self.forked, "chain forks"),
             (self.giver_differs, "giver is not the last taker"),
             (self.out_of_order, "earlier than the event before"),
             (self.not_verified_by_two, "not verified by two"),
+            ("custody_overlap" in codes, "in two hands at once"),
+            ("swap_suspicion" in codes, "fits another patient's record"),
+            ("impossible_order" in codes, "cannot come after what was before"),
+            ("custody_contradiction" in codes, "another record of the order tells otherwise"),
         )
         return tuple(words for broken, words in told if broken)
 

@@ -513,7 +513,7 @@ def _timeline(visit: Visit, provider: BatchProvider, batch: Batch) -> Component:
         computed=_computed(
             visit,
             "Steps as the batch record tells them; a custody event that breaks the chain is a cross.",
-            "core.unit_operation, mart.custody_chain and core.deviation",
+            "core.unit_operation, mart.custody_step and core.deviation",
         ),
         wide=True,
     )
@@ -735,8 +735,9 @@ def _custody(visit: Visit, provider: BatchProvider, batch: Batch) -> Component:
             visit,
             "Broken: a hash that does not follow, two events after one, a giver who is not the last "
             "taker, a time before the "
-            "event before, no second person. A long gap is told and breaks nothing.",
-            "mart.custody_chain",
+            "event before, no second person, two hands at once, another patient's record that fits better. "
+            "A long gap is told and breaks nothing.",
+            "mart.custody_step",
         ),
     )
 

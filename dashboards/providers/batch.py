@@ -52,7 +52,7 @@ def _records() -> str:
     ]
     own += [
         "SELECT record_id FROM mart.assay_long WHERE site_id = $site AND batch_id = $batch",
-        "SELECT record_id FROM mart.custody_chain WHERE order_site_id = $site AND order_id = $order",
+        "SELECT record_id FROM mart.custody_step WHERE order_site_id = $site AND order_id = $order",
     ]
     return " UNION ".join(own)
 
@@ -140,7 +140,7 @@ class BatchProvider:
         return [
             Custody(**row)
             for row in self._rows(
-                f"SELECT {_names(Custody)} FROM mart.custody_chain WHERE order_site_id = $site "
+                f"SELECT {_names(Custody)} FROM mart.custody_step WHERE order_site_id = $site "
                 "AND order_id = $order AND site_id = ANY($sites) ORDER BY site_id, coi_id, place_in_chain",
                 scope,
                 **self._key(batch),
@@ -167,6 +167,7 @@ class BatchProvider:
                 "LEFT JOIN core.collection c ON c.site_id = g.site_id AND c.collection_id = g.parent_id "
                 "AND g.genealogy_kind = 'collection_to_batch' "
                 "WHERE g.site_id = $site AND g.child_id = $batch AND g.site_id = ANY($sites) "
+                "AND g.genealogy_kind IN ('lot_to_batch', 'collection_to_batch') "
                 "ORDER BY g.genealogy_kind, l.material NULLS LAST, g.parent_id",
                 scope,
                 **self._key(batch),
