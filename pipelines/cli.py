@@ -289,7 +289,12 @@ def findings(
 
 
 @app.command()
-def trace(identifier: str, json_output: Json = False) -> None:
+def trace(
+    identifier: Annotated[
+        str, typer.Argument(help="Any identifier: order, batch, lot, sample, infusion, record, ...")
+    ],
+    json_output: Json = False,
+) -> None:
     """Where something came from and where it was used: an order, collection, batch, lot, sample, infusion or record."""
     from pipelines.trace import trace as walk
 
