@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 
 from warehouse.dictionary import dictionary
-from warehouse.marts import audit_trail, change, charts, comparability
+from warehouse.marts import audit_trail, change, charts, comparability, vein
 from warehouse.marts.columns import attribute_sql, comments, mart_columns
 from warehouse.plan import Fleet
 
@@ -24,6 +24,8 @@ ORDER = (
     "vein_to_vein",
     "custody_step",
     "custody_chain",
+    "vein_hours",
+    "vein_delay",
     "genealogy",
     "batch_status",
     "exceptions",
@@ -97,6 +99,7 @@ def build(
         audit_trail.build(con, target)
         comparability.build(con, target, fleet, snapshot, alpha=alpha, power=power)
         charts.build(con, target, fleet)
+        vein.build(con, target, fleet)
     except BaseException:
         con.execute("ROLLBACK")
         raise

@@ -4,9 +4,11 @@
 -- received the start of the receipt step (else the first custody reception after collection), released the first decision to
 -- release, conditional ones included. Vein to vein runs from collected to infused. Hours may be negative where a clock was
 -- wrong: shown as recorded, with a finding. `observed_until` closes the interval of an order that is still open.
+-- How it ended: infused; else died; else failed (the last attempt was terminated or rejected); else withdrawn. A failure ends when
+-- the batch did, the others when the source says so.
 CREATE OR REPLACE TABLE {target}.mart.vein_to_vein AS
 WITH attempt AS (
-    SELECT b.*, i.infused_at, i.infusion_id, i.record_id AS infusion_record,
+    SELECT b.*, coalesce(b.source_version, b.sent_at) AS stated_at, i.infused_at, i.infusion_id, i.record_id AS infusion_record,
            count(*) OVER (PARTITION BY b.site_id, b.order_id) AS attempts
     FROM in_force_batch b LEFT JOIN in_force_infusion i ON i.site_id = b.site_id AND i.batch_id = b.batch_id
     QUALIFY row_number() OVER (
@@ -40,7 +42,9 @@ WITH attempt AS (
     SELECT o.site_id, o.order_id, o.product_id, o.patient_key, p.indication, o.order_status, coalesce(a.attempts, 0) AS attempts,
            a.batch_id, a.batch_status, a.disposition, o.slot_on, o.ordered_at, c.collection_started_at, c.collection_ended_at AS collected_at,
            coalesce(t.received_at, e.received_at) AS received_at, a.batch_started_at AS started_at, a.harvested_at,
-           r.released_at, e.shipped_at, coalesce(a.infused_at, g.infused_at) AS infused_at, k.newest_event_at AS observed_until,
+           r.released_at, e.shipped_at, coalesce(a.infused_at, g.infused_at) AS infused_at, k.newest_event_at AS observed_until, f.first_collected_at,
+           CASE WHEN o.order_status IN ('died', 'withdrawn') THEN coalesce(o.source_version, o.sent_at) END AS closed_at,
+           CASE WHEN a.batch_status = 'terminated' OR a.disposition = 'rejected' THEN a.stated_at END AS failed_at,
            o.record_id, o.source_file, o.source_row
     FROM in_force_therapy_order o
     LEFT JOIN in_force_patient p ON p.site_id = o.site_id AND p.patient_key = o.patient_key
@@ -51,8 +55,10 @@ WITH attempt AS (
     LEFT JOIN released r ON r.site_id = a.site_id AND r.batch_id = a.batch_id
     LEFT JOIN given g ON g.site_id = o.site_id AND g.order_id = o.order_id
     LEFT JOIN site_clock k ON k.site_id = o.site_id
+    LEFT JOIN (SELECT site_id, order_id, min(collection_ended_at) AS first_collected_at FROM in_force_collection GROUP BY ALL) f
+      ON f.site_id = o.site_id AND f.order_id = o.order_id
 )
-SELECT * EXCLUDE (record_id, source_file, source_row),
+SELECT * EXCLUDE (record_id, source_file, source_row, closed_at, failed_at),
        date_diff('second', ordered_at, collected_at) / 3600.0 AS order_to_collection_h,
        date_diff('second', collected_at, received_at) / 3600.0 AS collection_to_receipt_h,
        date_diff('second', received_at, started_at) / 3600.0 AS receipt_to_start_h,
@@ -69,5 +75,8 @@ SELECT * EXCLUDE (record_id, source_file, source_row),
             WHEN released_at IS NOT NULL THEN 'awaiting_infusion'
             WHEN harvested_at IS NOT NULL THEN 'awaiting_release'
             ELSE 'in_process' END AS status,
+       CASE WHEN infused_at IS NOT NULL THEN 'infused' WHEN order_status = 'died' THEN 'died' WHEN failed_at IS NOT NULL THEN 'failed'
+            WHEN order_status = 'withdrawn' THEN 'withdrawn' END AS end_kind,
+       CASE WHEN infused_at IS NOT NULL THEN infused_at WHEN order_status = 'died' THEN closed_at ELSE coalesce(failed_at, closed_at) END AS ended_at,
        record_id, source_file, source_row
 FROM milestone ORDER BY site_id, order_id;

@@ -267,13 +267,14 @@ class CumulativeIncidence:
         row = int(np.searchsorted(self.times, when, "right")) - 1
         column = self.causes.index(cause)
         chance = 0.0 if row < 0 else float(self.incidence[row, column])
-        if chance <= 0.0 or chance >= 1.0:
-            return chance, chance, chance
+        if chance <= 0.0 or chance >= 1.0 - 1e-12:  # 1 but for rounding: nobody is left
+            return round(chance, 9), round(chance, 9), round(chance, 9)
         error = math.sqrt(max(float(self.variance[row, column]), 0.0))
         z = float(stats.norm.isf((1.0 - confidence) / 2.0))
         width = z * error / ((1.0 - chance) * -math.log1p(-chance))
         transformed = math.log(-math.log1p(-chance))
-        low, high = (-math.expm1(-math.exp(transformed + side * width)) for side in (-1.0, 1.0))
+        # Beyond exp(700) the bound is 1 anyway.
+        low, high = (-math.expm1(-math.exp(min(transformed + side * width, 700.0))) for side in (-1.0, 1.0))
         return chance, low, high
 
 
