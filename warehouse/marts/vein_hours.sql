@@ -50,7 +50,7 @@ WITH moved AS (
            s.record_id, s.source_file, s.source_row
     FROM step s LEFT JOIN last l USING (site_id, order_id) WHERE s.end_kind IS NULL AND s.n = coalesce(l.n + CASE l.n WHEN 0 THEN 2 ELSE 1 END, 0)
 )
-SELECT site_id, order_id, n AS step_no, step, category, began_at, ended_at, date_diff('second', began_at, ended_at) / 3600.0 AS hours, still_open, record_id, source_file, source_row
+SELECT site_id, order_id, n::BIGINT AS step_no, step, category, began_at, ended_at, date_diff('second', began_at, ended_at) / 3600.0 AS hours, still_open, record_id, source_file, source_row
 FROM (SELECT site_id, order_id, n, step, category, began_at, "at" AS ended_at, false AS still_open, record_id, source_file, source_row FROM reached
       UNION ALL BY NAME SELECT * FROM running)
 WHERE began_at IS NOT NULL

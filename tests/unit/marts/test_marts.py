@@ -143,6 +143,10 @@ def test_every_mart_has_the_columns_and_types_that_are_declared(small_lake: Any)
         "chart_limit",
         "chart_point",
         "change",
+        "vein_measure",
+        "vein_incidence",
+        "vein_contrast",
+        "order_forecast",
         "audit_trail",
     }
     assert set(mart_columns()) == declared
