@@ -173,6 +173,39 @@ class CustodyLimit(_Part):
         return self
 
 
+class ReleaseRule(_Part):
+    """A version of what the fleet asks for release beside the specification, from a day on."""
+
+    version: str = Field(min_length=1, coerce_numbers_to_str=True)
+    effective_from: date = Field(description="Day from which it is in force; the newest such one holds.")
+    holding_deviations: tuple[str, ...] = Field(
+        default=("major", "critical"),
+        description="Classes of deviation that hold a batch while they are open.",
+    )
+    tests_after_release: tuple[str, ...] = Field(
+        default=(),
+        description="Attributes whose results may come after release and are followed to their end.",
+    )
+    due_days: float = Field(default=21.0, gt=0, description="Days after the decision by which they are due.")
+
+    @field_validator("holding_deviations")
+    @classmethod
+    def _classes(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        known = dictionary().vocabularies["deviation_class"]
+        for name in names:
+            if name not in known:
+                raise ValueError(f"{name!r} is no class of deviation; use one of {', '.join(known)}")
+        return names
+
+    @field_validator("tests_after_release")
+    @classmethod
+    def _tests(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in dictionary().attributes:
+                raise ValueError(f"{name!r} is no attribute of the dictionary; see docs/data-dictionary.md")
+        return names
+
+
 class Fleet(_Part):
     """The fleet file."""
 
@@ -184,6 +217,10 @@ class Fleet(_Part):
     deadlines: dict[str, Deadline] = Field(default_factory=dict)
     custody: dict[str, CustodyLimit] = Field(
         default_factory=dict, description="Limits by kind of custody event; what has none is not judged."
+    )
+
+    release: tuple[ReleaseRule, ...] = Field(
+        default=(), description="What release asks for beside the specification, one entry a version."
     )
 
     @field_validator("custody")

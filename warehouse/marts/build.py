@@ -24,6 +24,9 @@ ORDER = (
     "vein_to_vein",
     "custody_step",
     "custody_chain",
+    "release_blocker",
+    "release_pending",
+    "release_readiness",
     "vein_hours",
     "vein_delay",
     "genealogy",
@@ -69,6 +72,16 @@ def prepare(con: duckdb.DuckDBPyConnection, fleet: Fleet | None = None) -> None:
     if limits:
         con.executemany("INSERT INTO custody_limit VALUES (?, ?, ?, ?)", limits)
     con.execute((HERE / "custody.sql").read_text("utf-8"))
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE release_rule (rule_version VARCHAR, effective_from TIMESTAMPTZ, "
+        "holding VARCHAR[], after_release VARCHAR[], due_days DOUBLE)"
+    )
+    rules = [
+        (r.version, r.effective_from, list(r.holding_deviations), list(r.tests_after_release), r.due_days)
+        for r in (fleet.release if fleet else ())
+    ]
+    if rules:
+        con.executemany("INSERT INTO release_rule VALUES (?, ?, ?, ?, ?)", rules)
 
 
 def build(
@@ -93,10 +106,10 @@ def build(
         prepare(con, fleet)
         _deadlines(con, fleet)
         con.execute(f"CREATE SCHEMA IF NOT EXISTS {target}.mart")
+        audit_trail.build(con, target)
         for name in ORDER:
             sql = (HERE / f"{name}.sql").read_text("utf-8")
             con.execute(sql.replace("{target}", target).replace("{attribute_columns}", attribute_sql()))
-        audit_trail.build(con, target)
         comparability.build(con, target, fleet, snapshot, alpha=alpha, power=power)
         charts.build(con, target, fleet)
         vein.build(con, target, fleet)

@@ -168,31 +168,31 @@ WITH swapped AS (
 ), order_fault AS (
     -- What an order's own records tell and its chain does not.
     SELECT a.site_id, a.order_id, 'custody' AS aspect, 'custody_break' AS reason, 'error' AS severity,
-           a.told_by || ' tells that ' || a.custody_object || ' was ' || a.custody_kind || ' ' || shown(a.moment) || ': no custody event does' AS detail
+           a.told_by || ' tells that ' || a.custody_object || ' was ' || a.custody_kind || ' ' || shown(a.moment) || ': no custody event does' AS detail, a.moment
     FROM custody_anchor a
     WHERE a.custody_kind IN ('collected', 'processed', 'infused') AND a.site_id IN (SELECT site_id FROM custody_told t WHERE t.custody_kind = a.custody_kind AND t.custody_object = a.custody_object)
       AND NOT EXISTS (FROM custody_told t WHERE t.coi_id = a.coi_id AND t.custody_kind = a.custody_kind AND t.custody_object = a.custody_object AND (t.told_by = a.told_by OR NOT t.agrees))
       -- A batch that failed before harvest has no product.
       AND (a.custody_object, a.custody_kind) <> ('product', 'processed')
     UNION ALL
-    SELECT i.site_id, o.order_id, 'identity', 'identity_conflict', 'critical', 'infusion ' || i.infusion_id || ' was given for order ' || i.order_id || ', its batch ' || i.batch_id || ' was made for ' || b.order_id
+    SELECT i.site_id, o.order_id, 'identity', 'identity_conflict', 'critical', 'infusion ' || i.infusion_id || ' was given for order ' || i.order_id || ', its batch ' || i.batch_id || ' was made for ' || b.order_id, i.infused_at
     FROM in_force_infusion i JOIN in_force_batch b USING (site_id, batch_id) JOIN in_force_therapy_order o ON o.site_id = i.site_id AND o.order_id IN (i.order_id, b.order_id)
     WHERE i.order_id <> b.order_id
     UNION ALL
-    SELECT r.site_id, b.order_id, 'identity', 'identity_conflict', 'critical', 'result ' || r.result_id || ' names batch ' || r.batch_id || ', its sample was taken from ' || s.batch_id
+    SELECT r.site_id, b.order_id, 'identity', 'identity_conflict', 'critical', 'result ' || r.result_id || ' names batch ' || r.batch_id || ', its sample was taken from ' || s.batch_id, coalesce(r.result_at, s.taken_at)
     FROM in_force_assay_result r JOIN in_force_sample s USING (site_id, sample_id) JOIN in_force_batch b ON b.site_id = r.site_id AND b.batch_id IN (r.batch_id, s.batch_id)
     WHERE r.batch_id <> s.batch_id
     UNION ALL
-    SELECT site_id, order_id, 'identity', 'identity_conflict', 'critical', 'its chain of identity stands for ' || patients || ' patients'
+    SELECT site_id, order_id, 'identity', 'identity_conflict', 'critical', 'its chain of identity stands for ' || patients || ' patients', ordered_at
     FROM (SELECT *, len(list_distinct(list(patient_key) OVER (PARTITION BY coi_id))) AS patients FROM in_force_therapy_order WHERE coi_id IS NOT NULL) WHERE patients > 1
     UNION ALL
-    SELECT site_id, order_id, 'identity', 'identity_conflict', 'critical', 'the donation number of collection ' || collection_id || ' stands for ' || patients || ' patients'
+    SELECT site_id, order_id, 'identity', 'identity_conflict', 'critical', 'the donation number of collection ' || collection_id || ' stands for ' || patients || ' patients', collection_ended_at
     FROM (SELECT c.*, len(list_distinct(list(o.patient_key) OVER (PARTITION BY c.din))) AS patients FROM in_force_collection c JOIN in_force_therapy_order o USING (site_id, order_id) WHERE c.din IS NOT NULL)
     WHERE patients > 1
 )
-SELECT f.site_id, l.coi_id, coalesce(l.order_site_id, f.site_id) AS order_site_id, l.order_id, f.event_id, f.aspect, f.reason, f.severity, f.detail,
+SELECT f.site_id, l.coi_id, coalesce(l.order_site_id, f.site_id) AS order_site_id, l.order_id, f.event_id, f.aspect, f.reason, f.severity, f.detail, l.happened_at AS moment,
        l.record_id, l.source_file, l.source_row
 FROM event_fault f JOIN custody_link l USING (site_id, event_id)
 UNION ALL
-SELECT f.site_id, o.coi_id, f.site_id, f.order_id, NULL, f.aspect, f.reason, f.severity, f.detail, o.record_id, o.source_file, o.source_row
+SELECT f.site_id, o.coi_id, f.site_id, f.order_id, NULL, f.aspect, f.reason, f.severity, f.detail, f.moment, o.record_id, o.source_file, o.source_row
 FROM order_fault f JOIN in_force_therapy_order o USING (site_id, order_id);
