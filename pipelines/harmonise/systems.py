@@ -216,7 +216,7 @@ NEEDED: dict[str, tuple[str, str]] = {
     "opcua": ("nodes", "`nodes`, e.g. `[Suite 1/*/Temperature]`"),
 }
 # Kinds whose connector writes the files itself, and in which format.
-WRITTEN: dict[str, str] = {"relational": "jsonl", "opcua": "parquet"}
+WRITTEN: dict[str, str] = {"opcua": "parquet", "fhir_bulk": "fhir"}
 
 
 def secrets_of(system: Any) -> list[str]:
