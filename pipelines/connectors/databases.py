@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from io import StringIO
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -21,6 +22,8 @@ from pipelines.failures import PermanentFailure, TransientFailure
 from pipelines.harmonise.systems import RelationalSystem
 
 BATCH = 5_000
+# Rows of a COPY at a time: each is memory of the driver's own, and of thousands the joining is slow.
+COPIED = 128
 Layout = Literal["jsonl", "delimited"]
 # PostgreSQL words what trying again cannot help as it words what it can; only the sentence tells them apart.
 REFUSED = (
@@ -43,8 +46,13 @@ class Database(Protocol):
         """The highest stamp, not beyond the database's own clock, as the database prints it; None without rows."""
         ...
 
-    def rows(self, layout: Layout, where: str, stamps: Sequence[str]) -> Iterator[bytes]:
-        """Rows as lines of the layout; in `where` each `{}` stands for the next stamp."""
+    def rows(
+        self, layout: Layout, where: str, stamps: Sequence[str], added: str | None
+    ) -> Iterator[list[bytes]]:
+        """Rows as lines of the layout, some at a time; in `where` each `{}` stands for the next stamp.
+
+        `added` names a further column, empty in every row.
+        """
         ...
 
     def keys(self, layout: Layout, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -90,25 +98,31 @@ class _Sqlite:
         (top,) = self.con.execute(f"SELECT max({quoted(column)}) FROM {quoted(self.table)}").fetchone()
         return None if top is None else str(top)
 
-    def rows(self, layout: Layout, where: str, stamps: Sequence[str]) -> Iterator[bytes]:
-        query = f"SELECT * FROM {quoted(self.table)} WHERE {where.replace('{}', '?')}"
-        for row in self._fetched(query, stamps):
-            if layout == "jsonl":
-                told = dict(zip(self.columns, row, strict=True))
-                yield (json.dumps(told, ensure_ascii=False, default=_plain) + "\n").encode()
-            else:
-                yield as_csv([None if v is None else _plain(v) for v in row])
+    def rows(
+        self, layout: Layout, where: str, stamps: Sequence[str], added: str | None
+    ) -> Iterator[list[bytes]]:
+        chosen = "*" if added is None else f"*, NULL AS {quoted(added)}"
+        query = f"SELECT {chosen} FROM {quoted(self.table)} WHERE {where.replace('{}', '?')}"
+        for rows in self._fetched(query, stamps):
+            yield [self._line(layout, row) for row in rows]
+
+    def _line(self, layout: Layout, row: tuple[Any, ...]) -> bytes:
+        if layout == "delimited":
+            return as_csv([_plain(v) for v in row])
+        told = dict(zip(self.columns, row, strict=True))
+        return (json.dumps(told, ensure_ascii=False, default=_plain) + "\n").encode()
 
     def keys(self, layout: Layout, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
         del layout
         names = ", ".join(map(quoted, columns))
-        for row in self._fetched(f"SELECT {names} FROM {quoted(self.table)}", []):
-            yield tuple("" if v is None else str(_plain(v)).strip() for v in row)
+        for rows in self._fetched(f"SELECT {names} FROM {quoted(self.table)}", []):
+            for row in rows:
+                yield tuple("" if v is None else str(_plain(v)).strip() for v in row)
 
-    def _fetched(self, query: str, parameters: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    def _fetched(self, query: str, parameters: Sequence[str]) -> Iterator[list[tuple[Any, ...]]]:
         cursor = self.con.execute(query, parameters)
         while rows := cursor.fetchmany(BATCH):
-            yield from rows
+            yield rows
 
 
 @contextmanager
@@ -146,8 +160,11 @@ class _Postgres:
         (top,) = self.con.execute(f"SELECT ({capped})::text FROM {quoted(self.table)}").fetchone()
         return None if top is None else str(top)
 
-    def rows(self, layout: Layout, where: str, stamps: Sequence[str]) -> Iterator[bytes]:
-        chosen = f"SELECT * FROM {quoted(self.table)} WHERE {where}"
+    def rows(
+        self, layout: Layout, where: str, stamps: Sequence[str], added: str | None
+    ) -> Iterator[list[bytes]]:
+        columns = "*" if added is None else f"*, NULL AS {quoted(added)}"
+        chosen = f"SELECT {columns} FROM {quoted(self.table)} WHERE {where}"
         if layout == "jsonl":
             chosen = f"SELECT row_to_json(t) FROM ({chosen}) AS t"
         return self._copied(chosen, layout, stamps)
@@ -157,10 +174,10 @@ class _Postgres:
             f"to_json({quoted(c)}) #>> '{{}}'" if layout == "jsonl" else f"{quoted(c)}::text" for c in columns
         )
         lines = self._copied(f"SELECT {texts} FROM {quoted(self.table)}", "delimited", [])
-        for row in csv.reader(line.decode() for line in lines):
+        for row in csv.reader(bytes(line).decode() for batch in lines for line in batch):
             yield tuple(part.strip() for part in row)
 
-    def _copied(self, query: str, layout: Layout, stamps: Sequence[str]) -> Iterator[bytes]:
+    def _copied(self, query: str, layout: Layout, stamps: Sequence[str]) -> Iterator[list[bytes]]:
         """Rows as the server prints them. JSON has no control characters, so these marks leave it as it is."""
         if stamps:
             query = query.replace("%", "%%").replace("{}", "%s")
@@ -169,8 +186,9 @@ class _Postgres:
             self.con.cursor() as cursor,
             cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT csv{marks})", list(stamps) or None) as copy,
         ):
-            for block in copy:
-                yield bytes(block)
+            blocks = iter(copy)
+            while batch := list(islice(blocks, COPIED)):
+                yield batch
 
 
 @contextmanager

@@ -83,10 +83,12 @@ class _Writer:
         self.out = target.open("wb", buffering=WRITE)
         self.hash, self.rows = hashlib.sha256(), 0
 
-    def write(self, line: bytes) -> None:
-        self.out.write(line)
-        self.hash.update(line)
-        self.rows += 1
+    def write(self, lines: list[bytes]) -> None:
+        """Append lines, each with its end."""
+        joined = b"".join(lines)
+        self.out.write(joined)
+        self.hash.update(joined)
+        self.rows += len(lines)
 
 
 def _extracted(database: Database, feed: Feed, seen: Seen, target: Path) -> _Extract:
@@ -100,34 +102,28 @@ def _extracted(database: Database, feed: Feed, seen: Seen, target: Path) -> _Ext
     remembered: list[str] = []
     writer = _Writer(target)
     with writer.out:
+        added = KEY_GONE if layout == "delimited" and feed.compare_keys else None
         if layout == "delimited":
-            names = [*database.columns, *([KEY_GONE] if feed.compare_keys else [])]
-            writer.write(as_csv(names))
+            writer.write([as_csv([*database.columns, *([added] if added else [])])])
             writer.rows = 0
-        gone_column = b"," if layout == "delimited" and feed.compare_keys else b""
         column = quoted(modified) if modified else ""
-
-        def told(line: bytes) -> bytes:
-            return line[:-1] + gone_column + b"\n" if gone_column else line
-
         if floor is not None and before is not None and (since := less(before, feed.overlap)) is not None:
             # Below the new overlap, in the old one: written where it came or changed after it was read.
             low = f"{column} >= {{}} AND {column} <= {{}} AND {column} < {{}}"
-            for line in database.rows(layout, low, [since, before, floor]):
-                if _digest(line) not in known:
-                    writer.write(told(line))
+            for lines in database.rows(layout, low, [since, before, floor], added):
+                writer.write([line for line in lines if _digest(line) not in known])
         if floor is not None:
             new, stamps = f"{column} < {{}}", [floor]
             if before is not None:
                 new, stamps = f"{column} > {{}} AND {new}", [before, floor]
-            for line in database.rows(layout, new, stamps):
-                writer.write(told(line))
+            for lines in database.rows(layout, new, stamps, added):
+                writer.write(lines)
         # What is read again next time; rows without a stamp are always among it.
         again = f"({column} >= {{}} OR {column} IS NULL)" if floor is not None else "true"
-        for line in database.rows(layout, again, [floor] if floor is not None else []):
-            remembered.append(digest := _digest(line))
-            if digest not in known:
-                writer.write(told(line))
+        for lines in database.rows(layout, again, [floor] if floor is not None else [], added):
+            digests = [_digest(line) for line in lines]
+            remembered += digests
+            writer.write([line for line, d in zip(lines, digests, strict=True) if d not in known])
         deleted = _write_deletions(database, feed, seen, writer)
     written = _moment(high) if high else None
     if deleted:
@@ -177,9 +173,9 @@ def _write_deletions(database: Database, feed: Feed, seen: Seen, writer: _Writer
     for key in sorted(gone):
         told: dict[str, Any] = dict(zip(record, key, strict=True)) | {KEY_GONE: "true"}
         if layout == "jsonl":
-            writer.write((json.dumps(told, ensure_ascii=False) + "\n").encode())
+            writer.write([(json.dumps(told, ensure_ascii=False) + "\n").encode()])
         else:
-            writer.write(as_csv([told.get(name) for name in [*database.columns, KEY_GONE]]))
+            writer.write([as_csv([told.get(name) for name in [*database.columns, KEY_GONE]])])
     return len(gone)
 
 

@@ -28,7 +28,7 @@ from pipelines.harmonise.systems import SftpSystem, System
 CHUNK = 1 << 18
 SECONDS = 20.0
 # Requests of 32 KiB that are under way at once: bounds what waits in memory.
-AHEAD = 128
+AHEAD = 1024
 
 
 class Sftp:

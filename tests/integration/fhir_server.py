@@ -130,11 +130,12 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", str(len(given)))
         self.end_headers()
-        for start in range(0, len(given), 1000):
+        bite = int(how().get("bite", 1000))
+        for start in range(0, len(given), bite):
             if dropped and start:
                 self.close_connection = True
                 return None
-            self.wfile.write(given[start : start + 1000])
+            self.wfile.write(given[start : start + bite])
             time.sleep(delay)
         return None
 
