@@ -12,7 +12,9 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from .care import add_care
 from .process import Journey
+from .programme import add_programme
 from .sites import FLEET_START, PRAIRIE_SPRING, SCALES, SITES
 from .supply import add_equipment, add_lots, add_specifications
 from .world import Row, SiteWorld, World, minute
@@ -31,7 +33,9 @@ def build(seed: int, scale_name: str, lived: int) -> World:
         add_lots(world, seed, lived)
         add_equipment(world, seed, lived)
         add_specifications(world, scale.days)
+        add_programme(world, seed, scale.days)
         _journeys(world, seed, scale.days, round(scale.batches * _ORDERS_PER_BATCH), lived)
+        add_care(world, seed)
         world.sort()
         sites[site.name] = world
     return World(seed, scale_name, scale, scale.days, lived, sites)

@@ -18,8 +18,8 @@ from pipelines.simulator.sensors import by_day
 from pipelines.simulator.sites import day_start
 from pipelines.simulator.world import Row, SiteWorld, World
 
-from .common import Export, Notes, OutFile, exports, jsonl_bytes
-from .meridian_tables import FEEDS
+from .common import Export, Notes, OutFile, cell, csv_bytes, epoch_ms, exports, jsonl_bytes
+from .meridian_tables import FEEDS, KINDS, LOGGER
 from .northgate import keys_file
 
 TZ = "Asia/Singapore"
@@ -37,8 +37,11 @@ def files(world: World, site: SiteWorld, notes: Notes) -> Iterator[OutFile]:
     for export in exports(world, site, EXPORT_DAYS):
         for feed in ("assay",) if export.resent else FEEDS:
             yield from _export(world, site, feed, export, notes)
+        if not export.resent:
+            yield from _master_data(site, export)
     yield from _batch_records(site, now, notes)
     yield from _epcis(site, now, notes)
+    yield from _loggers(site, now, notes)
     yield keys_file(site, now)
 
 
@@ -49,6 +52,32 @@ def _export(world: World, site: SiteWorld, feed: str, export: Export, notes: Not
     name = export.name(file_name(world, feed, export.day))
     data, n = jsonl_bytes(feed, rows, FEEDS[feed][1], name, notes=notes, rename=export.rename(site, feed))
     yield OutFile(f"lims/{name}", data, export.at + timedelta(hours=1), {feed: n})
+
+
+def _master_data(site: SiteWorld, export: Export) -> Iterator[OutFile]:
+    """What changed of the master data, all kinds in one file."""
+    keys = dict.fromkeys(key for columns in KINDS.values() for key in columns)
+    lines = []
+    for kind, columns in KINDS.items():
+        for row in export.rows(site, kind):
+            shown = {key: cell(row, (key, *columns[key])) if key in columns else None for key in keys}
+            lines.append(json.dumps({"kind": kind, **shown, "modifiedMs": epoch_ms(row["modified"])}))
+    if lines:
+        name = f"lims/masterData_{export.day:04d}.jsonl"
+        data = ("\n".join(lines) + "\n").encode()
+        yield OutFile(name, data, export.at + timedelta(hours=1), {"master_data": len(lines)})
+
+
+def _loggers(site: SiteWorld, now: datetime, notes: Notes) -> Iterator[OutFile]:
+    """Readings of the courier's temperature loggers, read out at arrival, a file a month."""
+    months: dict[str, list[Row]] = {}
+    for row in site.state("logger_reading", now):
+        months.setdefault(f"loggers_{row['_seen']:%Y%m}.csv", []).append(row)
+    for name, rows in months.items():
+        data, n = csv_bytes("logger_reading", rows, LOGGER, name, notes=notes, sep=";")
+        yield OutFile(
+            f"courier/{name}", data, rows[-1]["_seen"] + timedelta(minutes=5), {"logger_reading": n}
+        )
 
 
 _NS = "http://www.wbf.org/xml/B2MML-V0401"

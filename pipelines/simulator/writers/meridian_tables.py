@@ -110,4 +110,29 @@ FEEDS: dict[str, tuple[str, tuple[Column, ...]]] = {
         ("outcomeId", "outcome_id", same), ("infusionId", "infusion_id", same),
         ("endpoint", "endpoint", same),
         ("day", "day", same), ("value", "value", same), ("censored", "censored", same), _MODIFIED)),
+    "shipment": ("shipments", (
+        ("shipmentId", "shipment_id", same), ("orderId", "order_id", same), ("coiId", "coi", same),
+        ("object", "object", same), ("carrier", "carrier", same), ("from", "giver", same), ("to", "taker", same),
+        ("dispatchedMs", "left", epoch_ms), ("deliveredMs", "arrived", epoch_ms), ("minC", "low", same),
+        ("maxC", "high", same), _MODIFIED)),
 }
+# Master data: one file of several kinds, every line with every key.
+KINDS: dict[str, dict[str, tuple[str, Any]]] = {
+    "program": {"id": ("program_id", same), "sponsor": ("sponsor", same), "modality": ("modality", same),
+                "phase": ("clinical_phase", same), "reference": ("reference", same)},
+    "product": {"id": ("product_id", same), "programId": ("program_id", same), "construct": ("construct", same),
+                "preservation": ("preservation", same), "dose": ("dose", same)},
+    "suite": {"id": ("suite_id", same), "grade": ("grade", same), "capacity": ("capacity", same)},
+    "material": {"id": ("material_id", same), "material": ("material", same), "name": ("name", same),
+                 "supplier": ("supplier", same), "gtin": ("gtin", same), "storage": ("storage", same)},
+    "assay_method": {"id": ("*", lambda r: f"{ASSAYS[r['test']].code}/{r['version']}"), "assay": ("*", _of("code")),
+                     "method": ("*", _of("method")), "version": ("version", same), "unit": ("*", _of("unit")),
+                     "lod": ("lod", same), "loq": ("loq", same), "rangeLow": ("low", same),
+                     "rangeHigh": ("high", same), "cvPct": ("cv", same)},
+    "activation_milestone": {"id": ("*", lambda r: f"{r['program_id']}/{r['step']}"), "programId": ("program_id", same),
+                             "step": ("step", same), "planned": ("planned", _iso), "actual": ("actual", _iso)},
+}
+LOGGER: tuple[Column, ...] = (
+    ("logger", "logger", same), ("shipment", "shipment_id", same),
+    ("utc", "at", lambda v: f"{v:%Y-%m-%dT%H:%M:%SZ}"), ("celsius", "celsius", number(1)),
+)

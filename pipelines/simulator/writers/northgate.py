@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,8 +19,8 @@ from pipelines.simulator.sensors import by_day
 from pipelines.simulator.sites import FLEET_START, day_start
 from pipelines.simulator.world import Row, SiteWorld, World
 
-from .common import Notes, OutFile, cell, local
-from .northgate_tables import FEEDS, utc
+from .common import Notes, OutFile, cell, csv_bytes, local
+from .northgate_tables import COSTS, FEEDS, utc
 
 
 def files(world: World, site: SiteWorld, notes: Notes) -> Iterator[OutFile]:
@@ -29,14 +29,25 @@ def files(world: World, site: SiteWorld, notes: Notes) -> Iterator[OutFile]:
     yield _database(site, now, notes)
     yield from _vicell(world, site, notes)
     yield from _fhir(world, site)
+    yield from _costs(site, now, notes)
     yield keys_file(site, now)
 
 
-def keys_file(site: SiteWorld, now: datetime) -> OutFile:
-    """The site's own key file: record number to patient key, complete for its patients."""
-    known = {r["mrn"]: r["patient_key"] for r in site.state("order", now)}
+def keys_file(site: SiteWorld, now: datetime, feeds: tuple[str, ...] = ("order",)) -> OutFile:
+    """The site's own key file: record number to patient key, complete for the patients that its feeds name."""
+    known = {r["mrn"]: r["patient_key"] for feed in feeds for r in site.state(feed, now)}
     body = "record_number,patient_key\r\n" + "".join(f"{k},{v}\r\n" for k, v in known.items())
     return OutFile("edge/patient_keys.csv", body.encode(), now)
+
+
+def _costs(site: SiteWorld, now: datetime, notes: Notes) -> Iterator[OutFile]:
+    """The finance system's postings, a file a month."""
+    months: dict[str, list[Row]] = {}
+    for row in site.state("cost_item", now):
+        months.setdefault(f"postings_{row['_seen']:%Y-%m}.csv", []).append(row)
+    for name, rows in months.items():
+        data, n = csv_bytes("cost_item", rows, COSTS, name, notes=notes)
+        yield OutFile(f"finance/{name}", data, rows[-1]["_seen"] + timedelta(hours=2), {"cost_item": n})
 
 
 def _database(site: SiteWorld, now: datetime, notes: Notes) -> OutFile:
@@ -185,6 +196,12 @@ def _fhir(world: World, site: SiteWorld) -> Iterator[OutFile]:
                 until + timedelta(hours=1),
                 {"outcome": len(fresh)},
             )
+        for feed, (resource, made) in _CARE.items():
+            rows = [r for r in site.state(feed, until) if before < r["_seen"] <= until]
+            if rows:
+                body = "".join(_line(made(r)) for r in rows)
+                name = f"fhir/{resource}.{n:03d}.ndjson"
+                yield OutFile(name, body.encode(), until + timedelta(hours=1), {feed: len(rows)})
         before = until
 
 
@@ -214,6 +231,81 @@ def _patient(order: Row, death: Row | None) -> dict[str, Any]:
     if death is not None:
         made["deceasedDateTime"] = utc(death["at"])
     return made
+
+
+_HOSPITAL = "https://northgate.example"
+_ATC = {"fludarabine": "L01BB05", "cyclophosphamide": "L01AA01", "bendamustine": "L01AA09"}
+
+
+def _reference(order_id: str) -> dict[str, Any]:
+    return {"reference": f"Patient/p-{order_id}"}
+
+
+def _consent(row: Row) -> dict[str, Any]:
+    period = {"start": row["start"].isoformat()}
+    if row["end"] is not None:
+        period["end"] = row["end"].isoformat()
+    number = {"system": f"{_HOSPITAL}/hospital-number", "value": row["mrn"]}
+    return {
+        "resourceType": "Consent",
+        "id": row["consent_id"],
+        "meta": {"lastUpdated": utc(row["_seen"])},
+        "status": "active" if row["end"] is None else "inactive",
+        "scope": {"coding": [{"system": f"{_HOSPITAL}/consent-scope", "code": row["scope"]}]},
+        "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
+        "patient": _reference(row["order_id"]) | {"identifier": number},
+        "policy": [{"uri": f"{_HOSPITAL}/consent-form/{row['version']}"}],
+        "provision": {"period": period},
+    }
+
+
+def _course(row: Row) -> dict[str, Any]:
+    unit = {"unit": "mg/m2", "system": "http://unitsofmeasure.org", "code": "mg/m2"}
+    return {
+        "resourceType": "MedicationAdministration",
+        "id": row["course_id"],
+        "meta": {"lastUpdated": utc(row["_seen"])},
+        "status": "completed",
+        "medicationCodeableConcept": {
+            "coding": [
+                {"system": "http://www.whocc.no/atc", "code": _ATC[row["agent"]], "display": row["agent"]}
+            ]
+        },
+        "subject": _reference(row["order_id"]),
+        "supportingInformation": [{"display": row["order_id"]}],
+        "effectivePeriod": {"start": utc(row["start"]), "end": utc(row["end"])},
+        "dosage": {"dose": {"value": row["dose"], **unit}},
+    }
+
+
+def _adverse_event(row: Row) -> dict[str, Any]:
+    told = [
+        {"url": f"{_HOSPITAL}/ae-grade", "valueInteger": row["grade"]},
+        {"url": f"{_HOSPITAL}/ae-system", "valueCode": row["system"]},
+        {"url": f"{_HOSPITAL}/ae-onset-day", "valueInteger": row["onset"]},
+        {"url": f"{_HOSPITAL}/ae-treatment", "valueCode": row["treatment"]},
+    ]
+    if row["resolved"] is not None:
+        told.append({"url": f"{_HOSPITAL}/ae-resolved-day", "valueInteger": row["resolved"]})
+    return {
+        "resourceType": "AdverseEvent",
+        "id": row["event_id"],
+        "meta": {"lastUpdated": utc(row["_seen"])},
+        "extension": told,
+        "actuality": "actual",
+        "event": {"coding": [{"system": f"{_HOSPITAL}/ae-term", "code": row["term"]}]},
+        "subject": _reference(row["order_id"]),
+        "date": utc(row["at"]),
+        "outcome": {"coding": [{"code": "ongoing" if row["resolved"] is None else "resolved"}]},
+        "suspectEntity": [{"instance": {"display": row["infusion_id"]}}],
+    }
+
+
+_CARE: dict[str, tuple[str, Callable[[Row], dict[str, Any]]]] = {
+    "consent": ("Consent", _consent),
+    "lymphodepletion": ("MedicationAdministration", _course),
+    "adverse_event": ("AdverseEvent", _adverse_event),
+}
 
 
 def _observation(row: Row, order: Row) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pipelines.simulator.world import Row
 
-from .common import Assay, Column, result_text, same, words
+from .common import Assay, Column, number, result_text, same, text, words
 
 # fmt: off
 ASSAYS = {
@@ -142,4 +142,22 @@ FEEDS: dict[str, tuple[str, tuple[Column, ...]]] = {
         ("BATCH_NO TEXT", "batch_id", same), ("INFUSED_AT TEXT", "infused_at", utc),
         ("CAR_POS_VIABLE_CELLS_E6 REAL", "dose_e6", same), ("PER_KG_E6 REAL", "per_kg_e6", same),
         ("BAGS INTEGER", "bags", same), ("OOS INTEGER", "oos", _flag), _MODIFIED)),
+    "material": ("MATERIAL_MASTER", (
+        ("MATERIAL_NO TEXT PRIMARY KEY", "material_id", same), ("MATERIAL_CLASS TEXT", "material", same),
+        ("DESCRIPTION TEXT", "name", same), ("SUPPLIER TEXT", "supplier", same), ("GTIN TEXT", "gtin", same),
+        ("STORAGE TEXT", "storage", same), _MODIFIED)),
+    "batch_genealogy": ("MATERIAL_GENEALOGY", (
+        ("PARENT_NO TEXT", "parent", same), ("CHILD_NO TEXT", "child", same),
+        ("LINK TEXT", "kind", words({"collection": "COL-BAT", "lot": "LOT-BAT", "infusion": "BAT-INF"})),
+        _MODIFIED)),
+    "assay_method": ("ASSAY_METHOD", (
+        ("TEST_CODE TEXT", "*", lambda r: ASSAYS[r["test"]].code),
+        ("METHOD_CODE TEXT", "*", lambda r: ASSAYS[r["test"]].method), ("VERSION TEXT", "version", same),
+        ("LOD REAL", "lod", same), ("LOQ REAL", "loq", same), ("RANGE_LOW REAL", "low", same),
+        ("RANGE_HIGH REAL", "high", same), ("CV_PCT REAL", "cv", same),
+        ("UNIT TEXT", "*", lambda r: ASSAYS[r["test"]].unit), _MODIFIED)),
 }
+COSTS: tuple[Column, ...] = (
+    ("cost_ref", "cost_id", text), ("batch_no", "batch_id", text), ("cost_centre", "category", text),
+    ("amount", "amount", number(2)), ("currency", "*", lambda _: "GBP"), ("posted_on", "date", _day),
+)

@@ -132,4 +132,22 @@ FEEDS: dict[str, tuple[str, tuple[Column, ...]]] = {
         ("outcome_id", "outcome_id", text), ("infusion_id", "infusion_id", text),
         ("endpoint", "endpoint", text),
         ("day", "day", text), ("value", "value", text), ("censored", "censored", _yes), _MODIFIED)),
+    "adverse_event": ("adverse_events", (
+        ("ae_id", "event_id", text), ("infusion_id", "infusion_id", text), ("grading", "system", text),
+        ("term", "term", text), ("grade", "grade", text), ("onset_day", "onset", text),
+        ("resolved_day", "resolved", text), ("treatment", "treatment", text), _MODIFIED)),
+    "activation_milestone": ("activation", (
+        ("program", "program_id", text), ("step", "step", text), ("planned", "planned", _day),
+        ("actual", "actual", _day), _MODIFIED)),
+    "catchment": ("catchment", (
+        ("region", "region", text), ("population", "population", text), ("drive_minutes", "minutes", text),
+        _MODIFIED)),
+    "agreement": ("payer_agreements", (
+        ("agreement_id", "agreement_id", text), ("payer", "payer", text), ("product", "product", text),
+        ("scheme", "scheme", text), ("endpoint", "endpoint", text), ("list_price", "price", number(2)),
+        ("currency", "currency", text), ("schedule", "schedule", text), ("agreed", "agreed", _day), _MODIFIED)),
+    "payment": ("payments", (
+        ("payment_id", "payment_id", text), ("agreement_id", "agreement_id", text),
+        ("infusion_id", "infusion_id", text), ("kind", "kind", text), ("amount", "amount", number(2)),
+        ("currency", "currency", text), ("due", "due", _day), ("paid", "paid", _day), _MODIFIED)),
 }

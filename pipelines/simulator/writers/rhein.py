@@ -49,7 +49,7 @@ def files(world: World, site: SiteWorld, notes: Notes) -> Iterator[OutFile]:
             yield from _export(world, site, feed, export, notes)
     yield from _batch_records(site, now, notes)
     yield from _nucleoview(world, site, now)
-    yield keys_file(site, now)
+    yield keys_file(site, now, ("order", "screening"))
 
 
 def _export(world: World, site: SiteWorld, feed: str, export: Export, notes: Notes) -> Iterator[OutFile]:

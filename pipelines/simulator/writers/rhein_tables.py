@@ -154,4 +154,20 @@ FEEDS: dict[str, tuple[str, tuple[Column, ...]]] = {
                                         "relapse": "Rezidiv", "survival": "Überleben"})),
         ("Tag", "day", text), ("Wert", "value", words({"alive": "lebt", "dead": "verstorben", "yes": "ja"})),
         ("Zensiert", "censored", _yes), _MODIFIED)),
+    "change_control": ("aenderung", (
+        ("Änderung", "change_id", text),
+        ("Gegenstand", "kind", words({"process": "Verfahren", "specification": "Spezifikation", "method": "Methode",
+                                      "supplier": "Lieferant"})),
+        ("Betrifft", "affects", text), ("Bisher", "before", text), ("Künftig", "after", text),
+        ("Stand", "status", words({"open": "offen", "approved": "genehmigt", "implemented": "umgesetzt",
+                                   "closed": "geschlossen"})),
+        ("Eröffnet", "opened", _time), ("Umgesetzt", "implemented", _time), ("Geschlossen", "closed", _time),
+        ("Genehmigt durch", "role", text), _MODIFIED)),
+    "screening": ("screening", (
+        ("Eintrag", "screening_id", text), ("Programm", "program_id", text), ("Fallnummer", "mrn", text),
+        ("Stufe", "stage", words({"referred": "überwiesen", "screened": "gescreent", "eligible": "geeignet",
+                                  "enrolled": "eingeschlossen", "failed": "nicht eingeschlossen"})),
+        ("Grund", "reason", words({"not_eligible": "Kriterien", "progression": "Progress", "no_slot": "kein Platz",
+                                   "declined": "abgelehnt", "administrative": "Verwaltung"})),
+        ("Am", "at", _time), _MODIFIED)),
 }

@@ -23,22 +23,28 @@ TABLES = {
     "EQUIPMENT": "equipment", "REAGENT_LOT": "reagent_lot", "LOT_USE": "lot_use", "SAMPLE": "sample",
     "RESULT": "assay", "DEVIATION": "deviation", "SPECIFICATION": "specification", "SPEC_LIMIT": "spec_limit",
     "RELEASE_DECISION": "release", "CUSTODY_EVENT": "custody", "INFUSION": "infusion",
+    "MATERIAL_MASTER": "material", "MATERIAL_GENEALOGY": "batch_genealogy", "ASSAY_METHOD": "assay_method",
 }  # fmt: skip
 GERMAN = {
     "auftrag": "order", "entnahme": "collection", "charge": "batch", "probe": "sample", "messwerte": "assay",
     "reagenzlos": "reagent_lot", "geraet": "equipment", "abweichung": "deviation",
     "spezifikation": "specification",
     "grenzwert": "spec_limit", "freigabe": "release", "uebergabe": "custody", "infusion": "infusion",
-    "verlauf": "outcome",
+    "verlauf": "outcome", "aenderung": "change_control", "screening": "screening",
 }  # fmt: skip
 ENGLISH = {
     "orders": "order", "collections": "collection", "batches": "batch", "unit_operations": "unit_operation",
     "equipment": "equipment", "reagent_lots": "reagent_lot", "lot_use": "lot_use", "samples": "sample",
     "results": "assay", "deviations": "deviation", "specifications": "specification",
     "spec_limits": "spec_limit",
-    "releases": "release", "infusions": "infusion", "outcomes": "outcome",
+    "releases": "release", "infusions": "infusion", "outcomes": "outcome", "adverse_events": "adverse_event",
+    "activation": "activation_milestone", "catchment": "catchment", "payer_agreements": "agreement",
+    "payments": "payment",
 }  # fmt: skip
-CAMEL = {**ENGLISH, "reagentLots": "reagent_lot", "specLimits": "spec_limit"}
+CAMEL = {**ENGLISH, "reagentLots": "reagent_lot", "specLimits": "spec_limit", "shipments": "shipment",
+         "masterData": "master_data"}  # fmt: skip
+FHIR = {"Patient": "patient", "Observation": "outcome", "Consent": "consent", "AdverseEvent": "adverse_event",
+        "MedicationAdministration": "lymphodepletion"}  # fmt: skip
 
 
 def rows(path: Path, sep: str = ",", encoding: str = "utf-8") -> list[dict[str, str]]:
@@ -57,8 +63,9 @@ def count_northgate(root: Path) -> Counter[str]:
         for table, feed in TABLES.items():
             n[feed] = con.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
     n["cell_count"] = sum(len(rows(p)) for p in root.glob("vicell/*.csv"))
-    n["patient"] = sum(p.read_bytes().count(b"\n") for p in root.glob("fhir/Patient.*"))
-    n["outcome"] = sum(p.read_bytes().count(b"\n") for p in root.glob("fhir/Observation.*"))
+    for path in root.glob("fhir/*.ndjson"):
+        n[FHIR[path.name.split(".")[0]]] += path.read_bytes().count(b"\n")
+    n["cost_item"] = sum(len(rows(p)) for p in root.glob("finance/*.csv"))
     n["sensor"] = sum(pl.read_parquet(p).height for p in root.glob("historian/*/*.parquet"))
     return n
 
@@ -98,6 +105,7 @@ def count_meridian(root: Path) -> Counter[str]:
         n["lot_use"] += len(tree.xpath("//b:MaterialActual", namespaces=NS))
     for path in root.glob("custody/*.json"):
         n["custody"] += len(json.loads(path.read_text())["epcisBody"]["eventList"])
+    n["logger_reading"] = sum(len(rows(p, ";")) for p in root.glob("courier/*.csv"))
     n["sensor"] = sum(len(rows(p, "|")) for p in root.glob("historian/*.csv"))
     return n
 
@@ -179,3 +187,38 @@ def test_hidden_rows_and_merged_cells(fleet: Path) -> None:
         assert len(sheet.merged_cells.ranges) == 3
         hidden += sum(1 for d in sheet.row_dimensions.values() if d.hidden)
     assert hidden
+
+
+def test_who_was_screened_and_never_ordered_for_has_a_key_too(fleet: Path) -> None:
+    keys = {r["record_number"] for r in rows(fleet / "rhein/edge/patient_keys.csv")}
+    ordered = {
+        r["Fallnummer"] for p in fleet.glob("rhein/export/auftrag_*.csv") for r in rows(p, ";", "latin-1")
+    }
+    log = [r for p in fleet.glob("rhein/export/screening_*.csv") for r in rows(p, ";", "latin-1")]
+    failed = {r["Fallnummer"] for r in log if r["Stufe"] == "nicht eingeschlossen"}
+    assert failed
+    assert not failed & ordered
+    assert {r["Fallnummer"] for r in log} <= keys
+
+
+def test_a_logger_covers_its_shipment(fleet: Path) -> None:
+    shipments: dict[str, dict[str, Any]] = {}
+    for path in sorted(fleet.glob("meridian/lims/shipments_*.jsonl")):
+        shipments |= {s["shipmentId"]: s for s in map(json.loads, path.read_text().splitlines())}
+    logged = [r for p in fleet.glob("meridian/courier/*.csv") for r in rows(p, ";")]
+    counted = Counter(r["shipment"] for r in logged)
+    assert set(counted) <= set(shipments)
+    for name, n in counted.items():
+        hours = (shipments[name]["deliveredMs"] - shipments[name]["dispatchedMs"]) / 3_600_000
+        assert abs(n - hours) <= 1.5
+    assert sum(2 <= float(r["celsius"]) <= 8 for r in logged) > 0.95 * len(logged)
+
+
+def test_payments_follow_the_agreement_s_schedule(fleet: Path) -> None:
+    agreements = {r["agreement_id"]: r for p in fleet.glob("prairie/outbound/payer_*.csv") for r in rows(p)}
+    paid = [r for p in fleet.glob("prairie/outbound/payments_*.csv") for r in rows(p)]
+    assert paid
+    for row in paid:
+        terms = agreements[row["agreement_id"]]
+        shares = {float(part.split(":")[1]) for part in terms["schedule"].split(";")}
+        assert float(row["amount"]) / float(terms["list_price"]) in shares
