@@ -60,12 +60,12 @@ def test_a_snapshot_answers_as_it_was_known(small_lake: SmallLake, chosen: Setti
 
 def test_numbers_rise_and_old_ones_are_kept_by_count(small_lake: SmallLake, chosen: Settings) -> None:
     seen = []
-    for _ in range(4):
+    for _ in range(3):
         published(small_lake, chosen)
         seen.append(newest(chosen.published_path))
-    assert [p.name for p in seen if p] == [f"fleet-{n}.duckdb" for n in (1, 2, 3, 4)]
-    assert numbers(chosen.published_path) == [3, 4]
-    assert (chosen.published_path / "fleet.duckdb").resolve().name == "fleet-4.duckdb"
+    assert [p.name for p in seen if p] == [f"fleet-{n}.duckdb" for n in (1, 2, 3)]
+    assert numbers(chosen.published_path) == [2, 3]
+    assert (chosen.published_path / "fleet.duckdb").resolve().name == "fleet-3.duckdb"
 
 
 def test_one_that_fails_half_way_leaves_the_last_in_place(small_lake: SmallLake, chosen: Settings) -> None:
