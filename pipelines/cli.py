@@ -139,6 +139,9 @@ def run(
     """Bring in what is new from every site, then findings, marts and the snapshot, as real Dagster runs."""
     from pipelines.runner import run as execute
 
+    known = [path.parent.name for path in contract_paths(settings())]
+    if unknown := [name for name in site or [] if name not in known]:
+        raise fail(2, f"No contract for {', '.join(unknown)}; there are {', '.join(known)}.")
     try:
         with locked(settings(), "run"):
             done = execute(settings(), site, out.print)

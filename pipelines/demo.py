@@ -100,7 +100,7 @@ def summary(chosen: Settings, done: list[Ran], out: Console) -> None:
         )
     if benches:
         out.print(
-            f"Not synthetic: {', '.join(benches)} holds real files that nobody here wrote, from {chosen.real_files}. "
+            f"Not synthetic: {', '.join(benches)} holds real files that nobody here wrote. "
             "They are accounted for above and never compared."
         )
     for name, url in urls(chosen).items():

@@ -13,6 +13,7 @@ import pytest
 from pipelines.harmonise.contract import load_contract
 from pipelines.ingest.asset import ingest
 from pipelines.real_files import CONTRACTS, contract_folders, link_real_files
+from tests.conftest import cellfleet
 from warehouse import lake
 from warehouse.settings import Settings
 
@@ -100,3 +101,9 @@ def test_no_name_or_number_of_a_patient_leaves_the_vault(
     assert files
     text = "".join(str(duckdb.sql(f"FROM read_parquet('{f}')").fetchall()) for f in files)
     assert [s for s in secrets if s in text] == []
+
+
+def test_a_run_of_a_site_without_contract_is_refused(tmp_path: Path) -> None:
+    done = cellfleet(tmp_path / "home", "run", "--site", "nowhere", check=False)
+    assert done.returncode == 2
+    assert "No contract for nowhere; there are " in done.stderr
