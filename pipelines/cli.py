@@ -203,7 +203,7 @@ def verdicts(json_output: Json = False) -> None:
     if json_output:
         typer.echo(as_json(told))
         return
-    show("Comparability (routine lots, unadjusted: no split study, no patient mix taken out)", told,
+    show("Comparability (routine lots by the plan's design; `cellfleet comparability explain` says more)", told,
          ["attribute", "site", "verdict", "reason", "estimate", "ci_low", "ci_high", "margin_low", "margin_high",
           "n_reference", "n_site", "lots_needed"])  # fmt: skip
 

@@ -1,6 +1,7 @@
-"""`cellfleet comparability …`: the plan and its lock.
+"""`cellfleet comparability …`: the plan and its lock, any comparison made anew with all that stands behind it, power.
 
-Belongs here: words in and out. Does not belong here: what a lock means (`warehouse.plan_lock`), statistics.
+Belongs here: words in and out. Does not belong here: what a lock means (`warehouse.plan_lock`), which lots stand on a
+side and how they are compared (`warehouse.marts`), statistics.
 """
 
 from __future__ import annotations
@@ -8,14 +9,25 @@ from __future__ import annotations
 import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Annotated, Any
 
+import duckdb
 import typer
+from pydantic import ValidationError
 
 from pipelines.runner import Locked, as_json, locked
 from warehouse import lake, plan_lock
-from warehouse.plan import Fleet, PlanError, load_plan
+from warehouse.dictionary.render import quoted
+from warehouse.marts import comparability, designs
+from warehouse.plan import Fleet, PlanError, PlannedAttribute, load_plan
+from warehouse.publish import newest
 from warehouse.settings import settings
+from warehouse.statistics.lots import welch_size, welch_tost_power
+from warehouse.statistics.means import summarise
+from warehouse.statistics.power import SplitDesign, split_power
+from warehouse.statistics.refusal import StatisticsRefusal
+from warehouse.statistics.scales import margin_on_scale
 
 app = typer.Typer(
     no_args_is_help=True, help="The comparability plan, its lock, and what stands behind a verdict."
@@ -109,7 +121,8 @@ def plan_show_command(json_output: Json = False) -> None:
     for name, a in plan.attributes.items():
         spread = f"; SD ratio up to {a.sd_ratio_max:g}" if a.sd_ratio_max else "; spread not judged"
         margin = a.reads_as or ("no margin" if a.margin is None else f"{a.margin_low:g} to {a.margin_high:g}")
-        typer.echo(f"  {name} ({a.criticality}, {a.scale}): {margin}{spread}. {a.rationale}")
+        how = f"adjusted for {', '.join(a.covariates)}" if a.covariates else a.design
+        typer.echo(f"  {name} ({a.criticality}, {a.scale}, {how}): {margin}{spread}. {a.rationale}")
     for event in events:
         why = f" Why: {event['lock_reason']}." if event["lock_reason"] else ""
         typer.echo(
@@ -127,3 +140,250 @@ def plan_show_command(json_output: Json = False) -> None:
 def _event(event: plan_lock.Event, before: str | None) -> dict[str, Any]:
     told = {k: v for k, v in vars(event).items() if k != "plan"}
     return told | {"changed": plan_lock.differences(before, event.plan) if before else []}
+
+
+Attribute = Annotated[str, typer.Argument(help="Attribute of the plan.")]
+Site = Annotated[str, typer.Argument(help="Site to compare with the reference.")]
+# Lots of one or both sides, and donors of a split study, that the power table is given for.
+LOTS = (3, 4, 5, 6, 8, 12, 20, 40)
+DONORS = (3, 4, 5, 6, 8, 12)
+SHARES = (0.0, 0.5, 0.8)
+
+
+@contextmanager
+def _published() -> Iterator[tuple[comparability.Lots, int]]:
+    """All lots of the newest snapshot under the plan of fleet.yaml, and the snapshot's number."""
+    chosen = settings()
+    path = newest(chosen.published_path)
+    if path is None:
+        typer.echo(f"Nothing is published in {chosen.published_path}. Run `cellfleet run` first.", err=True)
+        raise typer.Exit(1)
+    fleet = fleet_plan()
+    with duckdb.connect() as con:
+        con.execute(f"ATTACH {quoted(str(path))} AS snap (READ_ONLY)")
+        found = con.execute("SELECT value FROM snap.meta.snapshot WHERE fact = 'number'").fetchone()
+        try:
+            yield (
+                comparability.read_lots(
+                    con,
+                    "snap",
+                    fleet,
+                    alpha=float(chosen.alpha),
+                    power=float(chosen.power),
+                    from_snapshot=True,
+                ),
+                int(found[0]) if found else 0,
+            )
+        except duckdb.CatalogException as error:
+            typer.echo(f"The snapshot is of an older release ({error}). Run `cellfleet publish`.", err=True)
+            raise typer.Exit(1) from error
+
+
+def _planned(fleet: Fleet, attribute: str) -> PlannedAttribute:
+    if attribute not in fleet.plan.attributes:
+        listed = ", ".join(fleet.plan.attributes)
+        typer.echo(f"The plan has no attribute {attribute!r}; it has {listed}.", err=True)
+        raise typer.Exit(2)
+    return fleet.plan.attributes[attribute]
+
+
+def _sites_of(lots: comparability.Lots) -> list[str]:
+    return sorted({site for _, _, site in lots.sides} - {lots.fleet.reference_site})
+
+
+@app.command(name="run")
+def run_command(
+    attribute: Annotated[list[str] | None, typer.Option(help="Only these attributes of the plan.")] = None,
+    site: Annotated[list[str] | None, typer.Option(help="Only these sites.")] = None,
+    design: Annotated[
+        str | None,
+        typer.Option(help="routine or adjusted, in place of the plan's: shown, and decides nothing."),
+    ] = None,
+    covariates: Annotated[str | None, typer.Option(help="For adjusted: names separated by commas.")] = None,
+    json_output: Json = False,
+) -> None:
+    """Make the comparisons anew from the newest snapshot, by the plan or by another design."""
+    with told(), _published() as (lots, snapshot):
+        told_rows = []
+        wanted = attribute or list(lots.fleet.plan.attributes)
+        for name in wanted:
+            a = _other(_planned(lots.fleet, name), design, covariates)
+            for where in site or _sites_of(lots):
+                _known(lots, where)
+                judged = comparability.judged(lots, name, where, a)
+                told_rows.append(_full(lots, judged, snapshot))
+    if json_output:
+        typer.echo(as_json(told_rows))
+        return
+    for row in told_rows:
+        typer.echo(f"{row['attribute']} x {row['site']}: {row['sentence']}")
+
+
+@app.command(name="explain")
+def explain_command(attribute: Attribute, site: Site, json_output: Json = False) -> None:
+    """Everything behind one verdict: numbers, analyses beside it, assumptions, each lot's influence, lots needed."""
+    with told(), _published() as (lots, snapshot):
+        _planned(lots.fleet, attribute)
+        _known(lots, site)
+        judged = comparability.judged(lots, attribute, site)
+        row = _full(lots, judged, snapshot)
+        try:
+            pulled = designs.influence(
+                judged.ref, judged.new, judged.plan, alpha=lots.alpha, power=lots.power
+            )
+        except StatisticsRefusal:
+            pulled = ()
+        row["influence"] = [
+            {
+                "lot": i.unit,
+                "shift_in_se": i.shift,
+                "place_without": i.place,
+                "changes_place": i.changes,
+                "why": i.why,
+            }
+            for i in pulled
+        ]
+    if json_output:
+        typer.echo(as_json(row))
+        return
+    typer.echo(
+        f"{attribute} at {site} against {row['reference']}: {row['verdict']}" + _because(row["reason"])
+    )
+    typer.echo(row["sentence"])
+    typer.echo(f"Design: {row['design']}; plan {row['plan_id']} {row['plan_version']} ({row['plan_lock']}).")
+    if row["size"] is not None:
+        typer.echo(
+            f"At these numbers and spreads the test calls a true difference at the margin comparable in "
+            f"{100 * row['size']:.1f} % (nominal {100 * lots.alpha:g} %)."
+        )
+    for a in row["analyses"]:
+        numbers = "no interval"
+        if a["estimate"] is not None:
+            where = a["place"] or "no margin"
+            numbers = f"{a['reading']} {a['estimate']:.4g} ({a['ci_low']:.4g} to {a['ci_high']:.4g}), {where}"
+        note = f"; {a['note']}" if a["note"] else ""
+        typer.echo(f"  {'*' if a['decides'] else ' '} {a['analysis']} ({a['method']}): {numbers}{note}")
+    for line in row["assumptions"]:
+        typer.echo(f"  {line}")
+    for i in row["influence"][:3]:
+        if i["shift_in_se"] is not None:
+            turned = ", and the interval would lie elsewhere" if i["changes_place"] else ""
+            typer.echo(
+                f"  Without {i['lot']} the estimate moves {i['shift_in_se']:+.2f} standard errors{turned}."
+            )
+
+
+@app.command(name="power")
+def power_command(
+    attribute: Attribute,
+    true: Annotated[float, typer.Option(help="True difference on the scale.")] = 0.0,
+    sd: Annotated[float | None, typer.Option(help="SD of lots on the scale; else the reference's.")] = None,
+    json_output: Json = False,
+) -> None:
+    """Chance of `comparable` by lots of a new site or split donors, exact, with the size beside it."""
+    with told(), _published() as (lots, _):
+        a = _planned(lots.fleet, attribute)
+        reference = lots.fleet.reference_site
+        most = max((lots.of(attribute, m, reference) for m in a.measured_by), key=lambda s: len(s.used))
+        if a.margin is None:
+            typer.echo(f"The plan has no margin for {attribute}; power needs one.", err=True)
+            raise typer.Exit(2)
+        n = len(most.used)
+        try:
+            spread = sd or summarise(most.values, a.scale, top=designs.top_of(a.scale), what="reference").sd
+        except StatisticsRefusal as error:
+            typer.echo(f"{error} Give --sd.", err=True)
+            raise typer.Exit(1) from error
+        limits = margin_on_scale(a.margin, a.scale)
+        alpha = lots.alpha
+        out: list[dict[str, Any]] = []
+        for m in LOTS:
+            for ref in sorted({n, m} - {0, 1}):
+                out.append(
+                    {
+                        "design": "routine lots", "n_reference": ref, "n_site": m, "donor_share": None,
+                        "power": welch_tost_power(limits, spread, ref, spread, m, true=true, alpha=alpha),
+                        "size": welch_size(spread, ref, spread, m, alpha=alpha),
+                    }
+                )  # fmt: skip
+        for pairs in DONORS:
+            for rho in SHARES:
+                study = SplitDesign(pairs, sd_donor=spread * rho**0.5, sd_lot=spread * (1 - rho) ** 0.5)
+                chance = split_power(study, limits, true=true, alpha=alpha)
+                out.append(
+                    {
+                        "design": "split apheresis, pairs alone", "n_reference": pairs, "n_site": pairs,
+                        "donor_share": rho, "power": chance, "size": alpha,
+                    }
+                )  # fmt: skip
+    if json_output:
+        head = {"attribute": attribute, "scale": a.scale, "sd": spread, "true": true, "alpha": alpha}
+        typer.echo(as_json(head | {"margin_low": limits.low, "margin_high": limits.high, "table": out}))
+        return
+    typer.echo(
+        f"{attribute}: margin {limits.low:.4g} to {limits.high:.4g} on the {a.scale} scale, SD of lots {spread:.4g}, "
+        f"true difference {true:g}."
+    )
+    for row in out:
+        share = (
+            "" if row["donor_share"] is None else f", donors {100 * row['donor_share']:.0f} % of the variance"
+        )
+        typer.echo(
+            f"  {row['design']}: {row['n_reference']} reference, {row['n_site']} site{share}: "
+            f"power {100 * row['power']:.0f} %, size {100 * row['size']:.1f} %"
+        )
+
+
+def _because(reason: str | None) -> str:
+    return f", {reason}" if reason else ""
+
+
+def _known(lots: comparability.Lots, site: str) -> None:
+    if site not in _sites_of(lots):
+        listed = ", ".join(_sites_of(lots)) or "none"
+        typer.echo(f"No lots of a site {site!r} beside the reference; there are {listed}.", err=True)
+        raise typer.Exit(2)
+
+
+def _other(a: PlannedAttribute, design: str | None, covariates: str | None) -> PlannedAttribute | None:
+    """The attribute under another design; None where the plan's own is meant."""
+    if design is None and covariates is None:
+        return None
+    names = [c.strip() for c in covariates.split(",")] if covariates else list(a.covariates)
+    chosen = design or "adjusted"
+    try:
+        changed = PlannedAttribute.model_validate(
+            a.model_dump() | {"design": chosen, "covariates": names if chosen == "adjusted" else ()}
+        )
+    except ValidationError as error:
+        for problem in error.errors():
+            typer.echo(str(problem["msg"]).removeprefix("Value error, "), err=True)
+        raise typer.Exit(2) from error
+    return None if changed == a else changed
+
+
+def _full(lots: comparability.Lots, judged: comparability.Judged, snapshot: int) -> dict[str, Any]:
+    """A verdict's row with its method, parameters, analyses and assumptions."""
+    row = comparability.row_of(lots, judged)
+    declared = judged.plan == lots.fleet.plan.attributes[judged.attribute]
+    if not declared:
+        row["sentence"] = f"Not by the plan's design, so it decides nothing. {row['sentence']}"
+    beside = [comparability.analysis_row(judged, a) for a in judged.analyses(lots.alpha)]
+    told_of = {"assumptions", "attribute", "site"}
+    bridge = lots.fleet.plan.bridge(judged.attribute, lots.fleet.reference_site, judged.site)
+    return row | {
+        "snapshot": snapshot,
+        "declared": declared,
+        "alpha": lots.alpha,
+        "power": lots.power,
+        "interval": judged.judgement.interval,
+        "reading": judged.judgement.reading,
+        "reference_lots": [lot.batch_id for lot in judged.ref.used],
+        "site_lots": [lot.batch_id for lot in judged.new.used],
+        "left_out": {"reference": len(judged.ref.left_out), "site": len(judged.new.left_out)},
+        "laboratories": {"reference": sorted(judged.ref.labs), "site": sorted(judged.new.labs)},
+        "bridging": bridge.model_dump() if bridge else None,
+        "variability": asdict(judged.compared.ratio) if judged.compared.ratio else None,
+        "assumptions": [s for a in judged.analyses(lots.alpha)[:1] for s in a.assumptions],
+        "analyses": [{k: v for k, v in b.items() if k not in told_of} for b in beside],
+    }

@@ -89,7 +89,7 @@ def summary(chosen: Settings, done: list[Ran], out: Console) -> None:
     show("Accounting: received = promoted + superseded + duplicate + quarantined", feeds)
     names = ["attribute", "site", "verdict", "reason", "n_reference", "n_site", "lots_needed"]
     show(
-        "Verdicts (routine lots, unadjusted)",
+        "Verdicts (routine lots by the plan's design)",
         [dict(zip(names, row, strict=True)) for row in verdicts],
     )
     out.rule("cellfleet")

@@ -31,6 +31,17 @@ Milestone = Literal[
     "infused_at",
 ]
 
+# What may be known of a patient and adjusted for: columns of `mart.batch_wide`, and how they enter the model.
+COVARIATES: dict[str, Literal["number", "logarithm", "word"]] = {
+    "prior_lines": "number",
+    "ecog": "number",
+    "cd3_collected_e9": "logarithm",
+    "bendamustine_180d": "word",
+    "ldh_band": "word",
+    "indication": "word",
+    "sex": "word",
+}
+
 
 class PlanError(ValueError):
     """A fleet file that is refused: one line a problem, `file:line: what is wrong; the mend`."""
@@ -57,6 +68,13 @@ class PlannedAttribute(_Part):
     )
     sample_point: str = Field(description="Point of the process whose result is judged.")
     scale: Scale = Field(description="Analysis scale.")
+    design: Literal["routine", "adjusted"] = Field(
+        default="routine",
+        description="Which comparison decides: routine lots as they are, or adjusted for `covariates`.",
+    )
+    covariates: tuple[str, ...] = Field(
+        default=(), description="What is known of the patient that the adjusted comparison allows for."
+    )
     margin_low: float | None = Field(description="Lower margin on the scale; null: no verdict can be given.")
     margin_high: float | None = Field(description="Upper margin on the scale.")
     reads_as: str | None = Field(default=None, description="The margin in words.")
@@ -78,6 +96,20 @@ class PlannedAttribute(_Part):
             if attributes[name].type != "float":
                 raise ValueError(f"{name!r} is no number; put a qualitative test under `limits_only`")
         return names
+
+    @field_validator("covariates")
+    @classmethod
+    def _covariates(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in COVARIATES:
+                raise ValueError(f"{name!r} is no covariate of the patient; use {', '.join(COVARIATES)}")
+        return names
+
+    @model_validator(mode="after")
+    def _adjusts(self) -> PlannedAttribute:
+        if (self.design == "adjusted") != bool(self.covariates):
+            raise ValueError("`design: adjusted` and `covariates` go together; give both or neither")
+        return self
 
     @field_validator("sample_point")
     @classmethod
@@ -114,6 +146,15 @@ class PlannedAttribute(_Part):
         return None if self.sd_ratio_max is None else Margin(0.0, self.sd_ratio_max)
 
 
+class Bridging(_Part):
+    """A study that showed laboratories to measure alike, so that their results may be compared across sites."""
+
+    study: str = Field(min_length=1, description="Its number in the fleet's own records.")
+    sites: tuple[str, ...] = Field(min_length=2, description="site_ids whose laboratories it joined.")
+    attributes: tuple[str, ...] = Field(min_length=1, description="Attributes of the plan that it covers.")
+    found: str = Field(min_length=1, description="What it found, in one sentence; printed with the verdict.")
+
+
 class Plan(_Part):
     """A version of the comparability plan. `attributes` in the order in which they are shown."""
 
@@ -126,6 +167,25 @@ class Plan(_Part):
     limits_only: tuple[str, ...] = Field(
         default=(), description="Attributes judged by limits and never compared."
     )
+    shared_laboratories: tuple[str, ...] = Field(
+        default=(),
+        description="Laboratory names that mean the same place at every site; all others are a site's own.",
+    )
+    bridging: tuple[Bridging, ...] = Field(default=(), description="Studies that join sites' laboratories.")
+
+    @model_validator(mode="after")
+    def _bridged(self) -> Plan:
+        for b in self.bridging:
+            for name in b.attributes:
+                if name not in self.attributes:
+                    raise ValueError(f"bridging {b.study}: {name!r} is no attribute of this plan")
+        return self
+
+    def bridge(self, attribute: str, *sites: str) -> Bridging | None:
+        """The study that joined the laboratories of these sites for an attribute."""
+        return next(
+            (b for b in self.bridging if attribute in b.attributes and set(sites) <= set(b.sites)), None
+        )
 
     @field_validator("limits_only")
     @classmethod

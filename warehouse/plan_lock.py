@@ -25,6 +25,9 @@ from warehouse.plan import Fleet
 
 State = Literal["locked before data", "locked after data", "changed after lock", "unlocked", "not locked"]
 TABLE = "plan_lock"
+# Keys of the plan that are words about it, and how much of a value is shown.
+WORDS = ("rationale", "basis", "title", "reads_as", "dated", "version", "approved_by_role")
+SHOWN = 60
 
 
 class LockError(ValueError):
@@ -162,7 +165,8 @@ def differences(old: str, new: str) -> list[str]:
     """What differs between two plans, one line a value: `attributes.vcn.margin_high 0.22 → 0.3`."""
     before, after = _flat(json.loads(old)), _flat(json.loads(new))
     told = []
-    for path in sorted({*before, *after}):
+    # What a verdict rests on before what is said of it.
+    for path in sorted({*before, *after}, key=lambda p: (p.endswith(WORDS), p)):
         a, b = before.get(path), after.get(path)
         if a != b:
             told.append(f"{path.removeprefix('plan.')} {_shown(a)} → {_shown(b)}")
@@ -178,4 +182,5 @@ def _flat(value: Any, path: str = "") -> dict[str, Any]:
 def _shown(value: Any) -> str:
     if value is None:
         return "nothing"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"

@@ -111,7 +111,7 @@ def _answers(visit: Visit, entry: PlanEntry, verdicts: Sequence[Verdict]) -> Com
         margin_words(entry),
         body,
         csv=visit.csv("comparability", "verdicts", attr=entry.attribute),
-        computed="Welch's 90 % interval of the difference of means on the attribute's scale, in units of the margin. "
+        computed="90 % interval of the difference of means on the attribute's scale by the plan's design, in margins. "
         "A site that is equal on average but noisier does not pass: the interval of the ratio of standard deviations "
         "must lie below the plan's limit. "
         f"Table mart.comparability, snapshot {visit.snapshot.number}.",

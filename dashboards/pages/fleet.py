@@ -153,7 +153,7 @@ def _matrix(visit: Visit, plan: Sequence[PlanEntry], verdicts: Sequence[Verdict]
         content = html.Div(
             table, className="cf-scroll", tabIndex="0", role="region", **aria(label="Verdict matrix")
         )
-    design = verdicts[0].design if verdicts else ""
+    design = "; ".join(sorted({v.design for v in verdicts}, reverse=True))
     told_design = (
         f"Each site against {names.get(reference, reference)}: {design}. Choose a cell to see the difference."
         if plan
@@ -165,12 +165,13 @@ def _matrix(visit: Visit, plan: Sequence[PlanEntry], verdicts: Sequence[Verdict]
         told_design,
         content,
         csv=visit.csv("fleet", "verdicts"),
-        computed="Welch's interval of the difference of means on the attribute's scale, 90 %, against the "
+        computed="90 % interval of the difference of means on the attribute's scale by the plan's design, against the "
         "plan's margin (two one-sided tests at 5 %). "
         "Comparable: the whole interval inside the margin. Not comparable: wholly outside on one "
         "side. Else inconclusive, with its reason. A noisier site does not pass: the ratio of standard "
         "deviations must lie below the plan's limit. "
-        f"Patient mix is not taken out. Table mart.comparability, snapshot {visit.snapshot.number}.",
+        "Patient mix is taken out only where the design is adjusted. "
+        f"Table mart.comparability, snapshot {visit.snapshot.number}.",
     )
 
 

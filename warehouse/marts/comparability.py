@@ -1,12 +1,15 @@
-"""Comparability: each site against the reference, attribute by attribute of the plan, by Welch on its scale.
+"""Comparability: each site against the reference, attribute by attribute of the plan, on its scale.
 
-Belongs here: which lots stand on each side, and handing them to `warehouse.statistics`. Does not belong here:
-intervals and the verdict's words (there), the plan (`warehouse.plan`).
+Belongs here: which lots stand on each side, what holds a verdict back, the rows of the marts. Does not belong here:
+the comparison by design (`designs.py`), intervals and the verdict's words (`warehouse.statistics`), the plan
+(`warehouse.plan`).
 
-Routine lots, unadjusted: patients are not randomised to sites, so a difference may be theirs. A site that is
-equal on average is comparable only where its spread is as well: the upper end of the ratio of standard
-deviations against the plan's limit; without a limit the verdict is `means_only`. Unlike methods are never
-pooled: the plan names the attributes that may stand for one; only what both sides measured is compared.
+Routine lots: patients are not randomised to sites, so a difference may be theirs; where the plan says so, what is
+known of them is allowed for. A site that is equal on average is comparable only where its spread is as well: the
+upper end of the ratio of standard deviations against the plan's limit; without a limit the verdict is `means_only`.
+Unlike methods are never pooled: the plan names the attributes that may stand for one; only what both sides measured
+is compared. A laboratory is its site's own unless the plan says that a name means one place everywhere; lots that
+each site's own laboratory measured are held back as `lab_confounded` unless the plan names a bridging study.
 """
 
 from __future__ import annotations
@@ -22,38 +25,20 @@ import duckdb
 
 from warehouse import plan_lock
 from warehouse.dictionary import dictionary
+from warehouse.marts.designs import Analysis, Compared, Lot, Side, analyses, compare
 from warehouse.marts.rows import store
-from warehouse.plan import Fleet, PlannedAttribute
-from warehouse.statistics import means
+from warehouse.plan import COVARIATES, Fleet, PlannedAttribute
 from warehouse.statistics.means import Estimate
-from warehouse.statistics.refusal import StatisticsRefusal
 from warehouse.statistics.scales import unread
-from warehouse.statistics.variability import sd_ratio
-from warehouse.statistics.verdict import Facts, NoEstimate, estimate_lots, judge
+from warehouse.statistics.verdict import Facts, Judgement, NoEstimate, judge
 
 HERE = Path(__file__).parent
-DESIGN = "routine lots, unadjusted"
 ENOUGH = 2
 LEFT_OUT = {
     "censored": "below or above a limit of detection",
     "no logarithm": "of zero",
     "no logit": "of 0 or 100 %",
 }
-
-
-@dataclass(frozen=True)
-class Side:
-    """A site's lots of one measured attribute: used values, why others were left out, who measured."""
-
-    values: tuple[float, ...] = ()
-    left_out: tuple[str, ...] = ()
-    labs: frozenset[str] = frozenset()
-    records: tuple[str, ...] = ()
-
-    @property
-    def lots(self) -> int:
-        """Lots with a result, used or not."""
-        return len(self.values) + len(self.left_out)
 
 
 @dataclass(frozen=True)
@@ -100,7 +85,10 @@ class Lots:
 def build(
     con: duckdb.DuckDBPyConnection, target: str, fleet: Fleet, snapshot: int, *, alpha: float, power: float
 ) -> None:
-    """Create marts `plan`, `comparability_lots` and `comparability`; needs `assay_long` and `batch_wide`."""
+    """Create marts `plan`, `comparability_lots`, `comparability`, `comparability_analysis`.
+
+    Needs `assay_long` and `batch_wide`.
+    """
     planned = fleet.plan.attributes
     store(con, target, "plan", [_plan_row(fleet, name, a) for name, a in planned.items()])
     con.execute(
@@ -118,19 +106,92 @@ def build(
     con.execute((HERE / "comparability.sql").read_text("utf-8").replace("{target}", target))
     lots = read_lots(con, target, fleet, alpha=alpha, power=power)
     sites = _sites(con, target, fleet.reference_site)
-    rows = [verdict(lots, name, site) | {"snapshot": snapshot} for site in sites for name in planned]
+    made = [judged(lots, name, site) for site in sites for name in planned]
+    rows = [row_of(lots, j) | {"snapshot": snapshot} for j in made]
+    beside = [analysis_row(j, a) for j in made for a in j.analyses(alpha)]
     store(con, target, "comparability", rows)
+    store(con, target, "comparability_analysis", beside)
 
 
 def read_lots(
-    con: duckdb.DuckDBPyConnection, target: str, fleet: Fleet, *, alpha: float, power: float
+    con: duckdb.DuckDBPyConnection,
+    target: str,
+    fleet: Fleet,
+    *,
+    alpha: float,
+    power: float,
+    from_snapshot: bool = False,
 ) -> Lots:
-    """All sides from `mart.comparability_lots` in `target`, with what the lake knows of the plan's lock."""
+    """All sides from `mart.comparability_lots` in `target`, with what is known of the plan's lock.
+
+    The lock and the arrival of results are read from the attached lake, or from `target` itself where it is a
+    published snapshot.
+    """
+    results = f"{target}.history.assay_result" if from_snapshot else "lake.core.assay_result"
     arrived = con.execute(
-        "SELECT site_id, attribute, min(recorded_at) FROM lake.core.assay_result GROUP BY ALL"
+        f"SELECT site_id, attribute, min(recorded_at) FROM {results} GROUP BY ALL"
     ).fetchall()
     first = {(site, attribute): at for site, attribute, at in arrived}
-    return Lots(fleet, _sides(con, target), alpha, power, plan_lock.history(con), first)
+    locks = plan_lock.history(con, target if from_snapshot else "lake")
+    return Lots(fleet, _sides(con, target, fleet), alpha, power, locks, first)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One attribute of one site with everything behind its verdict. `bridge` is the study named, if one was needed."""
+
+    attribute: str
+    site: str
+    plan: PlannedAttribute
+    measured_as: str
+    like: bool
+    ref: Side
+    new: Side
+    compared: Compared
+    judgement: Judgement
+    remarks: tuple[str, ...]
+    lock: plan_lock.State
+
+    def analyses(self, alpha: float) -> list[Analysis]:
+        """The deciding analysis and those beside it; none across unlike methods."""
+        return analyses(self.ref, self.new, self.plan, self.compared, alpha=alpha) if self.like else []
+
+
+def judged(lots: Lots, name: str, site: str, as_planned: PlannedAttribute | None = None) -> Judged:
+    """The verdict on one attribute of one site; `as_planned` looks at it by another design than the plan's."""
+    fleet = lots.fleet
+    a = as_planned or fleet.plan.attributes[name]
+    reference_as, site_as = lots.chosen(name, site)
+    like = reference_as == site_as
+    ref, new = lots.of(name, reference_as, fleet.reference_site), lots.of(name, site_as, site)
+    if like:
+        compared = compare(ref, new, a, alpha=lots.alpha, power=lots.power)
+    else:
+        none = NoEstimate("welch-t", a.scale, len(ref.used), len(new.used), "the methods are unlike.")
+        compared = Compared(none, None, "routine lots, unadjusted")
+    design = compared.design if a.spread_margin else f"{compared.design}, means only"
+    apart = bool(ref.labs and new.labs and not ref.labs & new.labs)
+    bridge = fleet.plan.bridge(name, fleet.reference_site, site) if apart else None
+    facts = Facts(design=design, like_methods=like, lab_confounded=apart and bridge is None, stable=True)
+    limit = a.spread_margin
+    spread = (compared.ratio, limit) if compared.ratio is not None and limit is not None else None
+    j = judge(
+        compared.result, a.margin, facts, variability=spread, power=lots.power, alpha=lots.alpha,
+        further=compared.further,
+    )  # fmt: skip
+    state, said = lots.plan_lock(site, site_as)
+    remarks = [*_left_out(ref, new), *compared.remarks]
+    if like and bridge is not None:
+        remarks.append(
+            f"Each side was measured in its own laboratories, joined by study {bridge.study}: {bridge.found}"
+        )
+    if compared.ratio is not None:
+        r = compared.ratio
+        remarks.append(
+            f"The site varies {r.estimate:.3g} times as much as the reference ({r.ci_low:.3g} to {r.ci_high:.3g})."
+        )
+    measured_as = reference_as if like else f"{reference_as} / {site_as}"
+    return Judged(name, site, a, measured_as, like, ref, new, compared, j, (*remarks, said), state)
 
 
 def verdict(lots: Lots, name: str, site: str) -> dict[str, Any]:
@@ -138,64 +199,86 @@ def verdict(lots: Lots, name: str, site: str) -> dict[str, Any]:
 
     Estimate, interval and margins are differences on the analysis scale; the sentence reads them as ratios.
     """
-    fleet, plan, a = lots.fleet, lots.fleet.plan, lots.fleet.plan.attributes[name]
-    reference_as, site_as = lots.chosen(name, site)
-    like = reference_as == site_as
-    ref, new = lots.of(name, reference_as, fleet.reference_site), lots.of(name, site_as, site)
-    top = 100.0 if a.scale == "logit" else 1.0
-    if like:
-        result = estimate_lots(ref.values, new.values, scale=a.scale, alpha=lots.alpha, top=top)
-    else:
-        result = NoEstimate("welch-t", a.scale, len(ref.values), len(new.values), "the methods are unlike.")
-    ratio = _spread(ref, new, a, lots.alpha, top) if like else None
-    design = DESIGN if a.spread_margin else f"{DESIGN}, means only"
-    facts = Facts(design=design, like_methods=like, lab_confounded=False, stable=True)
-    spread = (ratio, a.spread_margin) if ratio is not None and a.spread_margin is not None else None
-    j = judge(result, a.margin, facts, variability=spread, power=lots.power, alpha=lots.alpha)
+    return row_of(lots, judged(lots, name, site))
+
+
+def row_of(lots: Lots, judged: Judged) -> dict[str, Any]:
+    """A verdict as a row of `mart.comparability`, but for `snapshot`."""
+    fleet, plan, a, j = lots.fleet, lots.fleet.plan, judged.plan, judged.judgement
+    result, ratio = judged.compared.result, judged.compared.ratio
     # The judge shows what decided; the row always tells the means, and the spread in columns of its own.
     shown = result if isinstance(result, Estimate) else None
-    records = "|".join(sorted({*ref.records, *new.records}))
-    locked, said = lots.plan_lock(site, site_as)
+    records = "|".join(sorted({*judged.ref.records, *judged.new.records}))
 
     def on_scale(value: float | None) -> float | None:
         return None if value is None else unread(value, a.scale)
 
     return {
-        "attribute": name,
+        "attribute": judged.attribute,
         "reference": fleet.reference_site,
-        "site": site,
+        "site": judged.site,
         "verdict": j.verdict,
         "reason": j.reason,
-        "design": design,
+        "design": j.design,
         "scale": a.scale,
-        "estimate": on_scale(shown.estimate if shown and like else None),
-        "ci_low": on_scale(shown.ci_low if shown and like else None),
-        "ci_high": on_scale(shown.ci_high if shown and like else None),
+        "estimate": on_scale(shown.estimate if shown else None),
+        "ci_low": on_scale(shown.ci_low if shown else None),
+        "ci_high": on_scale(shown.ci_high if shown else None),
         "margin_low": a.margin_low,
         "margin_high": a.margin_high,
         "n_reference": j.n_reference,
         "n_site": j.n_site,
         "lots_needed": j.lots_needed,
         "method": result.method,
-        "measured_as": reference_as if like else f"{reference_as} / {site_as}",
-        "unit": dictionary().attributes[reference_as].unit,
+        "df": shown.df if shown else None,
+        "df_method": shown.df_method if shown else None,
+        "size": j.size,
+        "measured_as": judged.measured_as,
+        "unit": dictionary().attributes[judged.measured_as.split(" / ")[0]].unit,
         "sd_ratio": ratio.estimate if ratio else None,
         "sd_ratio_low": ratio.ci_low if ratio else None,
         "sd_ratio_high": ratio.ci_high if ratio else None,
         "sd_ratio_max": a.sd_ratio_max,
         "decided_by": j.decided_by,
-        "sentence": " ".join([j.sentence, *_remarks(ref, new, ratio, like=like), said]),
+        "sentence": " ".join([j.sentence, *judged.remarks]),
         "plan_id": plan.id,
         "plan_version": plan.version,
         "plan_hash": fleet.plan_hash,
-        "plan_lock": locked,
+        "plan_lock": judged.lock,
         "inputs_hash": hashlib.md5(records.encode(), usedforsecurity=False).hexdigest(),
+    }
+
+
+def analysis_row(judged: Judged, a: Analysis) -> dict[str, Any]:
+    """A row of `mart.comparability_analysis`; differences on the analysis scale, ratios where the reading is one."""
+    found = a.result if isinstance(a.result, Estimate) else None
+    numbers = {k: getattr(found, k, None) for k in ("estimate", "ci_low", "ci_high", "se", "df", "df_method")}
+    return numbers | {
+        "attribute": judged.attribute,
+        "site": judged.site,
+        "analysis": a.analysis,
+        "decides": a.decides,
+        "design": a.design,
+        "method": a.result.method,
+        "scale": a.scale,
+        "reading": found.reading if found else None,
+        "interval": found.interval if found else None,
+        "n_reference": a.result.n_reference,
+        "n_site": a.result.n_test,
+        "place": a.where,
+        "probability_inside": a.probability,
+        "note": a.result.why if isinstance(a.result, NoEstimate) else a.note or None,
+        "assumptions": " ".join(a.assumptions) or None,
     }
 
 
 def _plan_row(fleet: Fleet, name: str, a: PlannedAttribute) -> dict[str, Any]:
     plan = fleet.plan
-    listed = {"measured_by": ", ".join(a.measured_by), "methods": ", ".join(a.methods) or None}
+    listed = {
+        "measured_by": ", ".join(a.measured_by),
+        "methods": ", ".join(a.methods) or None,
+        "covariates": ", ".join(a.covariates) or None,
+    }
     return (
         a.model_dump()
         | listed
@@ -221,46 +304,36 @@ def _sites(con: duckdb.DuckDBPyConnection, target: str, reference: str) -> list[
     return [site for (site,) in con.execute(f"{known} ORDER BY site_id").fetchall() if site != reference]
 
 
-def _sides(con: duckdb.DuckDBPyConnection, target: str) -> dict[tuple[str, str, str], Side]:
+def _sides(con: duckdb.DuckDBPyConnection, target: str, fleet: Fleet) -> dict[tuple[str, str, str], Side]:
+    known = ", ".join(f"b.{c}" for c in COVARIATES)
     found = con.execute(
-        "SELECT attribute, measured_as, site, list(value ORDER BY batch_id) FILTER (used), "
+        "SELECT attribute, measured_as, site, list({'id': l.batch_id, 'value': value, 'patient': "
+        "coalesce(b.patient_key, l.batch_id), 'ended': coalesce(l.batch_status = 'terminated', false), "
+        f"'known': struct_pack({known})}} ORDER BY l.batch_id) FILTER (used), "
         "list(left_out_because) FILTER (NOT used), flatten(list(string_split(labs, ','))), "
-        f"flatten(list(string_split(record_ids, ','))) FROM {target}.mart.comparability_lots "
+        f"flatten(list(string_split(record_ids, ','))) FROM {target}.mart.comparability_lots l "
+        f"LEFT JOIN {target}.mart.batch_wide b ON b.site_id = l.site AND b.batch_id = l.batch_id "
         "GROUP BY attribute, measured_as, site"
     ).fetchall()
+    shared = fleet.plan.shared_laboratories
     return {
         (attribute, measured, site): Side(
-            tuple(values or ()), tuple(left_out or ()), frozenset(filter(None, labs)), tuple(records)
+            tuple(Lot(u["id"], u["value"], u["patient"], u["ended"], u["known"]) for u in used or ()),
+            tuple(left_out or ()),
+            frozenset(lab if lab in shared else f"{site}: {lab}" for lab in labs if lab),
+            tuple(records),
         )
-        for attribute, measured, site, values, left_out, labs, records in found
+        for attribute, measured, site, used, left_out, labs, records in found
     }
 
 
-def _spread(ref: Side, new: Side, a: PlannedAttribute, alpha: float, top: float) -> means.Estimate | None:
-    """Ratio of standard deviations with its F interval; None where a side has no spread."""
-    try:
-        reference = means.summarise(ref.values, a.scale, top=top, what="reference")
-        return sd_ratio(reference, means.summarise(new.values, a.scale, top=top, what="site"), alpha=alpha)
-    except StatisticsRefusal:
-        return None
-
-
-def _remarks(ref: Side, new: Side, ratio: means.Estimate | None, *, like: bool) -> list[str]:
-    """What a reader must know beside the verdict: lots left out, laboratories apart, spread."""
-    remarks = []
+def _left_out(ref: Side, new: Side) -> list[str]:
+    """Lots that carry no value on the scale, by why."""
+    told = []
     for why, words in LEFT_OUT.items():
         counts = ref.left_out.count(why), new.left_out.count(why)
         if any(counts):
-            remarks.append(
-                f"Left out of the means: {counts[0]} reference and {counts[1]} site lots "
-                f"with a result {words}."
+            told.append(
+                f"Left out of the means: {counts[0]} reference and {counts[1]} site lots with a result {words}."
             )
-    if like and ref.labs and new.labs and not ref.labs & new.labs:
-        remarks.append(
-            "Each side was measured in its own laboratories: "
-            "a difference would be one of product and assay together."
-        )
-    if ratio is not None:
-        interval = f"{ratio.ci_low:.3g} to {ratio.ci_high:.3g}"
-        remarks.append(f"The site varies {ratio.estimate:.3g} times as much as the reference ({interval}).")
-    return remarks
+    return told

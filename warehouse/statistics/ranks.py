@@ -12,6 +12,7 @@ Ann Math Stat 34:598; Moses (1953).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import comb, floor
 from typing import TYPE_CHECKING, Literal
 
@@ -77,6 +78,13 @@ def _order(chance: Floats, step: int, alpha: float) -> int:
     """R's quantile of an untied rank statistic: smallest q with P(S <= q) >= alpha, at least 1."""
     below = np.cumsum(chance[::step])
     return max(1, int(np.searchsorted(below, alpha * (1 - 1e-12))))
+
+
+@lru_cache(maxsize=256)
+def _untied_order(n_reference: int, n_test: int, alpha: float) -> int:
+    """Which of the ordered differences ends the interval: a matter of the sizes alone."""
+    untied = _rank_sum_counts(list(range(2, 2 * (n_reference + n_test) + 1, 2)), n_test)
+    return _order(untied[n_test * (n_test + 1) :], 2, alpha)
 
 
 def _signed_rank(shifted: Floats, level: float) -> tuple[float, float, float]:
@@ -210,9 +218,7 @@ def mann_whitney(
     """
     level = one_sided(alpha)
     ref, new = _samples(reference, test, scale, level, top)
-    untied = _rank_sum_counts(list(range(2, 2 * (ref.size + new.size) + 1, 2)), new.size)
-    start = new.size * (new.size + 1)
-    order = _order(untied[start:], 2, level)
+    order = _untied_order(ref.size, new.size, level)
     shifts = np.subtract.outer(new, ref).ravel()
     return _rank_estimate(
         "mann-whitney", shifts, order=order, scale=scale, alpha=level, sizes=(ref.size, new.size)

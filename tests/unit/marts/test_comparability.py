@@ -11,6 +11,7 @@ import pytest
 import yaml
 from scipy import stats
 
+from warehouse.marts import comparability
 from warehouse.marts.build import build
 from warehouse.plan import Fleet, PlanError, load_plan
 
@@ -30,6 +31,7 @@ PLAN: dict[str, Any] = {
                 "margin_low": None, "margin_high": None, "criticality": "key", "rationale": "none",
             },
         },
+        "bridging": [{"study": "B1", "sites": ["a", "b", "c"], "attributes": ["vcn", "cd3"], "found": "They agreed."}],
     },
 }  # fmt: skip
 FLEET = Fleet.model_validate(PLAN)
@@ -90,7 +92,7 @@ def test_the_interval_is_welchs_on_the_scale(small_lake: Any) -> None:
     ratio = y.std(ddof=1) / x.std(ddof=1)
     assert row["sd_ratio"] == pytest.approx(ratio)
     assert row["sd_ratio_low"] == pytest.approx(ratio / np.sqrt(stats.f.ppf(0.95, 11, 19)))
-    assert "own laboratories" in row["sentence"]
+    assert "joined by study B1: They agreed." in row["sentence"]
 
 
 def test_replicates_make_one_lot_and_other_methods_do_not_count(small_lake: Any) -> None:
@@ -146,6 +148,28 @@ def test_without_a_limit_on_spread_the_verdict_is_on_means_only(small_lake: Any)
     row = verdict(small_lake, Fleet.model_validate(told))
     assert (row["verdict"], row["reason"]) == ("inconclusive", "means_only")
     assert row["design"] == "routine lots, unadjusted, means only"
+
+
+def test_lots_of_each_sites_own_laboratory_are_held_back_without_a_bridging_study(small_lake: Any) -> None:
+    lots(small_lake, "a", drawn(1, 25))
+    lots(small_lake, "b", drawn(2, 25))
+    told = yaml.safe_load(yaml.safe_dump(PLAN))
+    del told["plan"]["bridging"]
+    row = verdict(small_lake, Fleet.model_validate(told))
+    assert (row["verdict"], row["reason"], row["lots_needed"]) == ("inconclusive", "lab_confounded", None)
+    # The interval stays visible; only the word is held back.
+    assert row["ci_low"] is not None
+    beside = small_lake.all(
+        "SELECT * FROM snap.mart.comparability_analysis WHERE attribute = 'vcn' AND decides"
+    )
+    assert [(b["analysis"], b["place"]) for b in beside] == [("the plan's", "inside")]
+    read = comparability.read_lots(small_lake.con, "snap", FLEET, alpha=0.05, power=0.8)
+    assert comparability.verdict(read, "vcn", "b")["verdict"] == "comparable"
+    # One name at both sites is two places, unless the plan says that it is one.
+    told["plan"]["shared_laboratories"] = ["a", "b"]
+    shared = Fleet.model_validate(told)
+    read = comparability.read_lots(small_lake.con, "snap", shared, alpha=0.05, power=0.8)
+    assert read.of("vcn", "vcn_per_cell", "b").labs == {"b"}
 
 
 def test_few_noisy_lots_are_inconclusive_and_say_how_many_more(small_lake: Any) -> None:

@@ -1,0 +1,353 @@
+"""One attribute at one site against the reference: the design that the plan chose, and every analysis beside it.
+
+Belongs here: handing a side's lots to `warehouse.statistics` by design, the analyses shown beside the deciding one,
+what was checked of their assumptions. Does not belong here: which lots stand on a side (`comparability.sql`),
+intervals (`warehouse.statistics`), the row of the mart (`comparability.py`).
+
+The plan chooses which analysis decides, never the result. Outliers are flagged and never dropped: an analysis
+without them is shown and does not decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import log
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from warehouse.plan import COVARIATES, PlannedAttribute
+from warehouse.statistics import means
+from warehouse.statistics.bayes import probability_of_equivalence
+from warehouse.statistics.covariates import compare_routine
+from warehouse.statistics.influence import Influence, leave_one_out
+from warehouse.statistics.lots import welch_lots
+from warehouse.statistics.means import Estimate, Summary
+from warehouse.statistics.outliers import generalised_esd
+from warehouse.statistics.ranks import mann_whitney
+from warehouse.statistics.refusal import StatisticsRefusal
+from warehouse.statistics.scales import Margin, Scale, forward, margin_on_scale
+from warehouse.statistics.variability import sd_ratio
+from warehouse.statistics.verdict import NoEstimate, estimate_lots, place
+
+ROUTINE = "routine lots, unadjusted"
+SUSPECTED = 5
+RANKED = 60
+
+
+@dataclass(frozen=True)
+class Lot:
+    """One used lot: value in the attribute's unit, its patient, what is known of the patient, and its fate."""
+
+    batch_id: str
+    value: float
+    patient: str
+    terminated: bool
+    covariates: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Side:
+    """A site's lots of one measured attribute: used lots, why others were left out, who measured."""
+
+    used: tuple[Lot, ...] = ()
+    left_out: tuple[str, ...] = ()
+    labs: frozenset[str] = frozenset()
+    records: tuple[str, ...] = ()
+
+    @cached_property
+    def values(self) -> tuple[float, ...]:
+        """Values of the used lots."""
+        return tuple(lot.value for lot in self.used)
+
+    @property
+    def lots(self) -> int:
+        """Lots with a result, used or not."""
+        return len(self.used) + len(self.left_out)
+
+    def without(self, batches: frozenset[str]) -> Side:
+        """The side without some lots."""
+        return Side(tuple(lot for lot in self.used if lot.batch_id not in batches))
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One comparison: means, spread (None where it cannot be told), the design in words, lots still needed.
+
+    `further` plans the lots of methods that plan their own; `remarks` are sentences for the verdict.
+    """
+
+    result: Estimate | NoEstimate
+    ratio: Estimate | None
+    design: str
+    further: Callable[[], int | None] | None = None
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """One row of `mart.comparability_analysis`; estimates as read on their scale."""
+
+    analysis: str
+    decides: bool
+    design: str
+    scale: Scale
+    result: Estimate | NoEstimate
+    margin: Margin | None
+    note: str = ""
+    assumptions: tuple[str, ...] = field(default=())
+
+    @property
+    def where(self) -> str | None:
+        """Place of the interval against the margin; None without either."""
+        if self.margin is None or not isinstance(self.result, Estimate):
+            return None
+        return place(self.result, self.margin)
+
+    @property
+    def probability(self) -> float | None:
+        """Posterior probability that the true difference lies inside the margin (flat prior), where there is one."""
+        if self.margin is None or not isinstance(self.result, Estimate) or self.result.se is None:
+            return None
+        return probability_of_equivalence(self.result, self.margin)
+
+
+def top_of(scale: Scale) -> float:
+    """The upper bound of what is read on the scale: percentages on the logit scale."""
+    return 100.0 if scale == "logit" else 1.0
+
+
+def compare(ref: Side, new: Side, a: PlannedAttribute, *, alpha: float, power: float) -> Compared:
+    """The comparison by the plan's design."""
+    if a.design == "adjusted":
+        return adjusted(ref, new, a, alpha=alpha, power=power)
+    return routine(ref, new, a, alpha=alpha)
+
+
+def routine(ref: Side, new: Side, a: PlannedAttribute, *, alpha: float) -> Compared:
+    """Welch's comparison of the lots as they are, and the F interval of their standard deviations."""
+    top = top_of(a.scale)
+    result = estimate_lots(ref.values, new.values, scale=a.scale, alpha=alpha, top=top)
+    return Compared(result, _spread(_summary(ref, a.scale), _summary(new, a.scale), alpha), ROUTINE)
+
+
+def adjusted(ref: Side, new: Side, a: PlannedAttribute, *, alpha: float, power: float) -> Compared:
+    """Analysis of covariance on what the plan names of the patient; spread of what the covariates leave over.
+
+    Lots whose patient lacks a covariate are left out and counted.
+    """
+    known_ref, known_new = _with(ref, a.covariates), _with(new, a.covariates)
+    rows = [(lot, "reference") for lot in known_ref] + [(lot, "site") for lot in known_new]
+    n, m = len(known_ref), len(known_new)
+    design = f"routine lots, adjusted for {', '.join(a.covariates)}"
+    gaps = ref.lots - len(ref.left_out) - n + new.lots - len(new.left_out) - m
+    remarks = [f"{gaps} lots are left out: a covariate of the patient is not known."] if gaps else []
+    try:
+        varying = [c for c in a.covariates if len({_covariate(lot, c) for lot, _ in rows}) > 1]
+        remarks += [
+            f"{c} is the same for every patient: nothing to adjust for."
+            for c in a.covariates
+            if c not in varying
+        ]
+        if n < 2 or m < 2:
+            raise StatisticsRefusal(
+                f"there are {n} reference and {m} site lots with covariates, and an interval needs 2 each."
+            )
+        found = compare_routine(
+            [lot.value for lot, _ in rows],
+            [side for _, side in rows],
+            reference="reference",
+            # One patient's cells made at both sites would be a split study; these are different people.
+            patient=[f"{side}|{lot.patient}" for lot, side in rows],
+            numeric={
+                c: [float(_covariate(lot, c)) for lot, _ in rows] for c in varying if COVARIATES[c] != "word"
+            },
+            categorical={
+                c: [str(_covariate(lot, c)) for lot, _ in rows] for c in varying if COVARIATES[c] == "word"
+            },
+            scale=a.scale,
+            top=top_of(a.scale),
+            alpha=alpha,
+        )
+    except StatisticsRefusal as refusal:
+        return Compared(
+            NoEstimate("ancova-kr", a.scale, n, m, str(refusal)), None, design, None, tuple(remarks)
+        )
+    estimate = found.estimates["site"]
+    left, over = _residual(known_ref, a, varying), _residual(known_new, a, varying)
+    remarks += [w.replace("Patients of site", "The site's patients") for w in found.warnings]
+
+    def further() -> int | None:
+        if a.margin is None or left is None or over is None:
+            return None
+        limits = margin_on_scale(a.margin, a.scale)
+        return welch_lots(limits, left.sd, left.n, over.sd, over.n, alpha=alpha, power=power)
+
+    ratio = _spread(left, over, alpha)
+    return Compared(estimate, ratio, design, further, tuple(remarks))
+
+
+def analyses(ref: Side, new: Side, a: PlannedAttribute, decided: Compared, *, alpha: float) -> list[Analysis]:
+    """The deciding analysis first, then all that are shown beside it."""
+    top, margin = top_of(a.scale), a.margin
+    checked = tuple(assumptions(ref, new, a))
+    told = [Analysis("the plan's", True, decided.design, a.scale, decided.result, margin, "", checked)]
+
+    def beside(
+        name: str,
+        made: Callable[[], Estimate | NoEstimate],
+        note: str = "",
+        scale: Scale = a.scale,
+        limits: bool = True,
+    ) -> None:
+        result: Estimate | NoEstimate
+        try:
+            result = made()
+        except StatisticsRefusal as refusal:
+            result = NoEstimate(name, scale, len(ref.values), len(new.values), str(refusal))
+        told.append(Analysis(name, False, ROUTINE, scale, result, margin if limits else None, note))
+
+    if a.design != "routine":
+        beside("unadjusted", lambda: routine(ref, new, a, alpha=alpha).result, "patient mix is not taken out")
+    beside(
+        "pooled variance",
+        lambda: estimate_lots(ref.values, new.values, scale=a.scale, alpha=alpha, top=top, method="pooled"),
+    )
+    beside("ranks", lambda: _ranks(ref, new, a.scale, alpha), "Hodges-Lehmann shift, exact interval")
+    flagged = outliers(ref, a.scale) | outliers(new, a.scale)
+    if flagged:
+        beside(
+            "without flagged outliers",
+            lambda: estimate_lots(
+                ref.without(flagged).values, new.without(flagged).values, scale=a.scale, alpha=alpha, top=top
+            ),
+            f"without {', '.join(sorted(flagged))}",
+        )
+    failed = frozenset(lot.batch_id for lot in (*ref.used, *new.used) if lot.terminated)
+    if failed:
+        beside(
+            "without terminated lots",
+            lambda: estimate_lots(
+                ref.without(failed).values, new.without(failed).values, scale=a.scale, alpha=alpha, top=top
+            ),
+            f"without {', '.join(sorted(failed))}",
+        )
+    if a.scale == "log":
+        beside(
+            "ratio of arithmetic means",
+            lambda: means.fieller(means.summarise(ref.values), means.summarise(new.values), alpha=alpha),
+            "Fieller's interval on the plain scale",
+        )
+    elif a.scale == "logit":
+        beside(
+            "plain scale",
+            lambda: estimate_lots(ref.values, new.values, scale="identity", alpha=alpha),
+            "difference in the attribute's unit; the margin has no equal there",
+            "identity",
+            limits=False,
+        )
+    return told
+
+
+def _ranks(ref: Side, new: Side, scale: Scale, alpha: float) -> Estimate:
+    if max(len(ref.used), len(new.used)) > RANKED:
+        raise StatisticsRefusal(f"Exact rank intervals are shown for up to {RANKED} lots a side.")
+    return mann_whitney(ref.values, new.values, scale=scale, alpha=alpha, top=top_of(scale))
+
+
+def influence(
+    ref: Side, new: Side, a: PlannedAttribute, *, alpha: float, power: float
+) -> tuple[Influence, ...]:
+    """Each lot's pull on the deciding estimate, largest first."""
+
+    def estimate_without(batch: str | None) -> Estimate:
+        gone = frozenset() if batch is None else frozenset({batch})
+        found = compare(ref.without(gone), new.without(gone), a, alpha=alpha, power=power).result
+        if isinstance(found, NoEstimate):
+            raise StatisticsRefusal(found.why)
+        return found
+
+    units = [lot.batch_id for lot in (*ref.used, *new.used)]
+    return leave_one_out(units, estimate_without, margin=a.margin)
+
+
+def assumptions(ref: Side, new: Side, a: PlannedAttribute) -> list[str]:
+    """What was checked, each in a sentence with its figure. None of it decides."""
+    told = []
+    for side, who in ((ref, "reference"), (new, "site")):
+        values = _scaled(side, a.scale)
+        if len(values) >= 3 and np.ptp(values) > 0:
+            p = float(stats.shapiro(values).pvalue)
+            word = "no sign against" if p >= 0.05 else "against"
+            told.append(f"Normal {who} lots on the {a.scale} scale: {word} (Shapiro-Wilk p = {p:.3g}).")
+        flagged = outliers(side, a.scale)
+        if flagged:
+            told.append(f"Outliers among {who} lots (generalised ESD): {', '.join(sorted(flagged))}; kept.")
+        twice = len(side.used) - len({lot.patient for lot in side.used})
+        if twice:
+            told.append(f"{twice} {who} lots are of a patient with an earlier one; their patient is random.")
+    return told
+
+
+def outliers(side: Side, scale: Scale) -> frozenset[str]:
+    """Lots that generalised ESD flags on the scale (at most 5 of a side, none below 10 lots)."""
+    values = _scaled(side, scale)
+    if len(values) < 10 or np.ptp(values) == 0:
+        return frozenset()
+    found = generalised_esd(values, min(SUSPECTED, len(values) // 5))
+    return frozenset(side.used[i].batch_id for i in found.outliers)
+
+
+def _scaled(side: Side, scale: Scale) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return forward(side.values, scale, top=top_of(scale), what="lots", at_least=0)
+
+
+def _summary(side: Side, scale: Scale) -> Summary | None:
+    try:
+        return means.summarise(side.values, scale, top=top_of(scale), what="lots")
+    except StatisticsRefusal:
+        return None
+
+
+def _spread(reference: Summary | None, test: Summary | None, alpha: float) -> Estimate | None:
+    """Ratio of standard deviations with its F interval; None where a side has no spread."""
+    if reference is None or test is None:
+        return None
+    try:
+        return sd_ratio(reference, test, alpha=alpha)
+    except StatisticsRefusal:
+        return None
+
+
+def _covariate(lot: Lot, name: str) -> Any:
+    value = lot.covariates.get(name)
+    return log(value) if COVARIATES[name] == "logarithm" and value and value > 0 else value
+
+
+def _with(side: Side, names: Sequence[str]) -> list[Lot]:
+    return [lot for lot in side.used if all(_covariate(lot, c) is not None for c in names)]
+
+
+def _residual(lots: Sequence[Lot], a: PlannedAttribute, names: Sequence[str]) -> Summary | None:
+    """SD of one side's lots about its own regression on the covariates, with its degrees of freedom + 1 as n.
+
+    Each side by itself, so that the two variances are independent and their ratio is F. None where too few are left.
+    """
+    y = forward([lot.value for lot in lots], a.scale, top=top_of(a.scale), what="lots", at_least=0)
+    columns = [np.ones(len(lots))]
+    for name in names:
+        seen = [_covariate(lot, name) for lot in lots]
+        if COVARIATES[name] == "word":
+            words = sorted({str(s) for s in seen})
+            columns += [np.array([str(s) == w for s in seen], dtype=np.float64) for w in words[1:]]
+        else:
+            columns.append(np.array(seen, dtype=np.float64))
+    x = np.column_stack(columns)
+    df = len(lots) - int(np.linalg.matrix_rank(x)) if len(lots) else 0
+    if df < 1:
+        return None
+    beta = np.linalg.lstsq(x, y, rcond=None)[0]
+    return Summary(0.0, float(np.sqrt(((y - x @ beta) ** 2).sum() / df)), df + 1)
