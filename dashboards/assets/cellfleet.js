@@ -4,6 +4,7 @@
   "use strict";
   var none = function () { return window.dash_clientside.no_update; };
   var written = null; // the last query string that we wrote ourselves
+  var PAPER_PX = 630; // width between the margins of A4
   var shown = null; // snapshot that the page was made from
 
   function fill(value, palette) {
@@ -16,6 +17,29 @@
     }
     return value;
   }
+
+  var drawn = {}; // figures as they came, by the id of their graph: paper gets them anew
+
+  function themed(figure, theme, palette) {
+    var filled = fill(figure, palette);
+    filled.layout.template = fill(theme.template, palette);
+    return filled;
+  }
+
+  // Paper is white and of its own width, whatever the screen is.
+  function redraw(onPaper) {
+    var dark = document.documentElement.getAttribute("data-mantine-color-scheme") === "dark" && !onPaper;
+    Object.keys(drawn).forEach(function (id) {
+      var holder = document.getElementById(id), graph = holder && holder.querySelector(".js-plotly-plot");
+      if (!graph || !window.Plotly) { return; }
+      var made = themed(drawn[id].figure, drawn[id].theme, drawn[id].theme.palette[dark ? "dark" : "light"]);
+      made.layout.width = onPaper ? PAPER_PX : graph.parentElement.clientWidth;
+      made.layout.autosize = !onPaper;
+      window.Plotly.react(graph, made.data, made.layout);
+    });
+  }
+  window.addEventListener("beforeprint", function () { redraw(true); });
+  window.addEventListener("afterprint", function () { redraw(false); });
 
   function controls() { // [{name, value}] of the callback under way
     var list = (window.dash_clientside.callback_context.inputs_list || [])[2] || [];
@@ -83,9 +107,8 @@
       var dark = document.documentElement.getAttribute("data-mantine-color-scheme") === "dark";
       var palette = theme.palette[dark ? "dark" : "light"];
       document.documentElement.setAttribute("data-ag-theme-mode", dark ? "dark" : "light");
-      var filled = fill(figure, palette);
-      filled.layout.template = fill(theme.template, palette);
-      return filled;
+      drawn[JSON.stringify(window.dash_clientside.callback_context.outputs_list.id, ["name", "type"])] = { figure: figure, theme: theme };
+      return themed(figure, theme, palette);
     },
 
     navigation: function (place, ids) {

@@ -477,7 +477,7 @@ def _timeline(visit: Visit, provider: BatchProvider, batch: Batch) -> Component:
     steps, custody = provider.steps(scope, batch), provider.custody(scope, batch)
     named = (
         ("ordered", batch.ordered_at), ("collected", batch.collection_ended_at), ("started", batch.batch_started_at),
-        ("harvested", batch.harvested_at), ("formulated", batch.formulated_at), ("decided", batch.signed_at),
+        ("harvested", batch.harvested_at), ("decided", batch.signed_at),
         ("infused", batch.infused_at),
     )  # fmt: skip
     milestones = [(word, moment) for word, moment in named if moment is not None]

@@ -135,7 +135,7 @@ def css_variables() -> str:
     return (
         f':root,[data-mantine-color-scheme="light"]{{{light}--cf-font:{FONT};color-scheme:light}}'
         f'[data-mantine-color-scheme="dark"]{{{dark}color-scheme:dark}}'
-        f'@media print{{:root,[data-mantine-color-scheme="dark"]{{{light}}}}}'
+        f'@media print{{:root,[data-mantine-color-scheme="dark"]{{{light}color-scheme:light}}}}'
     )
 
 
