@@ -145,6 +145,15 @@
       return "/batch/" + encodeURIComponent(told[1]) + "/" + encodeURIComponent(told[2]);
     },
 
+    // A drag across the traces sets the hours that are shown, a double click empties them.
+    zoomed: function (told) {
+      if (!told) { return [none(), none()]; }
+      if (told["xaxis.autorange"]) { return ["", ""]; }
+      var from = told["xaxis.range[0]"], to = told["xaxis.range[1]"];
+      if (typeof from !== "number" || typeof to !== "number") { return [none(), none()]; }
+      return [Math.round(from * 100) / 100, Math.round(to * 100) / 100];
+    },
+
     copied: function () {
       return window.navigator.clipboard.writeText(window.location.href).then(function () { return "Copied"; }, function () { return "Copy failed"; });
     },

@@ -96,7 +96,9 @@ def number(value: float, digits: int = 3) -> str:
 
 def html_table(table: Table, said: str) -> Component:
     """A short table. `said` names it for those who cannot see it."""
-    head = html.Thead(html.Tr([html.Th(c.title, scope="col") for c in table.columns]))
+    head = html.Thead(
+        html.Tr([html.Th(c.title, scope="col", className=_aligned(c, table)) for c in table.columns])
+    )
     body = html.Tbody([html.Tr([_cell(c, row) for c in table.columns]) for row in table.rows])
     return html.Div(
         html.Table([html.Caption(said, className="cf-hidden"), head, body], className="cf-table"),
@@ -105,6 +107,13 @@ def html_table(table: Table, said: str) -> Component:
         role="region",
         **aria(label=said),
     )
+
+
+def _aligned(column: Column, table: Table) -> str | None:
+    """Numbers, and the title above them, stand at the right."""
+    values = [row.get(column.key) for row in table.rows]
+    numeric = any(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+    return "cf-number" if numeric and not column.cell else None
 
 
 def _cell(column: Column, row: dict[str, Any]) -> html.Td:

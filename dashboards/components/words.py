@@ -16,7 +16,7 @@ UNITS = {
     "{copies}/{cell}": "copies/cell",
     "[EU]/mL": "EU/mL",
     "Cel": "°C",
-    "[pH]": "pH",
+    "[pH]": "",
     "um": "µm",
     "/min": "1/min",
     "10*6.{cells}/mL": "10⁶ cells/mL",

@@ -499,6 +499,13 @@ def _timeline(visit: Visit, provider: BatchProvider, batch: Batch) -> Component:
                 )
                 if steps or milestones
                 else states.empty("No step of this batch has been told."),
+                html.P(
+                    html.A(
+                        "See the sensors over these steps",
+                        href=visit.href("/sensors", batches=f"{batch.site}/{batch.batch_id}"),
+                    ),
+                    className="cf-next",
+                ),
                 html.Details(
                     [
                         html.Summary(f"{plural(len(steps), 'step')} in a table"),

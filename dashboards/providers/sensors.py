@@ -1,0 +1,404 @@
+"""What the Sensors page asks: traces of a batch thinned for drawing, its site's usual course, gaps, excursions, files.
+
+One batch is read from the readings, several from their hourly means; the browser never gets more than POINTS a trace.
+Does not belong here: rules on readings (`pipelines/validation/rules`), the rest of a batch (`providers/batch.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from dashboards.facts import Channel, Envelope, Event, ReadingFile, Run, Step, Trace
+from dashboards.providers.snapshot import Snapshot
+from dashboards.security.scope import Scope
+
+POINTS = 2000
+# A gap is this many usual steps without a reading, and at least so long.
+GAP_STEPS, GAP_LEAST_S = 3.0, 60.0
+# Hours outside the others' range count from this many in a row, and where so many other batches are known.
+AWAY_HOURS, AWAY_BATCHES = 3, 10
+SPAN = re.compile(r"from (\d{4}-\d\d-\d\d \d\d:\d\d) UTC to (\d{4}-\d\d-\d\d \d\d:\d\d) UTC")
+ZERO = {
+    "start": "SELECT site_id, batch_id, batch_started_at AS zero FROM mart.batch_wide",
+    "step": "SELECT site_id, batch_id, min(operation_started_at) AS zero FROM core.unit_operation "
+    "WHERE unit_procedure = $step GROUP BY ALL",
+}
+
+
+class SensorProvider:
+    """Questions about readings, over one snapshot."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def batches(self, scope: Scope) -> list[tuple[str, str]]:
+        """Site and number of every batch that has readings, the newest first."""
+        found = self._snapshot.rows(
+            "SELECT site_id, batch_id FROM mart.sensor_hour WHERE site_id = ANY($sites) "
+            "GROUP BY ALL ORDER BY max(hour_at) DESC, site_id, batch_id",
+            scope,
+        )
+        return [(row["site_id"], row["batch_id"]) for row in found]
+
+    def runs(self, scope: Scope, chosen: Sequence[tuple[str, str]], step: str | None = None) -> list[Run]:
+        """The chosen batches with their hour 0: the start of a step, or of the batch, else the first reading."""
+        found = self._rows(
+            f"WITH zero AS ({ZERO['step' if step else 'start']}), first AS (SELECT site_id, batch_id, "
+            "min(hour_at) AS zero FROM mart.sensor_hour GROUP BY ALL) "
+            "SELECT f.site_id, f.batch_id, coalesce(z.zero, f.zero) AS zero FROM first f "
+            "LEFT JOIN zero z USING (site_id, batch_id) WHERE f.site_id = ANY($sites)"
+            + (" AND z.zero IS NOT NULL" if step else "")
+            + " AND list_contains($keys, f.site_id || '/' || f.batch_id)",
+            scope,
+            step=step,
+            keys=[f"{site}/{batch}" for site, batch in chosen],
+        )
+        place = {key: n for n, key in enumerate(chosen)}
+        runs = [Run(r["site_id"], r["batch_id"], r["zero"].astimezone(UTC)) for r in found]
+        return sorted(runs, key=lambda run: place[run.site, run.batch_id])
+
+    def steps(self, scope: Scope, run: Run) -> list[Step]:
+        """Unit operations of a batch that have a beginning."""
+        found = self._rows(
+            "SELECT unit_procedure, operation, phase, operation_started_at, operation_ended_at, "
+            "equipment_id, "
+            "operator_role, automation_level, record_id, source_file, source_row FROM core.unit_operation "
+            "WHERE site_id = $site AND batch_id = $batch AND site_id = ANY($sites) "
+            "AND operation_started_at IS NOT NULL ORDER BY operation_started_at",
+            scope,
+            **_key(run),
+        )
+        return [Step(**row) for row in found]
+
+    def traces(
+        self, scope: Scope, run: Run, from_h: float | None = None, to_h: float | None = None
+    ) -> list[Trace]:
+        """Every channel of one batch between two hours: the smallest and largest good reading of each of POINTS / 2
+        stretches, so that no spike is lost."""
+        start, end = _window(run, from_h, to_h)
+        found = self._rows(
+            "WITH r AS (SELECT channel, quantity_name AS quantity, epoch_ms(read_at) AS e, reading FROM "
+            "core.reading "
+            "WHERE site_id = $site AND batch_id = $batch AND site_id = ANY($sites) "
+            "AND read_at >= $start AND read_at <= $end AND reading_status = 'good' AND reading IS NOT NULL), "
+            "span AS (SELECT channel, quantity, min(e) AS e0, max(e) AS e1 FROM r GROUP BY ALL), "
+            "bucket AS (SELECT channel, quantity, least($half - 1, (e - e0) * $half // (e1 - e0 + 1)) AS b, "
+            "arg_min(e, reading) AS e_low, min(reading) AS low, arg_max(e, reading) AS e_high, "
+            "max(reading) AS high "
+            "FROM r JOIN span USING (channel, quantity) GROUP BY ALL) "
+            "SELECT channel, quantity, e_low AS e, low AS reading FROM bucket UNION "
+            "SELECT channel, quantity, e_high, high FROM bucket ORDER BY quantity, channel, e",
+            scope,
+            half=POINTS // 2,
+            start=start,
+            end=end,
+            **_key(run),
+        )
+        zero = run.zero.timestamp() * 1000
+        breaks: dict[str, list[float]] = {}
+        for gap in self.gaps(scope, run):
+            breaks.setdefault(gap.channel, []).append(gap.from_h)
+        bad: dict[str, list[float]] = {}
+        for row in self._rows(
+            "SELECT channel, epoch_ms(read_at) AS e FROM core.reading WHERE site_id = $site AND batch_id "
+            "= $batch "
+            "AND site_id = ANY($sites) AND read_at >= $start AND read_at <= $end AND reading_status <> "
+            "'good' "
+            "ORDER BY channel, read_at LIMIT 5000",
+            scope,
+            start=start,
+            end=end,
+            **_key(run),
+        ):
+            bad.setdefault(row["channel"], []).append(_hours(row["e"], zero))
+        points: dict[tuple[str, str], list[tuple[float, float]]] = {}
+        for row in found:
+            points.setdefault((row["channel"], row["quantity"]), []).append(
+                (_hours(row["e"], zero), row["reading"])
+            )
+        return [
+            _broken(
+                Trace(
+                    run,
+                    channel,
+                    quantity,
+                    tuple(h for h, _ in told),
+                    tuple(v for _, v in told),
+                    tuple(bad.get(channel, ())),
+                ),
+                breaks.get(channel, []),
+            )
+            for (channel, quantity), told in points.items()
+        ]
+
+    def hourly(
+        self, scope: Scope, runs: Sequence[Run], from_h: float | None = None, to_h: float | None = None
+    ) -> list[Trace]:
+        """Hourly means of several batches over the hours since their hour 0."""
+        found = self._rows(
+            "SELECT site_id || '/' || batch_id AS key, channel, quantity_name AS quantity, "
+            "epoch_ms(hour_at) AS e, mean "
+            "FROM mart.sensor_hour WHERE site_id = ANY($sites) AND list_contains($keys, site_id || '/' "
+            "|| batch_id) "
+            "AND mean IS NOT NULL ORDER BY quantity, key, channel, hour_at",
+            scope,
+            keys=[run.key for run in runs],
+        )
+        by_key = {run.key: run for run in runs}
+        points: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
+        for row in found:
+            # The mean of an hour stands in its middle.
+            hour = _hours(row["e"], by_key[row["key"]].zero.timestamp() * 1000) + 0.5
+            if (from_h is None or hour >= from_h) and (to_h is None or hour <= to_h):
+                points.setdefault((row["key"], row["channel"], row["quantity"]), []).append(
+                    (hour, row["mean"])
+                )
+        place = {run.key: n for n, run in enumerate(runs)}
+        return [
+            _thinned(
+                Trace(by_key[key], channel, quantity, tuple(h for h, _ in told), tuple(v for _, v in told))
+            )
+            for (key, channel, quantity), told in sorted(
+                points.items(), key=lambda entry: (entry[0][2], place[entry[0][0]], entry[0][1])
+            )
+        ]
+
+    def envelopes(
+        self, scope: Scope, site: str, without: Sequence[str], step: str | None = None
+    ) -> list[Envelope]:
+        """The usual course at a site, over its other batches: hours known of at least five of them."""
+        found = self._rows(
+            f"WITH zero AS ({ZERO['step' if step else 'start']}), h AS (SELECT s.quantity_name AS "
+            f"quantity, s.batch_id, "
+            "floor((epoch(s.hour_at) - epoch(z.zero)) / 3600)::INT AS hour, avg(s.mean) AS mean FROM "
+            "mart.sensor_hour s "
+            "JOIN zero z USING (site_id, batch_id) WHERE s.site_id = $site AND s.site_id = ANY($sites) "
+            "AND NOT list_contains($without, s.batch_id) AND s.mean IS NOT NULL AND z.zero IS NOT NULL "
+            "GROUP BY ALL) "
+            "SELECT quantity, hour, quantile_cont(mean, 0.05) AS low, quantile_cont(mean, 0.5) AS middle, "
+            "quantile_cont(mean, 0.95) AS high, min(mean) AS lowest, max(mean) AS highest, max(n) AS n "
+            "FROM (SELECT *, count(DISTINCT batch_id) OVER "
+            "(PARTITION BY quantity) AS n FROM h) GROUP BY quantity, hour HAVING count(*) >= 5 ORDER BY "
+            "quantity, hour",
+            scope,
+            site=site,
+            without=list(without),
+            step=step,
+        )
+        by_quantity: dict[str, list[dict[str, Any]]] = {}
+        for row in found:
+            by_quantity.setdefault(row["quantity"], []).append(row)
+        return [
+            Envelope(
+                quantity,
+                tuple(r["hour"] + 0.5 for r in rows),
+                tuple(r["low"] for r in rows),
+                tuple(r["middle"] for r in rows),
+                tuple(r["high"] for r in rows),
+                tuple(r["lowest"] for r in rows),
+                tuple(r["highest"] for r in rows),
+                max(r["n"] for r in rows),
+            )
+            for quantity, rows in by_quantity.items()
+        ]
+
+    def channels(self, scope: Scope, run: Run) -> list[Channel]:
+        """Channels of a batch in numbers."""
+        found = self._rows(
+            "SELECT channel, quantity_name AS quantity, count(*) AS n, count(*) FILTER (reading_status = "
+            "'good') AS n_good, "
+            "min(read_at) AS first_at, max(read_at) AS last_at, min(reading) FILTER (reading_status = "
+            "'good') AS minimum, "
+            "avg(reading) FILTER (reading_status = 'good') AS mean, "
+            "max(reading) FILTER (reading_status = 'good') AS maximum, "
+            "median(step) AS usual_step_s FROM (SELECT *, epoch(read_at) - lag(epoch(read_at)) OVER "
+            "(PARTITION BY channel ORDER BY read_at) AS step FROM core.reading WHERE site_id = $site "
+            "AND batch_id = $batch AND site_id = ANY($sites)) GROUP BY ALL ORDER BY quantity, channel",
+            scope,
+            **_key(run),
+        )
+        return [Channel(**row) for row in found]
+
+    def gaps(self, scope: Scope, run: Run) -> list[Event]:
+        """Stretches without a reading of a channel, far longer than its usual step."""
+        found = self._rows(
+            "WITH r AS (SELECT channel, quantity_name AS quantity, read_at, lag(read_at) OVER (PARTITION "
+            "BY channel "
+            "ORDER BY read_at) AS before FROM core.reading WHERE site_id = $site AND batch_id = $batch "
+            "AND site_id = ANY($sites)), usual AS (SELECT channel, median(epoch(read_at) - "
+            "epoch(before)) AS step "
+            "FROM r WHERE before IS NOT NULL GROUP BY channel) "
+            "SELECT channel, quantity, before AS from_at, read_at AS to_at, step FROM r JOIN usual USING "
+            "(channel) "
+            f"WHERE epoch(read_at) - epoch(before) > greatest({GAP_STEPS} * step, {GAP_LEAST_S}) "
+            "ORDER BY from_at, channel",
+            scope,
+            **_key(run),
+        )
+        return [
+            _event(
+                run,
+                "gap",
+                r["quantity"],
+                r["channel"],
+                r["from_at"],
+                r["to_at"],
+                f"no reading for {(r['to_at'] - r['from_at']).total_seconds() / 3600:.3g} h; "
+                f"usually one every {r['step'] / 60:.3g} min",
+            )
+            for r in found
+        ]
+
+    def excursions(
+        self, scope: Scope, run: Run, envelopes: Sequence[Envelope], hourly: Sequence[Trace]
+    ) -> list[Event]:
+        """Stretches in which the hourly mean lies beyond all that the site's other batches showed in the same hours."""
+        found: list[Event] = []
+        usual = {e.quantity: e for e in envelopes if e.n_batches >= AWAY_BATCHES}
+        for trace in hourly:
+            e = usual.get(trace.quantity)
+            if e is None or trace.run != run:
+                continue
+            range_at = {
+                int(h): (low, high) for h, low, high in zip(e.hours, e.lowest, e.highest, strict=True)
+            }
+            stretch: list[float] = []
+            for hour, value in [*zip(trace.hours, trace.values, strict=True), (None, None)]:
+                low, high = range_at.get(int(hour // 1), (None, None)) if hour is not None else (None, None)
+                away = low is not None and high is not None and value is not None and not low <= value <= high
+                if away and hour is not None:
+                    stretch.append(hour)
+                    continue
+                if len(stretch) >= AWAY_HOURS:
+                    # To the second: hours since hour 0 are rounded, and 03:00 must not read as 02:59.
+                    start, end = (
+                        run.zero + timedelta(seconds=round(3600 * h))
+                        for h in (stretch[0] - 0.5, stretch[-1] + 0.5)
+                    )
+                    found.append(
+                        _event(
+                            run,
+                            "unusual",
+                            trace.quantity,
+                            trace.channel,
+                            start,
+                            end,
+                            f"{len(stretch)} hourly means outside what nine of ten of the site's "
+                            f"{e.n_batches} other "
+                            "batches showed in these hours",
+                        )
+                    )
+                stretch = []
+        return sorted(found, key=lambda event: (event.from_h, event.quantity))
+
+    def findings(self, scope: Scope, run: Run) -> list[Event]:
+        """What the rules on readings found in a batch; one without times spans all of it."""
+        found = self._rows(
+            "SELECT f.reason_code, f.detail, f.subject, f.record_id, (SELECT any_value(r.quantity_name) "
+            "FROM core.reading r "
+            "WHERE r.site_id = f.site_id AND r.batch_id = $batch AND r.channel = split_part(f.subject, "
+            "'|', 2)) AS quantity, "
+            "(SELECT max(hour_at) FROM mart.sensor_hour h WHERE h.site_id = f.site_id AND h.batch_id = "
+            "$batch) AS last_at "
+            "FROM quality.finding f WHERE f.table_name = 'reading' AND f.site_id = $site AND f.site_id = "
+            "ANY($sites) "
+            "AND split_part(f.subject, '|', 1) = $batch ORDER BY f.reason_code, f.subject, f.detail",
+            scope,
+            **_key(run),
+        )
+        events = []
+        for row in found:
+            span = SPAN.search(row["detail"])
+            start, end = (
+                (datetime.strptime(t, "%Y-%m-%d %H:%M").replace(tzinfo=UTC) for t in span.groups())
+                if span
+                else (run.zero, row["last_at"] or run.zero)
+            )
+            events.append(
+                _event(
+                    run,
+                    row["reason_code"],
+                    row["quantity"] or "",
+                    row["subject"].split("|")[-1],
+                    start,
+                    end,
+                    row["detail"],
+                )
+            )
+        return events
+
+    def files(self, scope: Scope, run: Run) -> list[ReadingFile]:
+        """Files that a batch's readings came from."""
+        found = self._rows(
+            "SELECT r.*, f.feed, f.source_file FROM (SELECT source_file_sha256 AS sha256, "
+            "min(source_row) AS first_row, "
+            "max(source_row) AS last_row, count(*) AS n, min(read_at) AS from_at, max(read_at) AS to_at "
+            "FROM core.reading "
+            "WHERE site_id = $site AND batch_id = $batch AND site_id = ANY($sites) GROUP BY 1) r "
+            "LEFT JOIN (SELECT source_file_sha256, any_value(feed) AS feed, any_value(source_file) AS "
+            "source_file "
+            "FROM raw.file WHERE site_id = $site GROUP BY 1) f ON f.source_file_sha256 = r.sha256 "
+            "ORDER BY from_at, sha256",
+            scope,
+            **_key(run),
+        )
+        return [ReadingFile(**row) for row in found]
+
+    def _rows(self, sql: str, scope: Scope, **parameters: Any) -> list[dict[str, Any]]:
+        """Rows of a query that is given only the parameters it names."""
+        told = {name: value for name, value in parameters.items() if re.search(rf"\${name}\b", sql)}
+        return self._snapshot.rows(sql, scope, **told)
+
+
+def _key(run: Run) -> dict[str, str]:
+    return {"site": run.site, "batch": run.batch_id}
+
+
+def _window(run: Run, from_h: float | None, to_h: float | None) -> tuple[datetime, datetime]:
+    """Moments between which readings are wanted; a side that is not given is open."""
+    start = run.zero + timedelta(hours=from_h) if from_h is not None else datetime(1, 1, 2, tzinfo=UTC)
+    end = run.zero + timedelta(hours=to_h) if to_h is not None else datetime(9999, 12, 30, tzinfo=UTC)
+    return start, end
+
+
+def _hours(e: float, zero: float) -> float:
+    return round((e - zero) / 3.6e6, 4)
+
+
+def _event(
+    run: Run, kind: str, quantity: str, channel: str, start: datetime, end: datetime, what: str
+) -> Event:
+    hours = [round((m - run.zero).total_seconds() / 3600, 3) for m in (start, end)]
+    return Event(
+        kind, quantity, channel, start.astimezone(UTC), end.astimezone(UTC), hours[0], hours[1], what
+    )
+
+
+def _broken(trace: Trace, gaps: Sequence[float]) -> Trace:
+    """The trace with a None after the last reading before each gap, so that no line is drawn over it."""
+    if not gaps:
+        return trace
+    left = sorted(gaps)
+    hours: list[float] = []
+    values: list[float | None] = []
+    for hour, value in zip(trace.hours, trace.values, strict=True):
+        while left and hour > left[0] + 1e-3:
+            if hours:
+                hours.append(left[0])
+                values.append(None)
+            left.pop(0)
+        hours.append(hour)
+        values.append(value)
+    return Trace(trace.run, trace.channel, trace.quantity, tuple(hours), tuple(values), trace.bad_hours)
+
+
+def _thinned(trace: Trace) -> Trace:
+    step = -(-len(trace.hours) // POINTS)
+    return (
+        trace
+        if step == 1
+        else Trace(trace.run, trace.channel, trace.quantity, trace.hours[::step], trace.values[::step])
+    )
