@@ -5,6 +5,7 @@
   var none = function () { return window.dash_clientside.no_update; };
   var written = null; // the last query string that we wrote ourselves
   var PAPER_PX = 630; // width between the margins of A4
+  var sought = null; // the part of the page that the address named, once it was shown
   var shown = null; // snapshot that the page was made from
 
   function fill(value, palette) {
@@ -154,6 +155,16 @@
       return [Math.round(from * 100) / 100, Math.round(to * 100) / 100];
     },
 
+    // A page comes after its address was read, so the part that the address names is sought when it is there.
+    arrived: function () {
+      var name = window.location.hash.slice(1);
+      if (!name || name === sought) { return; }
+      window.setTimeout(function () {
+        var part = document.getElementById(name);
+        if (part) { sought = name; part.scrollIntoView({ block: "start" }); }
+      }, 80);
+    },
+
     copied: function () {
       return window.navigator.clipboard.writeText(window.location.href).then(function () { return "Copied"; }, function () { return "Copy failed"; });
     },
@@ -172,7 +183,8 @@
   };
   window.dashAgGridComponentFunctions = window.dashAgGridComponentFunctions || {};
   window.dashAgGridComponentFunctions.CellLink = function (props) {
-    return props.value && props.value.href ? window.React.createElement("a", { href: props.value.href }, props.value.text) : "";
+    if (props.value && !props.value.href) { return props.value.text; }
+    return props.value ? window.React.createElement("a", { href: props.value.href }, props.value.text) : "";
   };
 
   // Keys: g and a letter go to a page, / to the sites, ? lists the keys. Never while something is typed.

@@ -27,7 +27,7 @@ PLAIN = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹−", "-0123456789-")
 
 @dataclass(frozen=True)
 class Column:
-    """One column: key of the row, title with its unit, digits that count (`exact`: all), and how a cell is shown."""
+    """One column: key of the row, title with its unit, digits that count (`exact`: all), how a cell is shown."""
 
     key: str
     title: str
@@ -36,6 +36,7 @@ class Column:
     width: int | None = None
     link: Callable[[dict[str, Any]], str] | None = None
     exact: bool = False
+    thousands: bool = False
 
     def text(self, row: dict[str, Any]) -> str:
         """The value as printed on the page and in the CSV."""
@@ -117,8 +118,11 @@ def _aligned(column: Column, table: Table) -> str | None:
 
 
 def _cell(column: Column, row: dict[str, Any]) -> html.Td:
-    numeric = isinstance(row.get(column.key), int | float) and not isinstance(row.get(column.key), bool)
+    value = row.get(column.key)
+    numeric = isinstance(value, int | float) and not isinstance(value, bool)
     content = column.cell(row) if column.cell else column.text(row)
+    if column.thousands and isinstance(value, int):
+        content = f"{value:,}"
     if column.link and not column.cell:
         content = html.A(content, href=column.link(row))
     return html.Td(content, className="cf-number" if numeric and not column.cell else None)

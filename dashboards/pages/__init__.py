@@ -1,5 +1,5 @@
 """Pages, in the order of the navigation. Each is thin: address → provider → figure → panel."""
 
-from dashboards.pages import batch, batches, comparability, fleet, sensors, source
+from dashboards.pages import batch, batches, comparability, fleet, quality, sensors, source
 
-PAGES = (fleet.PAGE, comparability.PAGE, batches.PAGE, batch.PAGE, sensors.PAGE, source.PAGE)
+PAGES = (fleet.PAGE, comparability.PAGE, batches.PAGE, batch.PAGE, sensors.PAGE, quality.PAGE, source.PAGE)

@@ -40,7 +40,7 @@ class Scope:
 
     def whole(self) -> Scope:
         """All that the reader may see: for a page about one thing, which the sites looked at do not hide."""
-        return Scope(self.allowed)
+        return Scope(self.allowed, compared=self.compared)
 
     def permits(self, site: str) -> bool:
         """Whether rows of a site may be returned."""

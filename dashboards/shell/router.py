@@ -75,6 +75,7 @@ def register(app: Dash, desk: Desk, pages: Sequence[Page]) -> None:
         Input({"type": "graph", "name": ALL}, "clickData"),
         prevent_initial_call=True,
     )
+    clientside(app, browser("arrived"), Input("page", "children"))
     clientside(
         app,
         browser("copied"),
