@@ -59,6 +59,6 @@ def test_findings_are_chosen_in_the_address_and_lead_to_their_source(
 
 def test_choosing_findings_changes_rows_and_address(strict_page: Page, dashboards: str) -> None:
     opened(strict_page, f"{dashboards}/quality")
-    strict_page.get_by_text("Findings", exact=True).first.click()
+    strict_page.locator("#rows").get_by_text("Findings", exact=True).click()
     strict_page.wait_for_url("**rows=findings")
     expect(strict_page.locator("#quality-rows")).to_contain_text("What was seen")
