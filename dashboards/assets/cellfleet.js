@@ -80,7 +80,8 @@
       if (next !== window.location.search) {
         window.history.replaceState(window.history.state, "", window.location.pathname + next + window.location.hash);
         written = next;
-        window.dash_clientside.set_props("location", { search: next });
+        // With the old href beside the new search, the first change after loading would be taken back.
+        window.dash_clientside.set_props("location", { search: next, href: window.location.href });
       }
       var after = new URLSearchParams(next).get("sites") || "";
       return before === after ? none() : { path: window.location.pathname, search: next, why: "sites" };

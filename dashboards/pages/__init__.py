@@ -1,5 +1,14 @@
 """Pages, in the order of the navigation. Each is thin: address → provider → figure → panel."""
 
-from dashboards.pages import batch, batches, comparability, fleet, quality, sensors, source
+from dashboards.pages import batch, batches, charts, comparability, fleet, quality, sensors, source
 
-PAGES = (fleet.PAGE, comparability.PAGE, batches.PAGE, batch.PAGE, sensors.PAGE, quality.PAGE, source.PAGE)
+PAGES = (
+    fleet.PAGE,
+    comparability.PAGE,
+    charts.PAGE,
+    batches.PAGE,
+    batch.PAGE,
+    sensors.PAGE,
+    quality.PAGE,
+    source.PAGE,
+)

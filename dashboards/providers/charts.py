@@ -1,0 +1,95 @@
+"""What the Control charts page asks: which series signal, the points of one, its limits and its false alarms.
+
+Does not belong here: limits and rules (`warehouse/marts/charts.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from dashboards.facts import ChartBudget, ChartLimit, ChartPoint, Series
+from dashboards.providers.snapshot import Snapshot
+from dashboards.security.scope import Scope
+
+
+def _names(cls: type) -> str:
+    return ", ".join(f.name for f in fields(cls))
+
+
+class ChartProvider:
+    """Questions about control charts, over one snapshot."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    @property
+    def known(self) -> bool:
+        """Whether this snapshot has control charts: one published by an older program has none."""
+        return {"chart_point", "chart_limit"} <= set(self._snapshot.tables("mart"))
+
+    def series(self, scope: Scope) -> list[Series]:
+        """Every series of the sites of the scope in its newest phase; batches outside any chart are counted once."""
+        found = self._snapshot.rows(
+            "WITH newest AS (SELECT * FROM mart.chart_limit WHERE in_force AND site = ANY($sites) "
+            "QUALIFY row_number() OVER (PARTITION BY site, attribute, measured_as ORDER BY phase DESC) = 1) "
+            "SELECT l.site, l.attribute, l.measured_as, l.kind, l.phase, l.state, l.refusal, "
+            "count(DISTINCT p.batch_id) AS n_points, count(DISTINCT p.batch_id) FILTER (p.outside) AS "
+            "n_outside, "
+            "max(p.batch_started_at) FILTER (p.outside) AS newest_outside_at, max(p.batch_started_at) AS "
+            "last_at "
+            "FROM newest l LEFT JOIN mart.chart_point p ON p.site = l.site AND p.attribute = l.attribute "
+            "AND p.measured_as = l.measured_as AND p.phase = l.phase GROUP BY ALL "
+            "ORDER BY l.attribute, l.measured_as, l.site",
+            scope,
+        )
+        return [Series(**row) for row in found]
+
+    def points(self, scope: Scope, series: Series) -> list[ChartPoint]:
+        """All points of a series, in the order of the charts' batches."""
+        found = self._snapshot.rows(
+            f"SELECT {_names(ChartPoint)} FROM mart.chart_point WHERE site = $site AND site = ANY($sites) "
+            "AND attribute = $attribute AND measured_as = $measured "
+            "ORDER BY chart, phase, batch_started_at, batch_id",
+            scope,
+            site=series.site,
+            attribute=series.attribute,
+            measured=series.measured_as,
+        )
+        return [ChartPoint(**row) for row in found]
+
+    def limits(self, scope: Scope, series: Series) -> list[ChartLimit]:
+        """Every version of the limits of every phase of a series, the newest phase first."""
+        found = self._snapshot.rows(
+            f"SELECT {_names(ChartLimit)} FROM mart.chart_limit WHERE site = $site AND site = ANY($sites) "
+            "AND attribute = $attribute AND measured_as = $measured ORDER BY phase DESC, version DESC",
+            scope,
+            site=series.site,
+            attribute=series.attribute,
+            measured=series.measured_as,
+        )
+        return [ChartLimit(**row) for row in found]
+
+    def budgets(self, scope: Scope, series: Series) -> list[ChartBudget]:
+        """What the charts of a series ring by chance; nothing where the snapshot does not tell."""
+        if "chart_budget" not in self._snapshot.tables("mart"):
+            return []
+        found = self._snapshot.rows(
+            f"SELECT {_names(ChartBudget)} FROM mart.chart_budget WHERE site = $site AND site = ANY($sites) "
+            "AND attribute = $attribute AND measured_as = $measured ORDER BY chart",
+            scope,
+            site=series.site,
+            attribute=series.attribute,
+            measured=series.measured_as,
+        )
+        return [ChartBudget(**row) for row in found]
+
+    def rules(self, scope: Scope) -> dict[tuple[str, int], str]:
+        """Rules in words, by family and number."""
+        if "chart_rule" not in self._snapshot.tables("mart"):
+            return {}
+        found = self._snapshot.rows(
+            "SELECT DISTINCT family, rule, words FROM mart.chart_rule WHERE rule > 0 AND "
+            "len($sites::VARCHAR[]) > 0",
+            scope,
+        )
+        return {(row["family"], int(row["rule"])): row["words"] for row in found}
