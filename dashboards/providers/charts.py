@@ -25,7 +25,7 @@ class ChartProvider:
     @property
     def known(self) -> bool:
         """Whether this snapshot has control charts: one published by an older program has none."""
-        return {"chart_point", "chart_limit"} <= set(self._snapshot.tables("mart"))
+        return {"mart.chart_point", "mart.chart_limit"} <= self._snapshot.tables
 
     def series(self, scope: Scope) -> list[Series]:
         """Every series of the sites of the scope in its newest phase; batches outside any chart are counted once."""
@@ -71,7 +71,7 @@ class ChartProvider:
 
     def budgets(self, scope: Scope, series: Series) -> list[ChartBudget]:
         """What the charts of a series ring by chance; nothing where the snapshot does not tell."""
-        if "chart_budget" not in self._snapshot.tables("mart"):
+        if "mart.chart_budget" not in self._snapshot.tables:
             return []
         found = self._snapshot.rows(
             f"SELECT {_names(ChartBudget)} FROM mart.chart_budget WHERE site = $site AND site = ANY($sites) "
@@ -85,7 +85,7 @@ class ChartProvider:
 
     def rules(self, scope: Scope) -> dict[tuple[str, int], str]:
         """Rules in words, by family and number."""
-        if "chart_rule" not in self._snapshot.tables("mart"):
+        if "mart.chart_rule" not in self._snapshot.tables:
             return {}
         found = self._snapshot.rows(
             "SELECT DISTINCT family, rule, words FROM mart.chart_rule WHERE rule > 0 AND "

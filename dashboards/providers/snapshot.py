@@ -28,7 +28,7 @@ SCHEMAS = ("core", "history", "raw", "quality", "mart", "meta")
 # Tables over many batches of a site: shown of sites that a reader is compared with, but never of few batches.
 FIGURES = ("mart.comparability", "mart.change")
 # Tables that name no site's batches or records.
-OPEN = ("mart.plan", "mart.plan_lock", "meta.dictionary", "meta.tables", "meta.snapshot")
+OPEN = ("mart.plan", "mart.plan_lock", "mart.chart_rule", "meta.dictionary", "meta.tables", "meta.snapshot")
 # In this order: time zones load an extension, which a closed connection may not.
 SESSION = ("SET GLOBAL TimeZone = 'UTC'", "SET enable_external_access = false")
 
