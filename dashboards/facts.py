@@ -666,3 +666,34 @@ class ChartBudget:
     western_electric_per_year: float | None
     allowed_per_year: float | None
     fleet_false_alarms_per_year: float | None
+
+
+@dataclass(frozen=True)
+class Journey:
+    """One order from order to infusion, with the hours of each interval that has ended, and where it stands."""
+
+    site: str
+    order_id: str
+    status: str
+    attempts: int
+    batch_id: str | None
+    ordered_at: datetime | None
+    collected_at: datetime | None
+    received_at: datetime | None
+    started_at: datetime | None
+    harvested_at: datetime | None
+    released_at: datetime | None
+    infused_at: datetime | None
+    observed_until: datetime | None
+    order_to_collection_h: float | None
+    collection_to_receipt_h: float | None
+    receipt_to_start_h: float | None
+    start_to_harvest_h: float | None
+    harvest_to_release_h: float | None
+    release_to_infusion_h: float | None
+    vein_to_vein_h: float | None
+    order_to_infusion_h: float | None
+    late: str | None
+    record_id: str
+    source_file: str
+    source_row: int

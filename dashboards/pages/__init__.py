@@ -1,6 +1,6 @@
 """Pages, in the order of the navigation. Each is thin: address → provider → figure → panel."""
 
-from dashboards.pages import batch, batches, charts, comparability, fleet, quality, sensors, source
+from dashboards.pages import batch, batches, charts, comparability, fleet, quality, sensors, source, vein
 
 PAGES = (
     fleet.PAGE,
@@ -9,6 +9,7 @@ PAGES = (
     batches.PAGE,
     batch.PAGE,
     sensors.PAGE,
+    vein.PAGE,
     quality.PAGE,
     source.PAGE,
 )
