@@ -38,7 +38,8 @@ def panel(
     return html.Section(
         [
             html.Div(
-                [html.H2(title, id=f"{name}-title"), *([tools] if tools else [])], className="cf-panel-head"
+                [html.H2(title, id=f"{name}-title"), *([tools] if tools is not None else [])],
+                className="cf-panel-head",
             ),
             html.P(told, className="cf-told") if told else None,
             html.Div(content, id=f"{name}-content"),

@@ -33,7 +33,11 @@ def medians(
                 "width": 0.42,
                 "marker": {
                     "color": token(COLOURS[n % 6]),
-                    "pattern": {"shape": ("", "/", "", "\\", "", ".")[n % 6]},
+                    "pattern": {
+                        "shape": ("", "/", "", "\\", "", ".")[n % 6],
+                        "fillmode": "overlay",
+                        "solidity": 0.12,
+                    },
                     "line": {"width": 1, "color": token("surface")},
                 },
                 "texttemplate": [f"{days:.1f}" if days >= 1.5 else "" for _, (days, _) in known],

@@ -101,6 +101,12 @@ def _names(visit: Visit) -> dict[str, str]:
     return {s.id: s.name for s in visit.snapshot.sites}
 
 
+def _sites(visit: Visit, journeys: Sequence[Journey]) -> list[str]:
+    """Sites with orders, the reference first, as on every page."""
+    known = {j.site for j in journeys}
+    return [s for s in visit.scope.sites if s in known]
+
+
 def _hours(journeys: Sequence[Journey], site: str | None, step: str) -> list[float]:
     return [h for j in journeys if (site is None or j.site == site) and (h := getattr(j, step)) is not None]
 
@@ -108,7 +114,7 @@ def _hours(journeys: Sequence[Journey], site: str | None, step: str) -> list[flo
 def _answer(visit: Visit, journeys: Sequence[Journey], open_orders: Sequence[dict[str, Any]]) -> str:
     names = _names(visit)
     told = []
-    for site in dict.fromkeys(j.site for j in journeys):
+    for site in _sites(visit, journeys):
         hours = _hours(journeys, site, "vein_to_vein_h")
         if hours:
             told.append(
@@ -230,7 +236,7 @@ def risk_table(visit: Visit, rows: Sequence[dict[str, Any]], *, short: bool = Fa
 
 def _medians_panel(visit: Visit, journeys: Sequence[Journey]) -> Component:
     names = _names(visit)
-    sites = [(s, names.get(s, s)) for s in dict.fromkeys(j.site for j in journeys)]
+    sites = [(s, names.get(s, s)) for s in _sites(visit, journeys)]
     parts = [
         (
             title,
@@ -267,7 +273,7 @@ def _medians_panel(visit: Visit, journeys: Sequence[Journey]) -> Component:
 
 
 def _median_table(visit: Visit, journeys: Sequence[Journey], *, short: bool = False) -> Table:
-    sites = list(dict.fromkeys(j.site for j in journeys))
+    sites = _sites(visit, journeys)
     rows = []
     for step, title in {**STEPS, **WHOLE}.items():
         row: dict[str, Any] = {"interval": title}
@@ -304,7 +310,7 @@ def _orders(visit: Visit, journeys: Sequence[Journey], step: str) -> Component:
                 if j.site == s and (h := getattr(j, step)) is not None
             ],
         )
-        for s in dict.fromkeys(j.site for j in journeys)
+        for s in _sites(visit, journeys)
     ]
     if not any(orders for _, _, orders in rows):
         return states.empty(f"No order has ended the interval {title} yet.", "Choose another interval.")

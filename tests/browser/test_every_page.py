@@ -17,6 +17,8 @@ PAGES = {
     "comparability": "/comparability",
     "batches": "/batch",
     "batch": "/batch/northgate/NG-B-00004",
+    "charts": "/charts",
+    "vein to vein": "/vein-to-vein",
     "quality": "/quality?rows=findings",
     "sensors": "/sensors?batches=meridian/ME-B-00006",
     "sensors of three": "/sensors?batches=rhein/RH-B-00011,rhein/RH-B-00010,prairie/PR-B-00001&align=expansion",
