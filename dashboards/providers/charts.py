@@ -11,9 +11,16 @@ from dashboards.facts import ChartBudget, ChartLimit, ChartPoint, Series
 from dashboards.providers.snapshot import Snapshot
 from dashboards.security.scope import Scope
 
-
-def _names(cls: type) -> str:
-    return ", ".join(f.name for f in fields(cls))
+# What stands for a column that the snapshot does not have: limits as declared, never frozen, one version a phase.
+INSTEAD = {
+    "kind": "'measured'",
+    "phase_key": "coalesce(protocol_version, '')",
+    "version": "1",
+    "state": "'as declared'",
+    "in_force": "true",
+    "n_batches": "1",
+    "n_points": "0",
+}
 
 
 class ChartProvider:
@@ -22,6 +29,12 @@ class ChartProvider:
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
 
+    def _names(self, cls: type, table: str) -> str:
+        """Columns of a table for a class, with what stands for those that the snapshot does not have."""
+        has = self._snapshot.columns_of.get(table, frozenset())
+        names = [f.name for f in fields(cls)]
+        return ", ".join(n if n in has else f"{INSTEAD.get(n, 'NULL')} AS {n}" for n in names)
+
     @property
     def known(self) -> bool:
         """Whether this snapshot has control charts: one published by an older program has none."""
@@ -29,8 +42,10 @@ class ChartProvider:
 
     def series(self, scope: Scope) -> list[Series]:
         """Every series of the sites of the scope in its newest phase; batches outside any chart are counted once."""
+        has = self._snapshot.columns_of["mart.chart_limit"]
         found = self._snapshot.rows(
-            "WITH newest AS (SELECT * FROM mart.chart_limit WHERE in_force AND site = ANY($sites) "
+            f"WITH told AS (SELECT {self._names(Series, 'mart.chart_limit')} FROM mart.chart_limit "
+            f"WHERE {'in_force' if 'in_force' in has else 'true'} AND site = ANY($sites)), newest AS (FROM told "
             "QUALIFY row_number() OVER (PARTITION BY site, attribute, measured_as ORDER BY phase DESC) = 1) "
             "SELECT l.site, l.attribute, l.measured_as, l.kind, l.phase, l.state, l.refusal, "
             "count(DISTINCT p.batch_id) AS n_points, count(DISTINCT p.batch_id) FILTER (p.outside) AS "
@@ -47,8 +62,8 @@ class ChartProvider:
     def points(self, scope: Scope, series: Series) -> list[ChartPoint]:
         """All points of a series, in the order of the charts' batches."""
         found = self._snapshot.rows(
-            f"SELECT {_names(ChartPoint)} FROM mart.chart_point WHERE site = $site AND site = ANY($sites) "
-            "AND attribute = $attribute AND measured_as = $measured "
+            f"SELECT {self._names(ChartPoint, 'mart.chart_point')} FROM mart.chart_point "
+            "WHERE site = $site AND site = ANY($sites) AND attribute = $attribute AND measured_as = $measured "
             "ORDER BY chart, phase, batch_started_at, batch_id",
             scope,
             site=series.site,
@@ -60,8 +75,8 @@ class ChartProvider:
     def limits(self, scope: Scope, series: Series) -> list[ChartLimit]:
         """Every version of the limits of every phase of a series, the newest phase first."""
         found = self._snapshot.rows(
-            f"SELECT {_names(ChartLimit)} FROM mart.chart_limit WHERE site = $site AND site = ANY($sites) "
-            "AND attribute = $attribute AND measured_as = $measured ORDER BY phase DESC, version DESC",
+            f"SELECT {self._names(ChartLimit, 'mart.chart_limit')} FROM mart.chart_limit "
+            "WHERE site = $site AND site = ANY($sites) AND attribute = $attribute AND measured_as = $measured ORDER BY phase DESC, version DESC",
             scope,
             site=series.site,
             attribute=series.attribute,
@@ -74,8 +89,8 @@ class ChartProvider:
         if "mart.chart_budget" not in self._snapshot.tables:
             return []
         found = self._snapshot.rows(
-            f"SELECT {_names(ChartBudget)} FROM mart.chart_budget WHERE site = $site AND site = ANY($sites) "
-            "AND attribute = $attribute AND measured_as = $measured ORDER BY chart",
+            f"SELECT {self._names(ChartBudget, 'mart.chart_budget')} FROM mart.chart_budget "
+            "WHERE site = $site AND site = ANY($sites) AND attribute = $attribute AND measured_as = $measured ORDER BY chart",
             scope,
             site=series.site,
             attribute=series.attribute,

@@ -82,6 +82,18 @@ class Snapshot:
         return frozenset(row[0] for row in found.fetchall())
 
     @cached_property
+    def columns_of(self) -> dict[str, frozenset[str]]:
+        """Columns of every table, as `schema.name`: a snapshot published by an older program may lack some."""
+        found: dict[str, set[str]] = {}
+        for table, column in (
+            self._con.cursor()
+            .execute("SELECT schema_name || '.' || table_name, column_name FROM duckdb_columns()")
+            .fetchall()
+        ):
+            found.setdefault(str(table), set()).add(str(column))
+        return {table: frozenset(names) for table, names in found.items()}
+
+    @cached_property
     def sites(self) -> tuple[Site, ...]:
         """Every site of the fleet, the reference first, then by name."""
         found = self._con.cursor().execute(
