@@ -76,7 +76,8 @@ class ChartProvider:
         """Every version of the limits of every phase of a series, the newest phase first."""
         found = self._snapshot.rows(
             f"SELECT {self._names(ChartLimit, 'mart.chart_limit')} FROM mart.chart_limit "
-            "WHERE site = $site AND site = ANY($sites) AND attribute = $attribute AND measured_as = $measured ORDER BY phase DESC, version DESC",
+            "WHERE site = $site AND site = ANY($sites) AND attribute = $attribute "
+            "AND measured_as = $measured ORDER BY phase DESC, version DESC",
             scope,
             site=series.site,
             attribute=series.attribute,
@@ -90,7 +91,8 @@ class ChartProvider:
             return []
         found = self._snapshot.rows(
             f"SELECT {self._names(ChartBudget, 'mart.chart_budget')} FROM mart.chart_budget "
-            "WHERE site = $site AND site = ANY($sites) AND attribute = $attribute AND measured_as = $measured ORDER BY chart",
+            "WHERE site = $site AND site = ANY($sites) AND attribute = $attribute "
+            "AND measured_as = $measured ORDER BY chart",
             scope,
             site=series.site,
             attribute=series.attribute,
