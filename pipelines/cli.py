@@ -423,6 +423,21 @@ def site_check(
         raise fail(2, f"{bad} of {len(paths)} contracts are refused. Mend the lines above and check again.")
 
 
+@app.command()
+def listen(
+    site: Annotated[str, typer.Argument(help="The site, by the name of its folder.")],
+    system: Annotated[str | None, typer.Option(help="Which, where the site has several.")] = None,
+) -> None:
+    """Hear a site's edge nodes (MQTT Sparkplug B) until stopped; `cellfleet run` takes in what was heard."""
+    from pipelines.failures import PermanentFailure
+    from pipelines.listen import listen as hear
+
+    try:
+        hear(settings(), site, system, lambda told: print(told, flush=True))
+    except (PermanentFailure, ContractError) as error:
+        raise fail(2 if isinstance(error, ContractError) else 1, str(error)) from error
+
+
 @site_app.command(name="preview")
 def site_preview(
     site: Annotated[str, typer.Argument(help="Site, as its contract names it.")],

@@ -20,7 +20,7 @@ from typing import Any
 
 import duckdb
 
-from pipelines.formats.protocol import Options, Reading, Refused, UnreadableFile, reading
+from pipelines.formats.protocol import Flag, Options, Reading, Refused, UnreadableFile, reading
 from pipelines.formats.rows import BLOCK, Rows, find_rows
 from pipelines.formats.text import check_text, decode, encoding_of
 
@@ -54,6 +54,7 @@ class Scan:
     received: int
     refused: tuple[Refused, ...]
     header: dict[str, Any]
+    flags: tuple[Flag, ...] = ()
 
 
 def numbered(rows: str, position: str, gaps: tuple[tuple[int, int], ...]) -> str:

@@ -6,6 +6,7 @@ contract's.
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 from pathlib import Path
@@ -15,9 +16,11 @@ import duckdb
 import polars as pl
 
 from pipelines.formats.delimited import Scan, unique_names
-from pipelines.formats.protocol import Options, Reading, UnreadableFile, reading
+from pipelines.formats.protocol import Flag, Options, Reading, UnreadableFile, reading
 
 _MAGIC = b"PAR1"
+# Key of the file's own metadata under which its writer may say what is remarkable: JSON, [[row, field, text], ...].
+FLAGS = "cellfleet_flags"
 _SEND_AGAIN = "The file is kept as sent; ask the site to send it again."
 
 
@@ -80,7 +83,18 @@ def scan(path: Path, options: Options, scratch: Path | None = None) -> Scan:
     file = f"read_parquet({_literal(str(path))}"
     sql = f"(SELECT file_row_number + 1 AS source_row, {renamed} FROM {file}, file_row_number=true))"
     unnumbered = f"(SELECT {renamed} FROM {file}))"
-    return Scan(sql, unnumbered, ours, (), received, (), {"columns": list(ours), "writer": footer.created_by})
+    header = {"columns": list(ours), "writer": footer.created_by}
+    return Scan(sql, unnumbered, ours, (), received, (), header, _flags(path, footer))
+
+
+def _flags(path: Path, footer: Any) -> tuple[Flag, ...]:
+    said = (footer.metadata or {}).get(FLAGS.encode())
+    if said is None:
+        return ()
+    try:
+        return tuple(Flag(int(row), str(field), str(text)) for row, field, text in json.loads(said))
+    except (ValueError, TypeError) as failed:
+        raise UnreadableFile(path, "footer", f"its {FLAGS} cannot be read: {failed}", _SEND_AGAIN) from failed
 
 
 def scan_sql(path: Path, options: Options, scratch: Path | None = None) -> str:
@@ -106,4 +120,4 @@ class Parquet:
                 records: pl.DataFrame = connection.sql(f"SELECT * FROM {found.sql} ORDER BY source_row").pl()
         except duckdb.Error as failed:
             raise UnreadableFile(path, "", f"damaged: {str(failed).splitlines()[0]}", _SEND_AGAIN) from failed
-        return reading(path, self.name, records, found.received, header=found.header)
+        return reading(path, self.name, records, found.received, flags=found.flags, header=found.header)

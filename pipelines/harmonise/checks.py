@@ -71,7 +71,8 @@ def _feed_problems(c: Contract, feed: Feed) -> Found:
     if feed.system not in c.systems:
         found.append((("system",), f"no system {feed.system!r}; declared: {', '.join(c.systems)}"))
     else:
-        key, said = NEEDED[kind := c.systems[feed.system].kind]
+        kind = c.systems[feed.system].kind
+        key, said = NEEDED.get(kind, ("system", ""))
         if not getattr(feed, key):
             found.append(((key,), f"a feed of a {kind} system needs {said}"))
         if WRITTEN.get(kind, feed.format.name) != feed.format.name:

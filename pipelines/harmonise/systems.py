@@ -194,8 +194,62 @@ class OpcUaSystem(Part):
         return self
 
 
+class SparkplugSystem(Part):
+    """Edge nodes that publish Sparkplug B through an MQTT broker; `cellfleet listen SITE` hears them."""
+
+    kind: Literal["sparkplug"]
+    path: str = Field(
+        description="Folder of the listener's segments, relative to the sources folder; one for each system."
+    )
+    host: str = Field(description="Name or address of the broker.")
+    port: Port = Field(default=8883, description="Its port.")
+    tls: bool = Field(
+        default=True, description="Whether the connection is encrypted and the broker proves itself."
+    )
+    ca_file_env: Variable | None = Field(
+        default=None,
+        description="Environment variable that holds the path of the authority's certificate; the machine's own "
+        "authorities where left out.",
+    )
+    user: str | None = Field(default=None, description="Account to sign in with; anonymous where left out.")
+    password_env: Variable | None = Field(
+        default=None, description="Environment variable that holds the password."
+    )
+    client_id: str = Field(
+        default="cellfleet", min_length=1, max_length=65,
+        description="Name under which the broker keeps messages for the listener while it is away.",
+    )  # fmt: skip
+    groups: list[Annotated[str, Field(pattern=r"^(\+|[^+#/]+)$")]] = Field(
+        default=["+"], min_length=1, description="Sparkplug groups to hear; `+` is every group."
+    )
+    metrics: list[str] = Field(
+        default=["*"],
+        min_length=1,
+        description="Metrics to keep: group, node, device and metric joined by `/`; `*` stands for any part.",
+    )
+    batch_metric: str | None = Field(
+        default=None,
+        description="Metric of a device, or of its node, whose text says which batch is running: the column `batch`. "
+        "A value told while it is empty is not taken in.",
+    )
+    host_id: str | None = Field(
+        default=None,
+        pattern=r"^[^+#/]+$",
+        description="Name under which nodes that store and forward wait for us; our state is published under it.",
+    )
+    segment_seconds: Seconds = Field(default=60, gt=0, description="How long a segment is written to.")
+
+    @model_validator(mode="after")
+    def _secured(self) -> SparkplugSystem:
+        if (self.user is None) != (self.password_env is None):
+            raise ValueError("give both `user` and `password_env`, or neither")
+        if self.user is not None and not self.tls and self.host not in ("localhost", "127.0.0.1", "::1"):
+            raise ValueError("without `tls` the password would be readable on the network: leave `tls` on")
+        return self
+
+
 System = Annotated[
-    FolderSystem | RelationalSystem | SftpSystem | S3System | FhirBulkSystem | OpcUaSystem,
+    FolderSystem | RelationalSystem | SftpSystem | S3System | FhirBulkSystem | OpcUaSystem | SparkplugSystem,
     Field(discriminator="kind"),
 ]
 KINDS: dict[str, type[Part]] = {
@@ -205,6 +259,7 @@ KINDS: dict[str, type[Part]] = {
     "s3": S3System,
     "fhir_bulk": FhirBulkSystem,
     "opcua": OpcUaSystem,
+    "sparkplug": SparkplugSystem,
 }
 # What a feed of each kind of system must name besides.
 NEEDED: dict[str, tuple[str, str]] = {
@@ -216,7 +271,7 @@ NEEDED: dict[str, tuple[str, str]] = {
     "opcua": ("nodes", "`nodes`, e.g. `[Suite 1/*/Temperature]`"),
 }
 # Kinds whose connector writes the files itself, and in which format.
-WRITTEN: dict[str, str] = {"opcua": "parquet", "fhir_bulk": "fhir"}
+WRITTEN: dict[str, str] = {"opcua": "parquet", "sparkplug": "parquet", "fhir_bulk": "fhir"}
 
 
 def secrets_of(system: Any) -> list[str]:

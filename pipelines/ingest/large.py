@@ -103,7 +103,7 @@ def _scanned(contract: Contract, feed: Feed, arrivals: list[Arrival], scratch: P
         except UnreadableFile as error:
             read.refusal = f"{error.problem} {error.mend}".replace(arrival.path.name, arrival.name)
             continue
-        read.received, read.refused = scan.received, scan.refused
+        read.received, read.refused, read.flags = scan.received, scan.refused, scan.flags
         read.missing = sorted(used - set(scan.columns))
         read.unknown = sorted(set(scan.columns) - known)
         if read.missing:

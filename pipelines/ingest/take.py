@@ -21,6 +21,7 @@ from pipelines.connectors.protocol import Connector, Offer, Seen
 from pipelines.connectors.relational import Relational
 from pipelines.connectors.s3 import S3
 from pipelines.connectors.sftp import Sftp
+from pipelines.connectors.sparkplug import Sparkplug
 from pipelines.failures import PipelineFailure
 from pipelines.harmonise.contract import Contract, Feed
 from pipelines.harmonise.sql import IS_DELETION, ident
@@ -37,6 +38,7 @@ CONNECTORS: dict[str, Connector] = {
     "s3": S3(),
     "fhir_bulk": FhirBulk(),
     "opcua": OpcUa(),
+    "sparkplug": Sparkplug(),
 }
 LISTINGS: dict[str, Listing] = {"folder": Folder(), "sftp": Sftp(), "s3": S3()}
 # Files taken before they are promoted: bounds memory, the scratch folder and what a kill makes us do again.

@@ -17,7 +17,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from live_servers import free_port, proxy
+from live_servers import free_port, program, proxy
 from opcua_server import numbers
 from small_site import Site, attributes
 
@@ -299,6 +299,30 @@ def test_the_batch_that_ran_is_read_from_the_variable_beside(
     assert frame["batch"].to_list() == ["B8"] * 10 + ["B9"] * 10
     with pytest.raises(PermanentFailure, match="no variable 'Lot' beside"):
         received(server.system(), tmp_path, batch_variable="Lot")
+
+
+def test_a_server_of_another_make_pages_by_continuation_points(tmp_path: Path) -> None:
+    node, count, port = program("node"), 3_000, free_port()
+    asked = [node, "-e", "require.resolve('node-opcua')"]
+    if subprocess.run(asked, check=False, capture_output=True, timeout=60).returncode:
+        pytest.skip("node-opcua is not installed (npm install node-opcua, and NODE_PATH)")
+    command = [node, str(HERE / "node_opcua_server.js"), str(port), str(count)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        assert process.stdout is not None
+        while (line := process.stdout.readline()) != "ok\n":
+            assert line, "the server ended"
+        system = OpcUaSystem(
+            kind="opcua", url=f"opc.tcp://127.0.0.1:{port}/cellfleet", security="none", page_values=700
+        )
+        frame, cursor = received(system, tmp_path)
+        assert frame["value"].to_list() == [37 + i / 1e6 for i in range(count)]
+        assert frame["quality"].to_list() == ["good" if i % 97 else "uncertain" for i in range(count)]
+        assert set(frame["unit_code"]) == {"CEL"}
+        assert received(system, tmp_path, cursor)[0].is_empty()
+    finally:
+        process.kill()
+        process.wait(20)
 
 
 def certificate(folder: Path, name: str) -> tuple[Path, Path]:

@@ -131,6 +131,8 @@ class Session:
         details.StartTime, details.EndTime = moment(start), moment(end + 9)
         request = ua.HistoryReadRequest()
         request.Parameters.HistoryReadDetails = details
+        # asyncua's own default is to release the point instead of reading on.
+        request.Parameters.ReleaseContinuationPoints = False
         request.Parameters.TimestampsToReturn = ua.TimestampsToReturn.Both
         request.Parameters.NodesToRead = [read]
 

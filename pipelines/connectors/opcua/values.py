@@ -39,6 +39,11 @@ class Values:
     def __len__(self) -> int:
         return len(self.ticks)
 
+    def distinct(self) -> int:
+        """How many differ, by time, number and status."""
+        rows = np.stack([self.ticks, self.number.view(np.int64), self.status.astype(np.int64)], axis=1)
+        return len(np.unique(rows, axis=0))
+
     def where(self, chosen: NDArray[np.bool_]) -> Values:
         """Those rows, in the same order."""
         text = {}
