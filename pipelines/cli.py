@@ -28,6 +28,7 @@ from pipelines.ledger_commands import app as ledger_app
 from pipelines.real_files import contract_paths
 from pipelines.runner import Locked, as_json, locked, status
 from pipelines.simulator.score import score as compute_score
+from pipelines.watch_commands import charts_app, signals_app
 from warehouse import logs
 from warehouse.lake import LakeError
 from warehouse.publish import newest
@@ -51,6 +52,8 @@ app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(comparability_app, name="comparability")
 app.add_typer(access_app, name="access")
+app.add_typer(charts_app, name="charts")
+app.add_typer(signals_app, name="signals")
 out = Console(width=int(os.environ.get("COLUMNS", "120")))
 err = Console(stderr=True)
 OneSite = Annotated[str | None, typer.Option("--site", help="Only of this site.")]

@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 from rich.console import Console
 
+from pipelines.chart_freezing import NotAllowed, approve, approver, freeze
 from pipelines.logbook import heads_of
 from pipelines.runner import Ran, locked, run, status
 from pipelines.serving import require_free, require_guarded, serve_until_interrupt, urls
@@ -39,7 +40,7 @@ def demo(chosen: Settings, scale: str, serve_after: bool, out: Console) -> bool:
             simulate(chosen.sources_path, scale=scale, progress=out.print)
         laps["simulate"] = time.perf_counter() - started
         lock_plan(chosen, out)
-        done = run(chosen, None, out.print)
+        done = run(chosen, None, out.print, lambda: _limits(chosen, out))
         laps["run and publish"] = time.perf_counter() - started - laps["simulate"]
     summary(chosen, done, out)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -58,6 +59,20 @@ def lock_plan(chosen: Settings, out: Console) -> None:
             plan_lock.lock(con, fleet, by=f"{fleet.plan.approved_by_role} (demo)")
     except plan_lock.LockError as error:
         out.print(f"The plan stays as it is locked: {error}", markup=False)
+
+
+def _limits(chosen: Settings, out: Console) -> None:
+    """What people would do: freeze the control charts' limits and approve them. Later demos find them done."""
+    try:
+        frozen = freeze(
+            chosen, role="Process engineer", because="Declared baseline complete (simulated act)."
+        )
+    except NotAllowed as error:
+        out.print(str(error), highlight=False, markup=False)
+        return
+    role = approver(chosen)
+    approve(chosen, role=role, because="Baseline reviewed (simulated act).")
+    out.print(f"Limits of {len(frozen)} phases of control charts frozen, and approved by {role} (simulated).")
 
 
 def summary(chosen: Settings, done: list[Ran], out: Console) -> None:

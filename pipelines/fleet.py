@@ -4,10 +4,12 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from pipelines.alerts import alert_definitions
 from pipelines.harmonise.contract import Contract
 from pipelines.ingest.asset import POOL
 from pipelines.ingest.sites import record_sites
 from pipelines.ledger_asset import LOG, ledger_definitions
+from pipelines.mart_checks import examined, mart_checks
 from pipelines.metadata import column_schema
 from pipelines.publication import publish_fleet
 from pipelines.validation.findings import find
@@ -87,8 +89,10 @@ def fleet_definitions(core: list[dg.AssetKey], contracts: list[Contract]) -> dg.
         ])},
     )  # fmt: skip
 
-    @dg.multi_asset(name="publish", specs=[*marts, snapshot], pool=POOL)
-    def publish(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+    @dg.multi_asset(name="publish", specs=[*marts, snapshot], check_specs=mart_checks(), pool=POOL)
+    def publish(
+        context: dg.AssetExecutionContext,
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         done = publish_fleet(settings(), context.run_id)
         logs.logger(settings()).info("published", run_id=context.run_id, snapshot=done.number)
         for spec in marts:
@@ -100,10 +104,11 @@ def fleet_definitions(core: list[dg.AssetKey], contracts: list[Contract]) -> dg.
             asset_key=published,
             metadata={"snapshot": done.number, "path": dg.MetadataValue.path(str(done.path))},
         )
+        yield from examined(done.path)
 
     chosen = dg.AssetSelection.assets(site, finding, published, *(m.key for m in marts), LOG)
     job = dg.define_asset_job(
         "fleet", chosen, description="Findings, marts, the published snapshot, the ledger."
     )
     fleet = dg.Definitions(assets=[sites, findings, publish], jobs=[job])
-    return dg.Definitions.merge(fleet, ledger_definitions(published, FLEET, OWNERS))
+    return dg.Definitions.merge(fleet, ledger_definitions(published, FLEET, OWNERS), alert_definitions())

@@ -38,7 +38,14 @@ def publish_fleet(chosen: Settings, run_id: str) -> Snapshot:
         def marts(catalog: str, number: int, previous: Path | None) -> dict[str, int]:
             _ledger_heads(con, catalog, chosen)
             return build(
-                con, catalog, plan, number, previous, alpha=float(chosen.alpha), power=float(chosen.power)
+                con,
+                catalog,
+                plan,
+                number,
+                previous,
+                alpha=float(chosen.alpha),
+                power=float(chosen.power),
+                run_id=run_id,
             )
 
         return publish(con, chosen, facts, marts)

@@ -74,10 +74,15 @@ def dagster_home(chosen: Settings) -> Path:
     return folder
 
 
-def run(chosen: Settings, sites: list[str] | None, progress: Callable[[str], None]) -> list[Ran]:
+def run(
+    chosen: Settings,
+    sites: list[str] | None,
+    progress: Callable[[str], None],
+    before_fleet: Callable[[], None] | None = None,
+) -> list[Ran]:
     """Run every site's jobs, then the fleet's. One site's failure stops no other's.
 
-    `sites` limits to some; None runs all.
+    `sites` limits to some; None runs all. `before_fleet` is called when all sites' records are in.
     """
     dagster_home(chosen)
     link_real_files(chosen)
@@ -98,6 +103,8 @@ def run(chosen: Settings, sites: list[str] | None, progress: Callable[[str], Non
         # The job `ledger_nightly` is the night's; the fleet's own ends with the same asset.
         wanted = [n for n in names if n not in FLEET_JOBS and (sites is None or n.rsplit("_", 1)[0] in sites)]
         for name in [*wanted, "fleet"]:
+            if name == "fleet" and before_fleet is not None:
+                before_fleet()
             done.append(_execute(chosen, defs, instance, name, progress=progress))
     return done
 

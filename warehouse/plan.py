@@ -43,6 +43,12 @@ COVARIATES: dict[str, Literal["number", "logarithm", "word"]] = {
 }
 
 
+# What a patient brings, as numbers of `mart.batch_wide`; nothing that the process can move.
+Covariate = Literal[
+    "prior_lines", "birth_decade", "ecog", "tnc_e9", "cd3_collected_e9", "cd3_collected_pct", "volume_ml"
+]
+
+
 class PlanError(ValueError):
     """A fleet file that is refused: one line a problem, `file:line: what is wrong; the mend`."""
 
@@ -215,6 +221,68 @@ class Charts(_Part):
         ge=8, description="First batches of each phase (protocol, measured attribute) that limits rest on."
     )
     ewma_weight: float = Field(default=0.2, gt=0, le=1)
+    mewma_weight: float = Field(default=0.1, gt=0, le=1)
+    cusum_allowance: float = Field(default=0.5, ge=0, description="In standard deviations.")
+    cusum_decision: float = Field(default=5.0, gt=0, description="In standard deviations.")
+    subgroup_batches: int = Field(
+        default=5, ge=2, description="Successive batches of one point of Xbar, S, p and u."
+    )
+    false_alarms_per_year: float = Field(
+        default=4.0, gt=0, description="Allowed over all ringing charts of the fleet."
+    )
+    rings: tuple[Literal["I", "EWMA", "T2"], ...] = Field(
+        default=("I", "EWMA", "T2"), description="Charts whose points outside raise a signal."
+    )
+    adjusted: dict[str, tuple[Covariate, ...]] = Field(
+        default_factory=dict, description="Patient covariates taken out of an attribute before it is judged."
+    )
+    together: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="Correlated attributes charted together, by the name of the chart."
+    )
+    capability_batches: int = Field(default=30, ge=10, description="Batches of one period of capability.")
+
+
+class ExcursionLimit(_Part):
+    """Where a quantity's readings must stay while cells are in culture."""
+
+    low: float | None = None
+    high: float | None = None
+    gap_minutes: float = Field(default=130, gt=0, description="A longer gap between readings ends a stretch.")
+    shortest_minutes: float = Field(default=30, ge=0, description="What lasted less is left out.")
+
+    @model_validator(mode="after")
+    def _sides(self) -> ExcursionLimit:
+        if self.low is None and self.high is None:
+            raise ValueError("give low, high or both")
+        if self.low is not None and self.high is not None and self.low >= self.high:
+            raise ValueError(f"low {self.low:g} is not below high {self.high:g}")
+        return self
+
+
+class Trajectories(_Part):
+    """What sensor trajectories are held against."""
+
+    dated: date = Field(description="Day on which the good batches were declared.")
+    approved_by_role: str = Field(min_length=1, description="Role that declared them; never a name.")
+    good_batches: tuple[str, ...] = Field(
+        default=(),
+        description="batch_ids of the good batches; where none is named, those released without a major deviation.",
+    )
+    good_until: date | None = Field(
+        default=None, description="Batches that started later never enter the path of the good ones."
+    )
+    good_minimum: int = Field(default=5, ge=3, description="Good batches that a moment of the path needs.")
+    bin_hours: float = Field(default=4.0, ge=1, le=24, description="Hours of one roll-up.")
+    components: int = Field(default=3, ge=1, description="Principal components of the multiway model.")
+    excursions: dict[str, ExcursionLimit] = Field(default_factory=dict)
+
+    @field_validator("excursions")
+    @classmethod
+    def _channels(cls, limits: dict[str, ExcursionLimit]) -> dict[str, ExcursionLimit]:
+        for name in limits:
+            if name not in dictionary().channels:
+                raise ValueError(f"{name!r} is no channel quantity; see docs/data-dictionary.md")
+        return limits
 
 
 class CustodyLimit(_Part):
@@ -274,6 +342,9 @@ class Fleet(_Part):
     small_cell_limit: int = Field(default=5, ge=1, description="Smaller counts are not shown across sites.")
     plan: Plan
     charts: Charts | None = Field(default=None, description="Control charts; none are made without it.")
+    trajectories: Trajectories | None = Field(
+        default=None, description="Good batches and limits of sensor readings; nothing is made without it."
+    )
     deadlines: dict[str, Deadline] = Field(default_factory=dict)
     custody: dict[str, CustodyLimit] = Field(
         default_factory=dict, description="Limits by kind of custody event; what has none is not judged."
@@ -291,6 +362,19 @@ class Fleet(_Part):
             if kind not in kinds:
                 raise ValueError(f"{kind!r} is no kind of custody event; use one of {', '.join(kinds)}")
         return limits
+
+    @model_validator(mode="after")
+    def _charted(self) -> Fleet:
+        charts = self.charts
+        named = (
+            [] if charts is None else [*charts.adjusted, *(n for g in charts.together.values() for n in g)]
+        )
+        for name in named:
+            if name not in self.plan.attributes:
+                raise ValueError(
+                    f"charts: {name!r} is no attribute of the plan; use one of {', '.join(self.plan.attributes)}"
+                )
+        return self
 
     @property
     def plan_hash(self) -> str:

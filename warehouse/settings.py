@@ -85,6 +85,19 @@ class Settings:
         "CELLFLEET_ALPHA", "0.05", "Level of each one-sided test; 0.05 gives the 90 % interval."
     )
 
+    alert_webhook: str = _setting(
+        "CELLFLEET_ALERT_WEBHOOK", "", "URL that new signals are posted to as JSON; none by default."
+    )
+    alert_smtp: str = _setting(
+        "CELLFLEET_ALERT_SMTP",
+        "",
+        "Mail server for new signals: `host:port`, or `smtp+starttls://` or `smtps://` with `user:password@`.",
+    )
+    alert_from: str = _setting("CELLFLEET_ALERT_FROM", "cellfleet@localhost", "Sender of those mails.")
+    alert_to: str = _setting("CELLFLEET_ALERT_TO", "", "Their receivers, separated by commas.")
+    alerts_per_hour: str = _setting(
+        "CELLFLEET_ALERTS_PER_HOUR", "4", "Messages about signals in one hour; what is new meanwhile waits."
+    )
     ledger_key: str = _setting(
         "CELLFLEET_LEDGER_KEY",
         "",

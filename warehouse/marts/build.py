@@ -5,16 +5,29 @@ Belongs here: the order, and what the SQL files share. Does not belong here: wha
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
 
 from warehouse.dictionary import dictionary
-from warehouse.marts import audit_trail, change, charts, comparability, vein
+from warehouse.dictionary.render import quoted
+from warehouse.marts import (
+    audit_trail,
+    capability,
+    change,
+    charts,
+    comparability,
+    signals,
+    trajectories,
+    variance,
+    vein,
+)
 from warehouse.marts.columns import attribute_sql, comments, mart_columns
 from warehouse.plan import Fleet
 
-__all__ = ["build", "mart_columns", "prepare"]
+__all__ = ["assembled", "build", "mart_columns", "prepare"]
 
 HERE = Path(__file__).parent
 # Later ones read earlier ones.
@@ -93,31 +106,23 @@ def build(
     *,
     alpha: float = 0.05,
     power: float = 0.8,
+    run_id: str | None = None,
 ) -> dict[str, int]:
     """Build all marts into schema `mart` of the attached database `target`; returns rows by `mart.<name>`.
 
     `con` is a connection of `warehouse.lake.attach` without an open transaction, `snapshot` the number named
     on each verdict, `previous` the snapshot that verdicts are compared with. The same lake and fleet always give
-    the same tables.
+    the same tables. With `run_id` new signals are raised: the only thing that is written to the lake.
     """
-    # One transaction: every mart sees the same lake, whatever is committed meanwhile.
-    con.execute("BEGIN")
+    if previous is not None:
+        con.execute(f"ATTACH {quoted(str(previous))} AS earlier (READ_ONLY)")
     try:
-        prepare(con, fleet)
-        _deadlines(con, fleet)
-        con.execute(f"CREATE SCHEMA IF NOT EXISTS {target}.mart")
-        audit_trail.build(con, target)
-        for name in ORDER:
-            sql = (HERE / f"{name}.sql").read_text("utf-8")
-            con.execute(sql.replace("{target}", target).replace("{attribute_columns}", attribute_sql()))
-        comparability.build(con, target, fleet, snapshot, alpha=alpha, power=power)
-        charts.build(con, target, fleet)
-        vein.build(con, target, fleet)
-    except BaseException:
-        con.execute("ROLLBACK")
-        raise
-    con.execute("COMMIT")
+        _build(con, target, fleet, snapshot, alpha=alpha, power=power, earlier=previous is not None)
+    finally:
+        if previous is not None:
+            con.execute("DETACH earlier")
     change.build(con, target, previous)
+    signals.build(con, target, fleet, run_id)
     rows: dict[str, int] = {}
     con.execute("BEGIN")
     for name, mart in mart_columns().items():
@@ -127,6 +132,59 @@ def build(
         rows[f"mart.{name}"] = int(count[0]) if count else 0
     con.execute("COMMIT")
     return rows
+
+
+def _build(
+    con: duckdb.DuckDBPyConnection,
+    target: str,
+    fleet: Fleet,
+    snapshot: int,
+    *,
+    alpha: float,
+    power: float,
+    earlier: bool,
+) -> None:
+    # One transaction: every mart sees the same lake, whatever is committed meanwhile.
+    con.execute("BEGIN")
+    try:
+        prepare(con, fleet)
+        _deadlines(con, fleet)
+        con.execute(f"CREATE SCHEMA IF NOT EXISTS {target}.mart")
+        audit_trail.build(con, target)
+        for name in ORDER:
+            _mart(con, target, name)
+        comparability.build(con, target, fleet, snapshot, alpha=alpha, power=power)
+        charts.build(con, target, fleet)
+        capability.build(con, target, fleet)
+        variance.build(con, target, fleet, "earlier" if earlier else None)
+        trajectories.build(con, target, fleet)
+        vein.build(con, target, fleet)
+    except BaseException:
+        con.execute("ROLLBACK")
+        raise
+    con.execute("COMMIT")
+
+
+@contextmanager
+def assembled(con: duckdb.DuckDBPyConnection, fleet: Fleet) -> Iterator[str]:
+    """A database in memory with the marts that chart series are read from, for acts between publications."""
+    con.execute("ATTACH ':memory:' AS assembled")
+    try:
+        con.execute("BEGIN")
+        prepare(con, fleet)
+        con.execute("CREATE SCHEMA IF NOT EXISTS assembled.mart")
+        for name in ("assay_long", "batch_wide"):
+            _mart(con, "assembled", name)
+        comparability.build_lots(con, "assembled", fleet)
+        con.execute("COMMIT")
+        yield "assembled"
+    finally:
+        con.execute("DETACH assembled")
+
+
+def _mart(con: duckdb.DuckDBPyConnection, target: str, name: str) -> None:
+    sql = (HERE / f"{name}.sql").read_text("utf-8")
+    con.execute(sql.replace("{target}", target).replace("{attribute_columns}", attribute_sql()))
 
 
 def _deadlines(con: duckdb.DuckDBPyConnection, fleet: Fleet) -> None:

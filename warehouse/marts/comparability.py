@@ -91,6 +91,19 @@ def build(
     """
     planned = fleet.plan.attributes
     store(con, target, "plan", [_plan_row(fleet, name, a) for name, a in planned.items()])
+    build_lots(con, target, fleet)
+    lots = read_lots(con, target, fleet, alpha=alpha, power=power)
+    sites = _sites(con, target, fleet.reference_site)
+    made = [judged(lots, name, site) for site in sites for name in planned]
+    rows = [row_of(lots, j) | {"snapshot": snapshot} for j in made]
+    beside = [analysis_row(j, a) for j in made for a in j.analyses(alpha)]
+    store(con, target, "comparability", rows)
+    store(con, target, "comparability_analysis", beside)
+
+
+def build_lots(con: duckdb.DuckDBPyConnection, target: str, fleet: Fleet) -> None:
+    """Create mart `comparability_lots`; needs `assay_long` and `batch_wide`."""
+    planned = fleet.plan.attributes
     con.execute(
         "CREATE OR REPLACE TEMP TABLE planned_measure "
         "(attribute VARCHAR, measured_as VARCHAR, methods VARCHAR[], scale VARCHAR, sample_point VARCHAR)"
@@ -104,13 +117,6 @@ def build(
         ],
     )
     con.execute((HERE / "comparability.sql").read_text("utf-8").replace("{target}", target))
-    lots = read_lots(con, target, fleet, alpha=alpha, power=power)
-    sites = _sites(con, target, fleet.reference_site)
-    made = [judged(lots, name, site) for site in sites for name in planned]
-    rows = [row_of(lots, j) | {"snapshot": snapshot} for j in made]
-    beside = [analysis_row(j, a) for j in made for a in j.analyses(alpha)]
-    store(con, target, "comparability", rows)
-    store(con, target, "comparability_analysis", beside)
 
 
 def read_lots(

@@ -9,6 +9,7 @@ Sources: Roberts 1959; Lucas & Saccucci 1990; Page 1954; NIST/SEMATECH e-Handboo
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,8 +30,11 @@ def ewma_chart(
     weight: float = 0.2,
     width: float = 3.0,
     limits: EwmaLimits = "exact",
+    restart: bool = False,
 ) -> Chart:
     """EWMA z_t = weight x_t + (1-weight) z_(t-1), started at the baseline's centre.
+
+    restart: after a failing point it starts anew, limits included, so that it rings once in its run length.
 
     Limits: centre +- width sigma sqrt(weight/(2-weight) (1-(1-weight)^(2t))); 'asymptotic' leaves the last
     factor out, as NIST's example does. Only rule 1 applies: neighbouring points share their past.
@@ -41,7 +45,10 @@ def ewma_chart(
     positive(width, "width")
     if limits not in ("exact", "asymptotic"):
         raise StatisticsRefusal(f"EWMA limits are 'exact' or 'asymptotic', not {limits!r}.")
-    smoothed = signal.lfilter([weight], [1.0, weight - 1.0], y - baseline.centre) + baseline.centre
+    away = y - baseline.centre
+    if restart:
+        return _restarting(away, baseline, weight, width, limits)
+    smoothed = signal.lfilter([weight], [1.0, weight - 1.0], away) + baseline.centre
     error = np.full(y.size, baseline.sigma * np.sqrt(weight / (2.0 - weight)))
     if limits == "exact":
         steps = np.arange(1, y.size + 1)
@@ -50,6 +57,34 @@ def ewma_chart(
     lower, upper = centre - width * error, centre + width * error
     return laid_against(
         "EWMA", smoothed, baseline, centre=centre, sigma=error, lower=lower, upper=upper, rules=RULE_1
+    )
+
+
+def _restarting(
+    away: FloatArray, baseline: Baseline, weight: float, width: float, limits: EwmaLimits
+) -> Chart:
+    end = baseline.sigma * math.sqrt(weight / (2.0 - weight))
+    fading = math.log1p(-weight) if weight < 1.0 else -math.inf
+    smoothed, error = np.empty(away.size), np.empty(away.size)
+    z, age = 0.0, 0
+    for i, x in enumerate(away.tolist()):
+        z = weight * x + (1.0 - weight) * z
+        age += 1
+        smoothed[i] = z
+        error[i] = end if limits == "asymptotic" else end * math.sqrt(-math.expm1(2.0 * age * fading))
+        if abs(z) > width * error[i]:
+            z, age = 0.0, 0
+    centre = np.full(away.size, baseline.centre)
+    lower, upper = centre - width * error, centre + width * error
+    return laid_against(
+        "EWMA",
+        smoothed + centre,
+        baseline,
+        centre=centre,
+        sigma=error,
+        lower=lower,
+        upper=upper,
+        rules=RULE_1,
     )
 
 

@@ -45,11 +45,14 @@ def profile_intervals(
     names: Sequence[str] | None = None,
     level: float = 0.95,
     ends: Ends = "solved",
+    effects: bool = True,
+    precision: float = 1e-12,
 ) -> ProfileIntervals:
     """Intervals for every parameter of the ML fit; arguments as for `fit_mixed`, and the same refusals.
 
     `ends` "solved" finds where the likelihood has fallen; "spline" reads them, as lme4 does, from a spline
     through some twenty points of the profile, to compare with values lme4 printed (about 2e-4 apart).
+    `effects` False leaves the fixed effects out; `precision` of solved ends, relative to the response's spread.
     """
     limit = sqrt(float(stats.chi2.ppf(probability(level, "level"), 1)))
     fit = fit_mixed(y, x, factors, names=names, method="ml")
@@ -71,21 +74,31 @@ def profile_intervals(
 
         if ends == "spline":
             return _read(signed_root, centre, shift, floor=floor, reach=reach, limit=limit)
-        return _solve(signed_root, centre, shift, floor=floor, limit=limit)
+        return _solve(signed_root, centre, shift, floor=floor, limit=limit, precision=precision)
 
+    # Rough ends are met in few strides; lme4's spline needs the points that its own strides give.
+    first = 0.01 if precision < 1e-6 else 0.3
     sd: dict[str, tuple[float, float]] = {}
     for k, name in enumerate([*factors, "residual"]):
         held = None if name == "residual" else k
         centre = sqrt(fit.variances[name]) / scale
 
-        def by_variance(value: float, held: int | None = held) -> float:
-            return _held_variance(cp, held, value**2, start)
+        # The other variances move little from one value to the next: each search begins where the last one ended.
+        trail = start.copy()
 
-        low, high = interval(by_variance, centre, 0.01 * centre if centre > 0.0 else 1e-3 / scale, 0.0)
+        def by_variance(value: float, held: int | None = held, trail: Floats = trail) -> float:
+            return _held_variance(cp, held, value**2, start, trail=trail, precision=precision)
+
+        low, high = interval(
+            by_variance,
+            centre,
+            first * centre if centre > 0.0 else (1e-3 / scale if ends == "spline" else first / 10.0),
+            0.0,
+        )
         sd[name] = (low * scale, high * scale)
     fixed: dict[str, tuple[float, float]] = {}
     errors = fit.standard_errors / scale
-    for j, name in enumerate(fit.names):
+    for j, name in enumerate(fit.names if effects else ()):
 
         def by_effect(value: float, j: int = j) -> float:
             moved = np.hstack([np.delete(design, j, axis=1), (inside - value * design[:, j])[:, None]])
@@ -96,10 +109,13 @@ def profile_intervals(
     return ProfileIntervals(level=level, log_likelihood=float(fit.log_likelihood), sd=sd, fixed=fixed)
 
 
-def _held_variance(cp: CrossProducts, held: int | None, variance: float, start: Floats) -> float:
+def _held_variance(
+    cp: CrossProducts, held: int | None, variance: float, start: Floats, *, trail: Floats, precision: float
+) -> float:
     """-2 log likelihood maximised over all but one variance: factor `held`'s, or the residual's (None).
 
-    Free are log sigma2 and log(1 + lambda_j) of the other factors.
+    Free are log sigma2 and log(1 + lambda_j) of the other factors. `trail` is where the search begins and then holds
+    where it ended.
     """
     if held is None and variance <= 0.0:
         return np.inf
@@ -123,23 +139,32 @@ def _held_variance(cp: CrossProducts, held: int | None, variance: float, start: 
     # Wide for a likelihood, narrow enough for the factorisation: e^10 either way from the optimum.
     bounds = [(start[0] - 10.0, start[0] + 10.0) if i == 0 else (0.0, start[i] + 10.0) for i in free]
     found = optimize.minimize(
-        objective, start[free], jac=True, bounds=bounds, method="L-BFGS-B",
-        options={"ftol": 1e-14, "gtol": 1e-9, "maxiter": 500},
+        objective, trail[free], jac=True, bounds=bounds, method="L-BFGS-B",
+        options={"ftol": max(1e-14, precision * 1e-5), "gtol": max(1e-9, precision), "maxiter": 500},
     )  # fmt: skip
+    trail[free] = found.x
     return float(found.fun)
 
 
 def _solve(
-    root: Callable[[float], float], centre: float, shift: float, *, floor: float, limit: float
+    root: Callable[[float], float],
+    centre: float,
+    shift: float,
+    *,
+    floor: float,
+    limit: float,
+    precision: float,
 ) -> tuple[float, float]:
     """Where the signed root of the rise reaches -limit and limit; `floor` where it never falls that far."""
     low = floor
     if centre > floor and not (np.isfinite(floor) and abs(root(floor)) < limit):
-        low = _crossing(lambda v: -root(v) - limit, centre, -shift, floor)
-    return low, _crossing(lambda v: root(v) - limit, centre, shift, floor)
+        low = _crossing(lambda v: -root(v) - limit, centre, -shift, floor, precision)
+    return low, _crossing(lambda v: root(v) - limit, centre, shift, floor, precision)
 
 
-def _crossing(over: Callable[[float], float], centre: float, step: float, floor: float) -> float:
+def _crossing(
+    over: Callable[[float], float], centre: float, step: float, floor: float, precision: float
+) -> float:
     inside = centre
     for _ in range(60):
         outside = max(centre + step, floor)
@@ -147,7 +172,7 @@ def _crossing(over: Callable[[float], float], centre: float, step: float, floor:
             low, high = sorted((inside, outside))
             if not np.isfinite(over(low)):
                 low = high * 1e-8
-            return float(optimize.brentq(over, low, high, xtol=1e-12, rtol=1e-12))
+            return float(optimize.brentq(over, low, high, xtol=precision, rtol=1e-12))
         inside, step = outside, step * 2.0
     raise StatisticsRefusal("The likelihood is too flat for an interval; more groups or lots are needed.")
 
