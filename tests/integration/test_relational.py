@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +27,7 @@ from pipelines.connectors.relational import Relational, less
 from pipelines.failures import PermanentFailure, TransientFailure
 from pipelines.harmonise.contract import Feed
 from pipelines.harmonise.systems import RelationalSystem
+from tests.conftest import ROOT
 
 TABLE = "CREATE TABLE {table} (id TEXT, sample TEXT, test TEXT, result TEXT, unit TEXT, at {stamp}, changed {stamp})"
 DAY = datetime(2026, 3, 5, 12, tzinfo=UTC)
@@ -319,3 +324,56 @@ def test_edits_and_deletions_reach_the_lake_as_versions(lims: Lims, tmp_path: Pa
     lims.add(2, DAY + timedelta(hours=2), "70")
     site.run()
     assert site.rows(current) == [("R1", 95.0), ("R2", 70.0), ("R3", 90.5)]
+
+
+def test_readings_of_a_table_killed_in_their_commit_come_once(
+    server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIMS_URL", server.url)
+    with psycopg.connect(server.url) as con:
+        con.execute("DROP TABLE IF EXISTS trend")
+        con.execute("CREATE TABLE trend (batch text, tag text, at timestamptz, value float8, quality text)")
+        con.execute(
+            "INSERT INTO trend SELECT 'B1', 'T1', timestamptz '2026-03-01Z' + n * interval '1 second', 37, 'good' "
+            "FROM generate_series(1, 50000) AS n"
+        )
+    columns = {
+        "batch_id": "batch", "channel": "tag", "quantity_name": {"value": "temperature_c"}, "read_at": "at",
+        "reading": {"from": "value", "unit": "Cel"}, "reading_status": "quality",
+    }  # fmt: skip
+    trend = {
+        "system": "lims", "query_table": "trend", "modified": "at", "overlap": "1 minute",
+        "format": {"name": "delimited"}, "record": ["tag", "at"],
+        "tables": [{"table": "reading", "columns": columns}],
+    }  # fmt: skip
+    system = {"kind": "relational", "url_env": "LIMS_URL"}
+    site = Site(tmp_path, attributes(systems={"lims": system}, feeds={"trend": trend}))
+    again = (
+        "import sys; from pathlib import Path; folder = Path(sys.argv[1]); "
+        "from pipelines.harmonise.contract import load_contract; from pipelines.ingest.asset import ingest; "
+        "from warehouse.settings import settings; "
+        "ingest(load_contract(folder / 'sites/kleinort/defs.yaml'), 'trend', settings(), 'killed')"
+    )
+    environment = os.environ | site.environment | {
+        "CELLFLEET_HOME": site.settings.home, "CELLFLEET_KILL_AT": "in_commit:2",
+        "PYTHONPATH": f"{ROOT}:{Path(__file__).parent}",
+    }  # fmt: skip
+    killed = subprocess.run(
+        [sys.executable, "-c", again, str(tmp_path)],
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    stored = "SELECT (SELECT count(*) FROM lake.core.reading), (SELECT count(*) FROM lake.raw.cursor)"
+    assert site.rows(stored) == [(0, 0)]
+    counts = site.run("trend").accounting
+    assert (counts["received"], counts["promoted"], counts["duplicate"]) == (50_000, 50_000, 0)
+    assert site.rows(stored) == [(50_000, 1)]
+    with psycopg.connect(server.url) as con:
+        con.execute("INSERT INTO trend VALUES ('B1', 'T1', '2026-03-01T18:00Z', 36.5, 'good')")
+    counts = site.run("trend").accounting
+    assert (counts["received"], counts["promoted"]) == (50_001, 50_001)
+    assert site.run("trend").accounting == counts
+    assert site.rows(stored) == [(50_001, 2)]
