@@ -66,7 +66,10 @@ def look(contract: Contract, watched: list[str], cursor: str | None) -> dg.Senso
         settles = getattr(contract.systems[system], "settle_seconds", 0) > 0
         for name, listed in zip(feeds, listings, strict=True):
             after[name], changed[name] = _compared(contract.feeds[name], listed, known.get(name, {}), settles)
-    requests = [_request(contract, name, months) for name, months in changed.items() if months]
+    small = [n for n, months in changed.items() if months and not is_large(contract.feeds[n])]
+    large = {n: months for n, months in changed.items() if months and is_large(contract.feeds[n])}
+    requests = [_request(contract, small)] if small else []
+    requests += [_request(contract, [name], months) for name, months in large.items()]
     if failures and not requests and after == known:
         raise failures[0]
     said = "; ".join(str(f) for f in failures) or "nothing new that stands still"
@@ -113,11 +116,11 @@ def _digest(files: list[Listed]) -> str:
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
-def _request(contract: Contract, feed: str, months: list[str]) -> dg.RunRequest:
-    """A run of the feed; of readings, over the months that files arrived for."""
-    keys = [dg.AssetKey([layer, contract.site_id, feed]) for layer in ("raw", "core")]
-    tags = {"site": contract.site_id, "feed": feed}
-    if (partitions := months_of(contract, contract.feeds[feed])) is not None:
+def _request(contract: Contract, feeds: list[str], months: list[str] | None = None) -> dg.RunRequest:
+    """A run of the feeds; of readings, over the months that files arrived for."""
+    keys = [dg.AssetKey([layer, contract.site_id, feed]) for feed in feeds for layer in ("raw", "core")]
+    tags = {"site": contract.site_id}
+    if months and (partitions := months_of(contract, contract.feeds[feeds[0]])) is not None:
         span = f"{min(months)}-01", f"{max(months)}-01"
         if not all(map(partitions.has_partition_key, span)):
             months_there = partitions.get_partition_keys()

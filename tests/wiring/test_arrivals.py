@@ -56,6 +56,8 @@ def arriving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "feeds": {
             "sample": {"system": "lims", "files": "sample_*.csv", "record": "id",
                        "tables": [{"table": "sample", "columns": SAMPLE}]},
+            "batch": {"system": "lims", "files": "batch_*.csv", "record": "id", "tables": [
+                {"table": "batch", "columns": {"batch_id": "id", "order_id": "order"}}]},
             "reading": {"system": "historian", "files": "*/r_*.csv", "day": r"r_(\d{8})",
                         "format": {"name": "delimited"}, "record": "at",
                         "tables": [{"table": "reading", "columns": READING}]},
@@ -91,10 +93,9 @@ def tick(arriving: dict[str, Any]) -> dict[str, dict[str, str]]:
     arriving["cursor"] = told.cursor
     asked = {}
     for request in told.run_requests or []:
-        layers = {k.path[0] for k in request.asset_selection}
-        (feed,) = {k.path[2] for k in request.asset_selection}
-        assert layers == {"raw", "core"}
-        asked[feed] = {k: v for k, v in request.tags.items() if k.startswith("dagster/asset_partition")}
+        assert {k.path[0] for k in request.asset_selection} == {"raw", "core"}
+        span = {k: v for k, v in request.tags.items() if k.startswith("dagster/asset_partition")}
+        asked |= dict.fromkeys({k.path[2] for k in request.asset_selection}, span)
     return asked
 
 
@@ -126,10 +127,21 @@ def test_a_file_still_being_written_waits_until_two_ticks_agree(arriving: dict[s
         tick(arriving)
 
 
+def test_records_that_arrive_together_are_one_run(arriving: dict[str, Any]) -> None:
+    put(arriving, "lims/sample_1.csv", "whole")
+    put(arriving, "lims/batch_1.csv", "whole")
+    tick(arriving)
+    repository = arriving["defs"].get_repository_def()
+    with dg.build_sensor_context(cursor=arriving["cursor"], repository_def=repository) as context:
+        told = repository.get_sensor_def("kleinort_arrivals").evaluate_tick(context)
+    (request,) = told.run_requests or []
+    assert {k.path[2] for k in request.asset_selection} == {"sample", "batch"}
+
+
 def test_the_cursor_is_what_was_seen_and_does_not_grow_with_the_files(arriving: dict[str, Any]) -> None:
     for n in range(300):
         put(arriving, f"lims/sample_{n}.csv", "whole")
     tick(arriving)
     assert set(tick(arriving)) == {"sample"}
     assert len(arriving["cursor"]) < 500
-    assert set(json.loads(arriving["cursor"])) == {"sample", "reading"}
+    assert set(json.loads(arriving["cursor"])) == {"sample", "batch", "reading"}
