@@ -17,7 +17,7 @@ from dash.development.base_component import Component
 from dashboards.components import states
 from dashboards.components.aria import aria, data
 from dashboards.components.graph import graph
-from dashboards.components.panel import panel
+from dashboards.components.panel import panel, stacks
 from dashboards.components.table import Column, Table, grid, html_table, number
 from dashboards.components.verdict import SYMBOL, reason_words, severity, verdict
 from dashboards.components.words import age, attribute_words, plain, plural
@@ -45,14 +45,9 @@ def layout(visit: Visit) -> Component:
             html.H1("Is the product the same at every site?"),
             html.P(_answer(verdicts, provider.needs(visit.scope)), className="cf-lede"),
             _counts(visit, provider),
-            html.Div(
-                [
-                    _matrix(visit, plan, verdicts, chosen),
-                    _needs(visit, provider),
-                    _forest_panel(visit, plan, chosen),
-                    _changes(visit, provider),
-                ],
-                className="cf-panels",
+            stacks(
+                [_matrix(visit, plan, verdicts, chosen), _forest_panel(visit, plan, chosen)],
+                [_needs(visit, provider), _changes(visit, provider)],
             ),
         ]
     )
@@ -299,7 +294,7 @@ def verdict_table(verdicts: Sequence[Verdict], visit: Visit, *, short: bool = Fa
             Column("estimate", reads),
             Column("ci_low", "90 % interval", cell=lambda r: _interval(r["ci_low"], r["ci_high"])),
             Column("margin_low", "Margin", cell=lambda r: _interval(r["margin_low"], r["margin_high"])),
-            Column("n_site", "n", cell=lambda r: f"{r['n_site']} / {r['n_reference']}"),
+            Column("n_site", "n", cell=lambda r: f"{r['n_site']}/{r['n_reference']}"),
             Column("lots_needed", "More lots"),
         )
     else:
