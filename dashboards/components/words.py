@@ -57,7 +57,8 @@ def age(hours: float | None) -> str:
     """How long something has lasted: hours up to two days, then days."""
     if hours is None:
         return ""
-    return f"{hours:.0f} h" if abs(hours) < 48 else f"{hours / 24:.1f} d"
+    # No line breaks between a number and its unit.
+    return f"{hours:.0f}\u00a0h" if abs(hours) < 48 else f"{hours / 24:.1f}\u00a0d"
 
 
 def plural(count: int, one: str, many: str = "") -> str:

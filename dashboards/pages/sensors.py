@@ -86,7 +86,7 @@ def layout(visit: Visit) -> Component:
             maxValues=MOST,
             limit=200,
             size="sm",
-            style={"minWidth": "min(100%, 300px)", "flex": "1 1 300px", "maxWidth": "min(100%, 620px)"},
+            style={"minWidth": "min(100%, 300px)", "flex": "0 1 480px", "maxWidth": "min(100%, 620px)"},
         ),
         dmc.Select(
             id=_control("align"),

@@ -175,7 +175,7 @@ def _state(r: dict[str, Any]) -> Component:
         if r["ninth_h"] is not None
         else ("◔", "too few to tell", "muted")
     )
-    return html.Span([f"{symbol} ", word], className=f"cf-verdict cf-{kind}")
+    return html.Span([f"{symbol} ", word], className=f"cf-verdict cf-nowrap cf-{kind}")
 
 
 def _risk(visit: Visit, open_orders: Sequence[dict[str, Any]]) -> Component:
