@@ -31,6 +31,7 @@ from pipelines.simulator.score import score as compute_score
 from pipelines.watch_commands import charts_app, signals_app
 from warehouse import logs
 from warehouse.lake import LakeError
+from warehouse.plan import PlanError
 from warehouse.publish import newest
 from warehouse.settings import Settings, settings
 
@@ -150,6 +151,8 @@ def run(
             done = execute(settings(), site, out.print)
     except Locked as error:
         raise fail(3, str(error)) from error
+    except LakeError as error:
+        raise fail(1, str(error)) from error
     failed = [r for r in done if not r.success]
     if failed:
         jobs = ", ".join(r.job for r in failed)
@@ -171,6 +174,8 @@ def publish_command() -> None:
             done = publish_fleet(settings(), "command-line")
     except Locked as error:
         raise fail(3, str(error)) from error
+    except (LakeError, PlanError) as error:
+        raise fail(1, str(error)) from error
     out.print(f"Published snapshot {done.number}: {done.path}. Next: `cellfleet verdicts`.")
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.real_files import link_real_files
-from warehouse import logs
+from warehouse import lake, logs
 from warehouse.settings import ROOT, Settings
 
 
@@ -82,9 +82,12 @@ def run(
 ) -> list[Ran]:
     """Run every site's jobs, then the fleet's. One site's failure stops no other's.
 
-    `sites` limits to some; None runs all. `before_fleet` is called when all sites' records are in.
+    `sites` limits to some; None runs all. `before_fleet` is called when all sites' records are in. Raises LakeError
+    where the lake cannot be used, before anything starts.
     """
     dagster_home(chosen)
+    with lake.opened(chosen):
+        pass
     link_real_files(chosen)
     import dagster as dg
 

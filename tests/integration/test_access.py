@@ -254,6 +254,7 @@ def test_no_page_or_table_shows_rows_of_another_site(
         ]
         for answer in answers:
             assert answer.status_code in (200, 404), answer.text
+            assert "This could not be shown" not in answer.text
             seen = {b for b in hidden if re.search(rf"\b{re.escape(b)}\b", answer.text)}
             assert not seen, f"{role} of {site} saw {sorted(seen)[:3]}"
 
