@@ -85,7 +85,7 @@ def false_alarms(seeds: range, years: int = 5) -> Iterator[Line]:
     yield Line("false alarms a year, the fleet's budget", BUDGET, *_mean(both))
 
 
-def delays(seeds: range, series: int = 60, baseline: int = 50) -> Iterator[Line]:
+def delays(seeds: range, series: int = 20, baseline: int = 50) -> Iterator[Line]:
     """Batches from a planted step to the alarm, against the run length computed for limits of such a baseline."""
     rate = BUDGET / (SERIES * POINTS * 2)
     charts = CHARTS.model_copy(update={"baseline_batches": baseline})
