@@ -1,4 +1,4 @@
-"""A whole drawn fleet with every kind of defect of identity and custody at each site: each is named, nothing else is."""
+"""A drawn fleet with every kind of defect of identity and custody at each site: each is named, nothing else is."""
 
 from __future__ import annotations
 
