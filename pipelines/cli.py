@@ -327,6 +327,38 @@ def trace(
 
 
 @app.command()
+def evidence(
+    subject: Annotated[str, typer.Argument(help="A batch (or SITE/BATCH), a plan's id, or the word verify.")],
+    file: Annotated[Path | None, typer.Argument(help="With verify: the pack to check.")] = None,
+    out_file: Annotated[
+        Path | None, typer.Option("--out", help="Where to write the pack; <subject>.evidence.zip by default.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="With verify: the ledger's public key in hex.")] = None,
+    rerun: Annotated[
+        bool, typer.Option("--rerun/--no-rerun", help="With verify: compute the results again from the lake.")
+    ] = True,
+) -> None:
+    """Write an evidence pack about a batch or a plan, or check one: hashes, proofs, and the results computed again."""
+    from pipelines.evidence import EvidenceError, check, pack
+
+    try:
+        if subject != "verify":
+            target = out_file or Path(f"{subject.replace('/', '-')}.evidence.zip")
+            target.write_bytes(pack(settings(), subject))
+            out.print(f"Wrote {target}. Check it with `cellfleet evidence verify {target}`.")
+            return
+        if file is None or not file.is_file():
+            raise fail(2, "Give the pack to check: `cellfleet evidence verify FILE`.")
+        told = check(file.read_bytes(), settings() if rerun else None, key)
+    except (EvidenceError, LakeError) as error:
+        raise fail(1, str(error)) from error
+    for sentence in told.holds:
+        out.print(sentence, highlight=False, markup=False)
+    if not told.ok:
+        raise fail(1, "\n".join(told.fails))
+
+
+@app.command()
 def score(json_output: Json = False) -> None:
     """Compare what was found with what the simulator planted."""
     chosen = settings()

@@ -5,14 +5,15 @@ Belongs here: the asset, its check and its schedule. What is logged is `pipeline
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from pipelines.logbook import log_fleet
+from pipelines.logbook import log_fleet, stamp_newest
 from warehouse import logs
-from warehouse.ledger import LedgerError, audit
-from warehouse.settings import settings
+from warehouse.ledger import LedgerError, audit, read_certificates
+from warehouse.settings import Settings, settings
 
 LOG = dg.AssetKey(["ledger", "log"])
 CHECK = "every_byte_fits"
@@ -25,6 +26,18 @@ SCHEMA = dg.TableSchema(
         dg.TableColumn("signature", "string", "Signature over size, root and time."),
     ]
 )
+
+
+def _stamped(chosen: Settings) -> str:
+    """Have the newest head stamped where an authority is set. One that does not answer stops nothing: the next
+    head is stamped too, and covers this one."""
+    if not chosen.time_stamp_url:
+        return "no authority is set"
+    try:
+        return stamp_newest(chosen).isoformat()
+    except OSError as error:
+        logs.logger(chosen).warning("head not stamped", problem=str(error))
+        return f"the authority did not answer: {error}"
 
 
 def ledger_definitions(
@@ -56,7 +69,11 @@ def ledger_definitions(
         chosen = settings()
         try:
             done = log_fleet(chosen)
-            report = audit(chosen.ledger_path)
+            stamped = _stamped(chosen)
+            certificates = chosen.time_stamp_certificates
+            report = audit(
+                chosen.ledger_path, authority=read_certificates(Path(certificates)) if certificates else ()
+            )
         except LedgerError as error:
             raise dg.Failure(str(error)) from error
         logs.logger(chosen).info(
@@ -71,6 +88,7 @@ def ledger_definitions(
             metadata={
                 "entries": done.size, "added": done.added, "read": done.read, "head": done.head.root,
                 "signed at": done.head.at, "public key": done.head.key,
+                "time stamp": stamped,
                 "path": dg.MetadataValue.path(str(chosen.ledger_path)),
             },
         )  # fmt: skip

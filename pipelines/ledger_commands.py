@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.logbook import head_of_today, heads_of, log_fleet
+from pipelines.logbook import head_of_today, heads_of, log_fleet, stamp_newest
 from warehouse.ledger import (
     LedgerError,
     Refused,
@@ -25,6 +25,7 @@ from warehouse.ledger import (
     prove,
     read_key,
 )
+from warehouse.ledger.exchange import cosign_offer, offer, read_answer, read_file
 from warehouse.settings import settings
 
 app = typer.Typer(no_args_is_help=True, help="The append-only log of custody, release and snapshots.")
@@ -143,3 +144,67 @@ def witness_command(
     typer.echo(
         f"{site} cosigned the head of {seen.head.at} ({seen.head.size} entries) with key {seen.site_key}."
     )
+
+
+@app.command(name="offer")
+def offer_command(
+    out: Annotated[Path, typer.Argument(help="Where to write what the site is sent.")],
+    site: Annotated[str, typer.Option(help="The site that is asked to cosign.")],
+) -> None:
+    """For a site that sees no folder of ours: the newest head, and the proof that it continues what the site saw."""
+    ledger = settings().ledger_path
+    with told():
+        heads = heads_of(ledger)
+        if not heads:
+            raise LedgerError(f"{ledger} has no signed head: run `cellfleet ledger append` first")
+        content = offer(ledger, site)
+    out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    typer.echo(f"Wrote {out} for {site}: it answers with `cellfleet ledger cosign {out.name} FOLDER ...`.")
+
+
+@app.command(name="cosign")
+def cosign_command(
+    file: Annotated[Path, typer.Argument(help="The file that the keeper sent.")],
+    folder: Annotated[Path, typer.Argument(help="The site's own folder, kept at the site.")],
+    site: Annotated[str, typer.Option(help="The site that cosigns.")],
+    key: Annotated[Path, typer.Option(help="The site's signing key; drawn where missing.")],
+    keeper: Annotated[str, typer.Option(help="The ledger's public key in hex, as the site knows it.")],
+    out: Annotated[Path, typer.Option(help="Where to write the answer.")],
+) -> None:
+    """At a site, with no access to the ledger: check a head that was sent, keep it, and answer with a cosignature."""
+    with told():
+        if not key.exists():
+            new_key(key)
+        seen = cosign_offer(
+            folder, read_file(file), site=site, key=read_key(key), keeper=keeper, seen_at=datetime.now(UTC)
+        )
+    out.write_text(json.dumps(seen.content, indent=1) + "\n", encoding="utf-8")
+    typer.echo(
+        f"{site} cosigned the head of {seen.head.at} ({seen.head.size} entries): send {out} to the keeper."
+    )
+
+
+@app.command(name="accept")
+def accept_command(
+    file: Annotated[Path, typer.Argument(help="The file that the site answered with.")],
+) -> None:
+    """For the keeper: keep the cosignature that a site answered with."""
+    with told():
+        seen = read_answer(read_file(file))
+        accept(settings().ledger_path, seen)
+    typer.echo(f"Kept: {seen.site} saw the head of {seen.head.at} at {seen.seen_at}.")
+
+
+@app.command(name="stamp")
+def stamp_command() -> None:
+    """Have the newest head stamped by the time stamp authority that the settings name (RFC 3161)."""
+    chosen = settings()
+    try:
+        with told():
+            if not chosen.time_stamp_url:
+                raise LedgerError("no authority is set: give CELLFLEET_TIME_STAMP_URL and _CERTIFICATES")
+            at = stamp_newest(chosen)
+    except OSError as error:
+        typer.echo(f"{chosen.time_stamp_url} did not answer ({error}): try again later", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(f"The authority says that the head existed at {at.isoformat()}.")

@@ -27,10 +27,13 @@ from warehouse.ledger import (
     Head,
     LedgerError,
     append,
+    http_authority,
     new_key,
+    read_certificates,
     read_heads,
     read_key,
     sign_head,
+    stamp,
 )
 from warehouse.ledger.files import Place, last_line, parsed
 from warehouse.ledger.witness import accepted_of_line
@@ -147,6 +150,17 @@ def log_fleet(chosen: Settings) -> Logged:
     return Logged(
         done.size, done.added, done.added + done.already, head_of_today(folder, key_path, done.size)
     )
+
+
+def stamp_newest(chosen: Settings) -> datetime:
+    """Have the newest head stamped by the authority of the settings; return the authority's time.
+
+    Raises LedgerError where its certificates are not set or its answer does not hold, OSError where it does not answer.
+    """
+    if not chosen.time_stamp_certificates:
+        raise LedgerError("the authority's certificates are not set: give CELLFLEET_TIME_STAMP_CERTIFICATES")
+    certificates = read_certificates(Path(chosen.time_stamp_certificates))
+    return stamp(chosen.ledger_path, http_authority(chosen.time_stamp_url), certificates)
 
 
 def _note(folder: Path) -> Path:

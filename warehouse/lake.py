@@ -78,8 +78,43 @@ def attach(
     return con
 
 
+def as_known(settings: Settings, at: datetime) -> duckdb.DuckDBPyConnection:
+    """A new connection on which `lake` is what was known at `at`: rows recorded later are not there.
+
+    Marts built on it say what they said then. Read-only. Raises LakeError as `attach` does, ValueError for a time
+    without a zone.
+    """
+    if at.tzinfo is None:
+        raise ValueError("as_known needs a time with its zone, e.g. 2026-03-05T00:00:00Z")
+    con = duckdb.connect()
+    try:
+        _attach(con, settings, read_only=True, snapshot=None, alias="whole")
+        con.execute("ATTACH ':memory:' AS lake")
+        moment = f"TIMESTAMPTZ {quoted(at.astimezone(UTC).isoformat())}"
+        for table in dictionary().tables.values():
+            con.execute(f"CREATE SCHEMA IF NOT EXISTS lake.{table.layer}")
+            where = f"WHERE recorded_at <= {moment}" if "recorded_at" in table.columns else ""
+            kind = "TABLE" if table.layer == "quality" else "VIEW"
+            con.execute(
+                f"CREATE {kind} lake.{table.qualified} AS SELECT * FROM whole.{table.qualified} {where}"
+            )
+        con.execute("CREATE SCHEMA IF NOT EXISTS current")
+        for table in dictionary().tables.values():
+            if table.layer == "core":
+                con.execute(f"CREATE OR REPLACE VIEW current.{table.name} AS {current_sql(table)}")
+    except BaseException:
+        con.close()
+        raise
+    return con
+
+
 def _attach(
-    con: duckdb.DuckDBPyConnection, settings: Settings, *, read_only: bool, snapshot: int | None
+    con: duckdb.DuckDBPyConnection,
+    settings: Settings,
+    *,
+    read_only: bool,
+    snapshot: int | None,
+    alias: str = "lake",
 ) -> None:
     con.execute("SET TimeZone = 'UTC'")
     con.execute("SET preserve_insertion_order = true")
@@ -105,7 +140,7 @@ def _attach(
         options.append("READ_ONLY")
     if snapshot is not None:
         options.append(f"SNAPSHOT_VERSION {snapshot}")
-    con.execute(f"ATTACH {quoted('ducklake:' + target)} AS lake ({', '.join(options)})")
+    con.execute(f"ATTACH {quoted('ducklake:' + target)} AS {alias} ({', '.join(options)})")
 
 
 def _prepare(con: duckdb.DuckDBPyConnection, *, read_only: bool, migrating: bool) -> None:

@@ -103,6 +103,16 @@ class Settings:
         "",
         "PEM file of the key that signs the ledger; `<home>/keys/ledger.pem` by default, drawn with the first head.",
     )
+    time_stamp_url: str = _setting(
+        "CELLFLEET_TIME_STAMP_URL",
+        "",
+        "Time stamp authority (RFC 3161, over HTTP) that stamps the ledger's heads; none by default.",
+    )
+    time_stamp_certificates: str = _setting(
+        "CELLFLEET_TIME_STAMP_CERTIFICATES",
+        "",
+        "PEM file of that authority's certificates: the signing one first, then its issuers.",
+    )
     kill_at: str = _setting(
         "CELLFLEET_KILL_AT", "", "For fault tests only: the named point at which the process kills itself."
     )
