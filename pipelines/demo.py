@@ -97,6 +97,16 @@ def summary(chosen: Settings, done: list[Ran], out: Console) -> None:
                 "SELECT site_id FROM core.site WHERE site_role = 'bench' ORDER BY ALL"
             ).fetchall()
         ]
+        chains = con.execute(
+            "SELECT replace(verdict, '_', ' '), count(*) FROM mart.custody_chain GROUP BY 1 ORDER BY 2 DESC, 1"
+        ).fetchall()
+        ready = con.execute(
+            "SELECT readiness, count(*) FROM mart.release_readiness GROUP BY 1 ORDER BY 2 DESC, 1"
+        ).fetchall()
+        first = con.execute(
+            "SELECT min(batch_id) FROM mart.release_readiness WHERE readiness = 'blocked' AND infused_at IS NOT NULL"
+        ).fetchone()
+        example = first[0] if first and first[0] else "BATCH"
         red = con.execute(
             "SELECT site, attribute FROM mart.comparability WHERE verdict = 'not comparable' "
             "ORDER BY abs(estimate / margin_high) DESC LIMIT 1"
@@ -127,6 +137,10 @@ def summary(chosen: Settings, done: list[Ran], out: Console) -> None:
             f"The red thing to click: {red[0]} × {red[1]} on the dashboards' first page. In the Dagster UI: "
             "the check `files_readable`, which fails where a site renamed a column."
         )
+    out.print(
+        f"Chains of identity and custody: {_counted(chains)}. Batches: {_counted(ready)}. Try `cellfleet trace "
+        f"{example}` and `cellfleet evidence {example}`."
+    )
     signed = heads_of(chosen.ledger_path)
     if signed:
         out.print(
@@ -139,6 +153,10 @@ def summary(chosen: Settings, done: list[Ran], out: Console) -> None:
     failed = [r for r in done if not r.success]
     for r in failed:
         out.print(f"FAILED {r.job}: {r.problem}", style="red", markup=False)
+
+
+def _counted(rows: list[tuple[str, int]]) -> str:
+    return ", ".join(f"{n} {word}" for word, n in rows) or "none"
 
 
 def _short(path: Path) -> Path:
