@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from pipelines.ledger_asset import _stamped
 from warehouse.ledger import (
     Entry,
     LedgerError,
@@ -27,6 +28,7 @@ from warehouse.ledger import (
 )
 from warehouse.ledger.files import Place, parsed
 from warehouse.ledger.stamps import read_stamp, stamped_bytes
+from warehouse.settings import Settings
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -184,3 +186,17 @@ def test_a_flipped_bit_or_moved_line_among_the_stamps_is_seen(ledger):
     for changed in (lines[::-1], lines[1:], [lines[0], *lines]):
         path.write_bytes(b"".join(changed))
         assert not audit(ledger).ok
+
+
+def test_the_settings_authority_stamps_and_one_that_is_away_stops_nothing(ledger, authority, tmp_path):
+    home, _, url = authority
+    given = {"home": str(tmp_path), "time_stamp_certificates": str(home / "authority.pem")}
+    assert _stamped(Settings(home=str(tmp_path))) == "no authority is set"
+    append(ledger, [Entry("later", "snapshot", {"sha256": "1" * 64})], at=START + timedelta(days=5))
+    sign_head(ledger, KEY, START + timedelta(days=5, hours=1))
+    assert "did not answer" in _stamped(Settings(time_stamp_url="http://127.0.0.1:9/", **given))
+    assert _stamped(Settings(time_stamp_url=url, **given)).startswith("20")
+    with pytest.raises(LedgerError, match="certificates are not set"):
+        _stamped(Settings(home=str(tmp_path), time_stamp_url=url))
+    report = audit(ledger, key=public_hex(KEY), authority=read_certificates(home / "authority.pem"))
+    assert (report.ok, report.stamps) == (True, 3)
