@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.simulator.custody_trial import PLANTS, trial
+from pipelines.custody_trial import PLANTS, trial
 
 
 def test_every_planted_defect_is_named_and_nothing_else() -> None:
