@@ -2,7 +2,7 @@
 
     python benchmarks/custody.py [--seeds 20] [--tamperings 1000] [--page docs/validation/custody.md]
 
-Here belong the runs and the page. The defects are those of pipelines/custody_trial.py, the tampering that of
+Here belong the runs and the page. The defects are those of benchmarks/custody_trial.py, the tampering that of
 tests/integration/ledger/tampering.py.
 """
 
@@ -15,11 +15,10 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "integration" / "ledger")]
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks"), str(ROOT / "tests" / "integration" / "ledger")]
 
+from custody_trial import UNSEEN, Score, trial  # noqa: E402
 from tampering import Fleet, attack  # noqa: E402
-
-from pipelines.custody_trial import UNSEEN, Score, trial  # noqa: E402
 
 
 def defects(seeds: int) -> Score:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from pipelines.custody_trial import PLANTS, trial
+import sys
+
+from tests.conftest import ROOT
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+from custody_trial import PLANTS, trial  # noqa: E402
 
 
 def test_every_planted_defect_is_named_and_nothing_else() -> None:

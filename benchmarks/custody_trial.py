@@ -1,10 +1,10 @@
 """Planted defects of identity and custody, and how many of them the chains' verdicts name.
 
 Belongs here: spoiling the custody of a drawn fleet, loading it into a lake of its own, and counting. Does not belong
-here: how a defect is found (`warehouse/marts/custody.sql`), the defects of the demo's files (simulator/defects.py).
+here: how a defect is found (`warehouse/marts/custody.sql`), the defects of the demo's own files (the simulator's).
 
 A fleet is drawn by seed and goes through the real writer of the lake; its files are left out, which
-`simulator/defects.py` and the fleet's own score look after. Every kind is planted once at each site, in an order of its own.
+the simulator's own defects and score look after. Every kind is planted once at each site, in an order of its own.
 """
 
 from __future__ import annotations
