@@ -8,7 +8,7 @@ from tests.conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from custody_trial import PLANTS, trial  # noqa: E402
+from custody_trial import PLANTS, trial
 
 
 def test_every_planted_defect_is_named_and_nothing_else() -> None:
