@@ -228,6 +228,10 @@ def _traces(identifier: str) -> list[str]:
     """How an identifier shows in free text: whole, or by a name of some length; never by a year's digits."""
     whole = identifier.lower().strip()
     traces = [whole] if len(whole) >= MINIMUM_IDENTIFIER else []
+    family, comma, given = whole.partition(",")
+    if comma and family.strip() and given.strip():
+        # However short its parts are: `Chua, Jun Jie` as people say it.
+        traces += [f"{given.strip()} {family.strip()}", f"{family.strip()} {given.strip()}"]
     if not NUMERALS.search(whole):
         traces += [part.strip(",.") for part in whole.split() if len(part.strip(",.")) > MINIMUM_IDENTIFIER]
     return traces
