@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SERVE ?= 1
 
-.PHONY: demo test test-deps test-faults install lint docs lock clean
+.PHONY: demo test test-deps test-faults install lint docs validation lock clean
 
 demo: install
 	@$(BIN)/cellfleet demo $(if $(filter 0,$(SERVE)),--no-serve,--serve)
@@ -18,6 +18,11 @@ test-faults: test-deps
 
 lint: test-deps
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+# Error rates and planted truth, drawn anew: some minutes.
+validation: install
+	@$(BIN)/python -m warehouse.verification.characteristics
+	@$(BIN)/python benchmarks/planted_truth.py
 
 docs: install
 	@$(BIN)/python -m pipelines.printed

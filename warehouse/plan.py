@@ -161,6 +161,38 @@ class Bridging(_Part):
     found: str = Field(min_length=1, description="What it found, in one sentence; printed with the verdict.")
 
 
+class Watch(_Part):
+    """Looking at routine lots again and again: how far, and how its error is spent."""
+
+    lots_reference: int = Field(ge=2, description="Reference lots that the watch runs to.")
+    lots_site: int = Field(ge=2, description="Lots of a site that it runs to.")
+    spending: Literal["obrien-fleming", "pocock"] = Field(
+        default="obrien-fleming", description="Lan-DeMets spending function of the error."
+    )
+
+
+class Study(_Part):
+    """A split-apheresis study: donors' cells divided between the reference and one site."""
+
+    study: str = Field(min_length=1, description="study_id of its results.")
+    site: str = Field(min_length=1, description="Site whose lots stand against the reference's.")
+    attributes: tuple[str, ...] = Field(min_length=1, description="Attributes of the plan that it measured.")
+    decides: tuple[str, ...] = Field(
+        default=(), description="Of these, whose means it decides; the others are shown beside routine lots."
+    )
+    borrow_history: bool = Field(
+        default=False,
+        description="Whether historical reference lots may be borrowed where the test of exchangeability allows.",
+    )
+
+    @model_validator(mode="after")
+    def _measured(self) -> Study:
+        for name in self.decides:
+            if name not in self.attributes:
+                raise ValueError(f"study {self.study} decides {name!r}, which is not among its attributes")
+        return self
+
+
 class Plan(_Part):
     """A version of the comparability plan. `attributes` in the order in which they are shown."""
 
@@ -178,6 +210,11 @@ class Plan(_Part):
         description="Laboratory names that mean the same place at every site; all others are a site's own.",
     )
     bridging: tuple[Bridging, ...] = Field(default=(), description="Studies that join sites' laboratories.")
+    studies: tuple[Study, ...] = Field(default=(), description="Split-apheresis studies.")
+    watch: Watch | None = Field(
+        default=None,
+        description="Looks at each month's lots with the error held over all of them; null: none.",
+    )
 
     @model_validator(mode="after")
     def _bridged(self) -> Plan:
@@ -185,7 +222,15 @@ class Plan(_Part):
             for name in b.attributes:
                 if name not in self.attributes:
                     raise ValueError(f"bridging {b.study}: {name!r} is no attribute of this plan")
+        for s in self.studies:
+            for name in s.attributes:
+                if name not in self.attributes:
+                    raise ValueError(f"study {s.study}: {name!r} is no attribute of this plan")
         return self
+
+    def study_of(self, attribute: str, site: str) -> Study | None:
+        """The split study of an attribute at a site."""
+        return next((s for s in self.studies if s.site == site and attribute in s.attributes), None)
 
     def bridge(self, attribute: str, *sites: str) -> Bridging | None:
         """The study that joined the laboratories of these sites for an attribute."""

@@ -78,7 +78,7 @@ class Compiler:
         for name, expression in fields.items():
             # In a wide record each result stands alone: one that fails does not take the others with it.
             essential = name in self.table.required or (
-                self.table.name == "assay_result" and name in ("value", "operator")
+                self.table.name in ("assay_result", "study_result") and name in ("value", "operator")
             )
             whole = essential and each is None
             for p in expression.problems:

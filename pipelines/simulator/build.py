@@ -16,6 +16,7 @@ from .care import add_care
 from .process import Journey
 from .programme import add_programme
 from .sites import FLEET_START, PRAIRIE_SPRING, SCALES, SITES
+from .studies import add_study
 from .supply import add_equipment, add_lots, add_specifications
 from .world import Row, SiteWorld, World, minute
 
@@ -36,8 +37,10 @@ def build(seed: int, scale_name: str, lived: int) -> World:
         add_programme(world, seed, scale.days)
         _journeys(world, seed, scale.days, round(scale.batches * _ORDERS_PER_BATCH), lived)
         add_care(world, seed)
-        world.sort()
         sites[site.name] = world
+    add_study(sites, seed)
+    for world in sites.values():
+        world.sort()
     return World(seed, scale_name, scale, scale.days, lived, sites)
 
 

@@ -12,15 +12,22 @@ from typing import Any
 from .people import SEVERITY_CENTRE, SICKER
 from .quality import shift_of
 from .sites import ATTRIBUTES, FLEET_START, SD_LIMIT, SITES, Site
+from .studies import truth_of_study
 from .world import World
 
 REFERENCE = "northgate"
 
 
+def replicates(site: Site, name: str) -> int:
+    """Results that a site's laboratory makes of one sample: only CAR+ and VCN are repeated."""
+    return site.replicates if name in ("car_pct", "vcn") else 1
+
+
 def _measured_sd(site: Site, name: str) -> float:
     """SD of a site's lots as measured, on the analysis scale."""
     attribute = ATTRIBUTES[name]
-    return hypot(site.sd_ratio.get(name, 1.0) * attribute.sd, attribute.assay_sd / sqrt(site.replicates))
+    noise = attribute.assay_sd / sqrt(replicates(site, name))
+    return hypot(site.sd_ratio.get(name, 1.0) * attribute.sd, noise)
 
 
 def verdicts() -> list[dict[str, Any]]:
@@ -77,6 +84,7 @@ def truth(
         "days": world.lived,
         "received": received,
         "verdicts": verdicts(),
+        "studies": [truth_of_study(SITES)],
         "defects": defects,
         "natural": natural,
     }

@@ -27,6 +27,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "lot_use": ("batch_id", "lot_id"),
     "sample": ("sample_id",),
     "assay": ("result_id",),
+    "study": ("result_id",),
     "deviation": ("deviation_id",),
     "specification": ("spec_id", "version"),
     "spec_limit": ("spec_id", "version", "test"),

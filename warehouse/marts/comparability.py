@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,12 @@ import duckdb
 
 from warehouse import plan_lock
 from warehouse.dictionary import dictionary
-from warehouse.marts.designs import Analysis, Compared, Lot, Side, analyses, compare
+from warehouse.marts.designs import Analysis, Compared, Lot, Side, StudyRows, analyses, compare, looks, split
 from warehouse.marts.rows import store
 from warehouse.plan import COVARIATES, Fleet, PlannedAttribute
 from warehouse.statistics.means import Estimate
 from warehouse.statistics.scales import unread
+from warehouse.statistics.sequential import Look, SequentialPlan
 from warehouse.statistics.verdict import Facts, Judgement, NoEstimate, judge
 
 HERE = Path(__file__).parent
@@ -45,7 +46,8 @@ LEFT_OUT = {
 class Lots:
     """All sides of one plan by plan attribute, measured attribute and site; level and power of verdicts.
 
-    `locks`: the plan's lockings; `arrived`: when the first result of a site and measured attribute came in.
+    `locks`: the plan's lockings; `arrived`: when the first result of a site and measured attribute came in;
+    `studies`: results of split studies by study, plan attribute and measured attribute.
     """
 
     fleet: Fleet
@@ -54,6 +56,7 @@ class Lots:
     power: float
     locks: tuple[plan_lock.Event, ...] = ()
     arrived: Mapping[tuple[str, str], datetime] = field(default_factory=dict)
+    studies: Mapping[tuple[str, str, str], StudyRows] = field(default_factory=dict)
 
     def of(self, attribute: str, measured_as: str, site: str) -> Side:
         """Lots of one side; none where nothing was measured."""
@@ -85,13 +88,14 @@ class Lots:
 def build(
     con: duckdb.DuckDBPyConnection, target: str, fleet: Fleet, snapshot: int, *, alpha: float, power: float
 ) -> None:
-    """Create marts `plan`, `comparability_lots`, `comparability`, `comparability_analysis`.
+    """Create marts `plan`, `comparability_lots`, `comparability`, `comparability_analysis`, `comparability_look`.
 
     Needs `assay_long` and `batch_wide`.
     """
     planned = fleet.plan.attributes
     store(con, target, "plan", [_plan_row(fleet, name, a) for name, a in planned.items()])
     build_lots(con, target, fleet)
+    con.execute((HERE / "study_result.sql").read_text("utf-8").replace("{target}", target))
     lots = read_lots(con, target, fleet, alpha=alpha, power=power)
     sites = _sites(con, target, fleet.reference_site)
     made = [judged(lots, name, site) for site in sites for name in planned]
@@ -99,6 +103,7 @@ def build(
     beside = [analysis_row(j, a) for j in made for a in j.analyses(alpha)]
     store(con, target, "comparability", rows)
     store(con, target, "comparability_analysis", beside)
+    store(con, target, "comparability_look", [row for j in made for row in look_rows(j)])
 
 
 def build_lots(con: duckdb.DuckDBPyConnection, target: str, fleet: Fleet) -> None:
@@ -139,7 +144,7 @@ def read_lots(
     ).fetchall()
     first = {(site, attribute): at for site, attribute, at in arrived}
     locks = plan_lock.history(con, target if from_snapshot else "lake")
-    return Lots(fleet, _sides(con, target, fleet), alpha, power, locks, first)
+    return Lots(fleet, _sides(con, target, fleet), alpha, power, locks, first, _studies(con, target))
 
 
 @dataclass(frozen=True)
@@ -157,10 +162,14 @@ class Judged:
     judgement: Judgement
     remarks: tuple[str, ...]
     lock: plan_lock.State
+    studied: tuple[Analysis, ...] = ()
+    looks: tuple[tuple[tuple[int, int], Look], ...] = ()
 
     def analyses(self, alpha: float) -> list[Analysis]:
         """The deciding analysis and those beside it; none across unlike methods."""
-        return analyses(self.ref, self.new, self.plan, self.compared, alpha=alpha) if self.like else []
+        if not self.like:
+            return []
+        return [*analyses(self.ref, self.new, self.plan, self.compared, alpha=alpha), *self.studied]
 
 
 def judged(lots: Lots, name: str, site: str, as_planned: PlannedAttribute | None = None) -> Judged:
@@ -175,6 +184,21 @@ def judged(lots: Lots, name: str, site: str, as_planned: PlannedAttribute | None
     else:
         none = NoEstimate("welch-t", a.scale, len(ref.used), len(new.used), "the methods are unlike.")
         compared = Compared(none, None, "routine lots, unadjusted")
+    study = fleet.plan.study_of(name, site)
+    studied: list[Analysis] = []
+    if like and study is not None and as_planned is None and (study.study, name, site_as) in lots.studies:
+        by_study, studied = split(
+            lots.studies[study.study, name, site_as], compared, a, reference=fleet.reference_site, site=site,
+            borrow=study.borrow_history, alpha=lots.alpha, power=lots.power,
+        )  # fmt: skip
+        if name in study.decides:
+            compared = by_study
+    plan_of_looks = fleet.plan.watch
+    seen = (
+        looks(ref, new, a, plan_of_looks, alpha=lots.alpha, power=lots.power)
+        if like and plan_of_looks
+        else []
+    )
     design = compared.design if a.spread_margin else f"{compared.design}, means only"
     apart = bool(ref.labs and new.labs and not ref.labs & new.labs)
     bridge = fleet.plan.bridge(name, fleet.reference_site, site) if apart else None
@@ -196,8 +220,29 @@ def judged(lots: Lots, name: str, site: str, as_planned: PlannedAttribute | None
         remarks.append(
             f"The site varies {r.estimate:.3g} times as much as the reference ({r.ci_low:.3g} to {r.ci_high:.3g})."
         )
+    if seen and plan_of_looks is not None:
+        told = SequentialPlan(
+            plan_of_looks.lots_reference, plan_of_looks.lots_site, lots.alpha, plan_of_looks.spending
+        )
+        remarks.append(
+            f"Over {len(seen)} monthly looks the means are {seen[-1][1].verdict}. {told.guarantee}"
+        )
     measured_as = reference_as if like else f"{reference_as} / {site_as}"
-    return Judged(name, site, a, measured_as, like, ref, new, compared, j, (*remarks, said), state)
+    return Judged(
+        name,
+        site,
+        a,
+        measured_as,
+        like,
+        ref,
+        new,
+        compared,
+        j,
+        (*remarks, said),
+        state,
+        tuple(studied),
+        tuple(seen),
+    )
 
 
 def verdict(lots: Lots, name: str, site: str) -> dict[str, Any]:
@@ -214,7 +259,13 @@ def row_of(lots: Lots, judged: Judged) -> dict[str, Any]:
     result, ratio = judged.compared.result, judged.compared.ratio
     # The judge shows what decided; the row always tells the means, and the spread in columns of its own.
     shown = result if isinstance(result, Estimate) else None
-    records = "|".join(sorted({*judged.ref.records, *judged.new.records}))
+    study = plan.study_of(judged.attribute, judged.site)
+    of_study = (
+        lots.studies[study.study, judged.attribute, judged.measured_as].records
+        if study and judged.studied
+        else ()
+    )
+    records = "|".join(sorted({*judged.ref.records, *judged.new.records, *of_study}))
 
     def on_scale(value: float | None) -> float | None:
         return None if value is None else unread(value, a.scale)
@@ -246,6 +297,7 @@ def row_of(lots: Lots, judged: Judged) -> dict[str, Any]:
         "sd_ratio_high": ratio.ci_high if ratio else None,
         "sd_ratio_max": a.sd_ratio_max,
         "decided_by": j.decided_by,
+        "watched": judged.looks[-1][1].verdict if judged.looks else None,
         "sentence": " ".join([j.sentence, *judged.remarks]),
         "plan_id": plan.id,
         "plan_version": plan.version,
@@ -253,6 +305,34 @@ def row_of(lots: Lots, judged: Judged) -> dict[str, Any]:
         "plan_lock": judged.lock,
         "inputs_hash": hashlib.md5(records.encode(), usedforsecurity=False).hexdigest(),
     }
+
+
+def look_rows(judged: Judged) -> list[dict[str, Any]]:
+    """Rows of `mart.comparability_look`; differences on the analysis scale."""
+
+    def on_scale(value: float | None) -> float | None:
+        return None if value is None else unread(value, judged.plan.scale)
+
+    rows = []
+    for (year, month), look in judged.looks:
+        found = look.interval
+        rows.append(
+            {
+                "attribute": judged.attribute,
+                "site": judged.site,
+                "month": date(year, month, 1),
+                "fraction": look.fraction,
+                "spent": look.spent,
+                "nominal": look.nominal,
+                "n_reference": found.n_reference if found else None,
+                "n_site": found.n_test if found else None,
+                "estimate": on_scale(found.estimate if found else None),
+                "ci_low": on_scale(found.ci_low if found else None),
+                "ci_high": on_scale(found.ci_high if found else None),
+                "verdict": look.verdict,
+            }
+        )
+    return rows
 
 
 def analysis_row(judged: Judged, a: Analysis) -> dict[str, Any]:
@@ -315,6 +395,7 @@ def _sides(con: duckdb.DuckDBPyConnection, target: str, fleet: Fleet) -> dict[tu
     found = con.execute(
         "SELECT attribute, measured_as, site, list({'id': l.batch_id, 'value': value, 'patient': "
         "coalesce(b.patient_key, l.batch_id), 'ended': coalesce(l.batch_status = 'terminated', false), "
+        "'at': l.lot_at, "
         f"'known': struct_pack({known})}} ORDER BY l.batch_id) FILTER (used), "
         "list(left_out_because) FILTER (NOT used), flatten(list(string_split(labs, ','))), "
         f"flatten(list(string_split(record_ids, ','))) FROM {target}.mart.comparability_lots l "
@@ -324,12 +405,36 @@ def _sides(con: duckdb.DuckDBPyConnection, target: str, fleet: Fleet) -> dict[tu
     shared = fleet.plan.shared_laboratories
     return {
         (attribute, measured, site): Side(
-            tuple(Lot(u["id"], u["value"], u["patient"], u["ended"], u["known"]) for u in used or ()),
+            tuple(
+                Lot(u["id"], u["value"], u["patient"], u["ended"], u["known"], u["at"]) for u in used or ()
+            ),
             tuple(left_out or ()),
             frozenset(lab if lab in shared else f"{site}: {lab}" for lab in labs if lab),
             tuple(records),
         )
         for attribute, measured, site, used, left_out, labs, records in found
+    }
+
+
+def _studies(con: duckdb.DuckDBPyConnection, target: str) -> dict[tuple[str, str, str], StudyRows]:
+    found = con.execute(
+        "SELECT study_id, attribute, measured_as, list({'value': value, 'donor': donor_id, 'site': site, "
+        "'lot': site || '|' || study_lot_id, 'record': record_id} ORDER BY donor_id, site, result_id) FILTER (used), "
+        "list(DISTINCT donor_id) FILTER (study_arm = 'historical'), count(*) FILTER (NOT used) "
+        f"FROM {target}.mart.study_result GROUP BY study_id, attribute, measured_as"
+    ).fetchall()
+    return {
+        (study, attribute, measured): StudyRows(
+            study=study,
+            values=tuple(r["value"] for r in rows or ()),
+            donor=tuple(r["donor"] for r in rows or ()),
+            site=tuple(r["site"] for r in rows or ()),
+            lot=tuple(r["lot"] for r in rows or ()),
+            historical=frozenset(historical or ()),
+            records=tuple(r["record"] for r in rows or ()),
+            left_out=left_out,
+        )
+        for study, attribute, measured, rows, historical, left_out in found
     }
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from math import log
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from warehouse.plan import COVARIATES, PlannedAttribute
+from warehouse.plan import COVARIATES, PlannedAttribute, Watch
 from warehouse.statistics import means
 from warehouse.statistics.bayes import probability_of_equivalence
 from warehouse.statistics.covariates import compare_routine
@@ -27,9 +28,12 @@ from warehouse.statistics.influence import Influence, leave_one_out
 from warehouse.statistics.lots import welch_lots
 from warehouse.statistics.means import Estimate, Summary
 from warehouse.statistics.outliers import generalised_esd
+from warehouse.statistics.power import further_pairs, observed_design
 from warehouse.statistics.ranks import mann_whitney
 from warehouse.statistics.refusal import StatisticsRefusal
 from warehouse.statistics.scales import Margin, Scale, forward, margin_on_scale
+from warehouse.statistics.sequential import Look, SequentialPlan, watch
+from warehouse.statistics.split_apheresis import compare_split
 from warehouse.statistics.variability import sd_ratio
 from warehouse.statistics.verdict import NoEstimate, estimate_lots, place
 
@@ -47,6 +51,7 @@ class Lot:
     patient: str
     terminated: bool
     covariates: dict[str, Any]
+    at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -68,9 +73,30 @@ class Side:
         """Lots with a result, used or not."""
         return len(self.used) + len(self.left_out)
 
+    def until(self, month: tuple[int, int]) -> Side:
+        """The side with the lots harvested up to and with a month; those without a time count from the first."""
+        return Side(tuple(lot for lot in self.used if lot.at is None or (lot.at.year, lot.at.month) <= month))
+
     def without(self, batches: frozenset[str]) -> Side:
         """The side without some lots."""
         return Side(tuple(lot for lot in self.used if lot.batch_id not in batches))
+
+
+@dataclass(frozen=True)
+class StudyRows:
+    """Results of one split study for one attribute: value in the attribute's unit, donor, site and lot of each.
+
+    `historical` are donors of historical lots; `left_out` counts results that carry no value on the scale.
+    """
+
+    study: str
+    values: tuple[float, ...]
+    donor: tuple[str, ...]
+    site: tuple[str, ...]
+    lot: tuple[str, ...]
+    historical: frozenset[str]
+    records: tuple[str, ...] = ()
+    left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -190,6 +216,73 @@ def adjusted(ref: Side, new: Side, a: PlannedAttribute, *, alpha: float, power: 
     return Compared(estimate, ratio, design, further, tuple(remarks))
 
 
+def split(
+    rows: StudyRows, routine_lots: Compared, a: PlannedAttribute, *, reference: str, site: str, borrow: bool,
+    alpha: float, power: float,
+) -> tuple[Compared, list[Analysis]]:  # fmt: skip
+    """Means by the split study (mixed model, Kenward-Roger), spread as routine lots show it; with all of its analyses.
+
+    A study has too few lots to judge spread. History is borrowed only where the plan allows it and the test of
+    exchangeability does; the other answer is shown beside.
+    """
+    top, margin = top_of(a.scale), a.margin
+    design = f"split apheresis, study {rows.study}"
+    try:
+        found = compare_split(
+            rows.values, rows.donor, rows.site, reference=reference, test=site, lot=rows.lot, scale=a.scale, top=top,
+            alpha=alpha, historical=rows.historical,
+        )  # fmt: skip
+    except StatisticsRefusal as refusal:
+        none = NoEstimate("split", a.scale, 0, 0, str(refusal))
+        return Compared(none, routine_lots.ratio, design), [
+            Analysis(design, False, design, a.scale, none, margin)
+        ]
+    exchange, history = found.exchangeability, found.mixed_with_history
+    borrowed = history is not None and borrow and exchange is not None and exchange.borrow
+    model = history if borrowed and history is not None else found.mixed
+    remarks = [*model.warnings]
+    if exchange is not None:
+        remarks.append(
+            exchange.sentence
+            if borrow or not exchange.borrow
+            else f"{exchange.sentence} Not borrowed by plan."
+        )
+    if rows.left_out:
+        remarks.append(f"{rows.left_out} results of the study carry no value on the scale and are left out.")
+    remarks.append("The spread is that of routine lots.")
+    planned = observed_design(
+        model.fit, pairs=found.donors_split, history=len(rows.historical) if borrowed else 0
+    )
+
+    def further() -> int | None:
+        return (
+            None
+            if margin is None
+            else further_pairs(planned, margin_on_scale(margin, a.scale), alpha=alpha, power=power)
+        )
+
+    told = []
+
+    def row(name: str, estimate: Estimate | None, note: str = "") -> None:
+        if estimate is not None:
+            told.append(Analysis(f"split study: {name}", False, design, a.scale, estimate, margin, note))
+
+    donors = f"{found.donors_split} donors"
+    row("mixed model", found.mixed.estimates[site], f"{donors}, no history")
+    row("pairs", found.paired, donors)
+    row("pairing ignored", found.unpaired, "for contrast: it wastes what pairing gives")
+    if history is not None:
+        word = exchange.sentence if exchange is not None else "too few lots to test exchangeability"
+        row(
+            "mixed model with history",
+            history.estimates[site],
+            f"{donors}, {len(rows.historical)} historical lots; {word}",
+        )
+    row("closed form with history", found.unknown_rho, "Burdick's weight, share of donors estimated")
+    words = f"{design}, with history" if borrowed else design
+    return Compared(model.estimates[site], routine_lots.ratio, words, further, tuple(remarks)), told
+
+
 def analyses(ref: Side, new: Side, a: PlannedAttribute, decided: Compared, *, alpha: float) -> list[Analysis]:
     """The deciding analysis first, then all that are shown beside it."""
     top, margin = top_of(a.scale), a.margin
@@ -210,7 +303,7 @@ def analyses(ref: Side, new: Side, a: PlannedAttribute, decided: Compared, *, al
             result = NoEstimate(name, scale, len(ref.values), len(new.values), str(refusal))
         told.append(Analysis(name, False, ROUTINE, scale, result, margin if limits else None, note))
 
-    if a.design != "routine":
+    if decided.design != ROUTINE:
         beside("unadjusted", lambda: routine(ref, new, a, alpha=alpha).result, "patient mix is not taken out")
     beside(
         "pooled variance",
@@ -256,6 +349,24 @@ def _ranks(ref: Side, new: Side, scale: Scale, alpha: float) -> Estimate:
     if max(len(ref.used), len(new.used)) > RANKED:
         raise StatisticsRefusal(f"Exact rank intervals are shown for up to {RANKED} lots a side.")
     return mann_whitney(ref.values, new.values, scale=scale, alpha=alpha, top=top_of(scale))
+
+
+def looks(
+    ref: Side, new: Side, a: PlannedAttribute, watched: Watch, *, alpha: float, power: float
+) -> list[tuple[tuple[int, int], Look]]:
+    """One look at the end of each month in which a lot was made, by the plan's design, error held over all looks.
+
+    Empty without a margin. A month's look sees the lots made until then; one that adds nothing spends nothing.
+    """
+    if a.margin is None:
+        return []
+    months = sorted({(lot.at.year, lot.at.month) for lot in (*ref.used, *new.used) if lot.at is not None})
+    estimates: list[Estimate | None] = []
+    for month in months:
+        found = compare(ref.until(month), new.until(month), a, alpha=alpha, power=power).result
+        estimates.append(found if isinstance(found, Estimate) else None)
+    plan = SequentialPlan(watched.lots_reference, watched.lots_site, alpha, watched.spending)
+    return list(zip(months, watch(estimates, plan, a.margin), strict=True)) if months else []
 
 
 def influence(

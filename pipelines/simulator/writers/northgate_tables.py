@@ -108,6 +108,13 @@ FEEDS: dict[str, tuple[str, tuple[Column, ...]]] = {
         ("UNIT TEXT", "*", lambda r: r.get("raw_unit") or ASSAYS[r["test"]].unit),
         ("REPLICATE INTEGER", "replicate", same), ("ANALYST_ROLE TEXT", "role", same),
         ("RESULT_AT TEXT", "result_at", utc), _MODIFIED, ("CHANGE_REASON TEXT", "reason", same))),
+    "study": ("STUDY_RESULT", (
+        ("RESULT_NO TEXT PRIMARY KEY", "result_id", same), ("STUDY_NO TEXT", "study", same),
+        ("ARM TEXT", "arm", same), ("DONOR_NO TEXT", "donor", same), ("LOT_NO TEXT", "lot", same),
+        ("TEST_CODE TEXT", "*", lambda r: ASSAYS[r["test"]].code),
+        ("METHOD_CODE TEXT", "*", lambda r: ASSAYS[r["test"]].method), ("LAB TEXT", "lab", same),
+        ("RESULT_TEXT TEXT", "*", shown_result), ("UNIT TEXT", "*", lambda r: ASSAYS[r["test"]].unit),
+        ("REPLICATE INTEGER", "replicate", same), ("RESULT_AT TEXT", "result_at", utc), _MODIFIED)),
     "deviation": ("DEVIATION", (
         ("DEVIATION_NO TEXT PRIMARY KEY", "deviation_id", same), ("BATCH_NO TEXT", "batch_id", same),
         ("CLASS TEXT", "klass", same), ("CAUSE TEXT", "cause", same), ("OPENED_AT TEXT", "opened", utc),

@@ -104,6 +104,13 @@ FEEDS: dict[str, tuple[str, tuple[Column, ...]]] = {
         ("Wiederholung", "replicate", text),
         ("Prüferrolle", "role", text),
         ("Gemessen am", "result_at", _time), _MODIFIED, ("Grund", "reason", text))),
+    "study": ("studie", (
+        ("Ergebnis-Nr", "result_id", text), ("Studie", "study", text),
+        ("Arm", "arm", words({"split": "geteilt", "historical": "historisch"})), ("Spender", "donor", text),
+        ("Los", "lot", text), ("Prüfung", "*", lambda r: ASSAYS[r["test"]].code), ("Methode", "*", _of("method")),
+        ("Labor", "lab", words({"qc": "QK-Labor", "external": "extern"})), ("Ergebnis", "*", shown_result),
+        ("Einheit", "*", lambda r: ASSAYS[r["test"]].unit), ("Wiederholung", "replicate", text),
+        ("Gemessen am", "result_at", _time), _MODIFIED)),
     "reagent_lot": ("reagenzlos", (
         ("Los", "lot_id", text),
         ("Material", "material", words({"vector": "Vektor", "activation_reagent": "Aktivierung",

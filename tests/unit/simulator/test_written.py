@@ -21,12 +21,14 @@ TABLES = {
     "TREATMENT_ORDER": "order", "COLLECTION": "collection", "BATCH": "batch",
     "UNIT_OPERATION": "unit_operation",
     "EQUIPMENT": "equipment", "REAGENT_LOT": "reagent_lot", "LOT_USE": "lot_use", "SAMPLE": "sample",
-    "RESULT": "assay", "DEVIATION": "deviation", "SPECIFICATION": "specification", "SPEC_LIMIT": "spec_limit",
+    "RESULT": "assay", "STUDY_RESULT": "study", "DEVIATION": "deviation",
+    "SPECIFICATION": "specification", "SPEC_LIMIT": "spec_limit",
     "RELEASE_DECISION": "release", "CUSTODY_EVENT": "custody", "INFUSION": "infusion",
     "MATERIAL_MASTER": "material", "MATERIAL_GENEALOGY": "batch_genealogy", "ASSAY_METHOD": "assay_method",
 }  # fmt: skip
 GERMAN = {
     "auftrag": "order", "entnahme": "collection", "charge": "batch", "probe": "sample", "messwerte": "assay",
+    "studie": "study",
     "reagenzlos": "reagent_lot", "geraet": "equipment", "abweichung": "deviation",
     "spezifikation": "specification",
     "grenzwert": "spec_limit", "freigabe": "release", "uebergabe": "custody", "infusion": "infusion",
