@@ -91,8 +91,15 @@ def as_known(settings: Settings, at: datetime) -> duckdb.DuckDBPyConnection:
         _attach(con, settings, read_only=True, snapshot=None, alias="whole")
         con.execute("ATTACH ':memory:' AS lake")
         moment = f"TIMESTAMPTZ {quoted(at.astimezone(UTC).isoformat())}"
+        there = con.execute(
+            "SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE database_name = 'whole'"
+        ).fetchall()
         for table in dictionary().tables.values():
             con.execute(f"CREATE SCHEMA IF NOT EXISTS lake.{table.layer}")
+            if (table.qualified,) not in there:
+                # A table of this version that nothing was written to yet.
+                con.execute(ddl(dictionary(), table, "lake")[0])
+                continue
             where = f"WHERE recorded_at <= {moment}" if "recorded_at" in table.columns else ""
             kind = "TABLE" if table.layer == "quality" else "VIEW"
             con.execute(
