@@ -162,6 +162,9 @@ def test_every_mart_has_the_columns_and_types_that_are_declared(small_lake: Any)
         "vein_contrast",
         "order_forecast",
         "audit_trail",
+        "comparability_analysis",
+        "comparability_look",
+        "study_result",
     }
     assert set(mart_columns()) == declared
     assert set(built) == {f"mart.{name}" for name in declared}
