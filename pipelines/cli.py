@@ -9,6 +9,8 @@ import json
 import os
 import sys
 import time
+from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,12 +24,15 @@ from rich.table import Table
 
 from pipelines.access_commands import app as access_app
 from pipelines.comparability_commands import app as comparability_app
+from pipelines.failures import PipelineFailure
 from pipelines.formats.protocol import Options, UnreadableFile
 from pipelines.harmonise.contract import ContractError, load_contract
+from pipelines.ingest.accounting import AccountingError
 from pipelines.ledger_commands import app as ledger_app
 from pipelines.real_files import contract_paths
 from pipelines.runner import Locked, as_json, locked, status
 from pipelines.simulator.score import score as compute_score
+from pipelines.validation.audit import AuditFailed
 from pipelines.watch_commands import charts_app, signals_app
 from warehouse import logs
 from warehouse.lake import LakeError
@@ -218,19 +223,93 @@ def verdicts(json_output: Json = False) -> None:
 
 @quarantine_app.command(name="list")
 def quarantine_list(site: OneSite = None, json_output: Json = False) -> None:
-    """Everything ever quarantined by site, feed and reason, with the age of the oldest."""
+    """What waits: open entries by site, feed and reason, how long the oldest has waited, and for whom."""
     where = "WHERE site_id = ?" if site else ""
     told = rows(
         snapshot(settings()),
         f"""SELECT site_id AS site, feed, reason_code, field_name, count(*) AS entries,
-                   count(DISTINCT record_id) AS records, min(recorded_at) AS oldest
-            FROM quality.quarantine {where} GROUP BY ALL ORDER BY ALL""",
+                   count(DISTINCT record_id) AS records, max(age_h) / 24 AS oldest_days, owner_role AS waits_for
+            FROM mart.quarantine_open {where} GROUP BY ALL ORDER BY ALL""",
         [site] if site else [],
     )
     if json_output:
         typer.echo(as_json(told))
         return
-    show("Quarantine", told)
+    show("Quarantine, open entries (closed ones: `quarantine show`)", told)
+
+
+@quarantine_app.command(name="replay")
+def quarantine_replay(
+    site: Annotated[str | None, typer.Argument(help="Only this site.")] = None,
+    feed: Annotated[str | None, typer.Argument(help="Only this feed of it.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be promoted; write nothing.")
+    ] = False,
+    json_output: Json = False,
+) -> None:
+    """Read records with open entries again from the vault and promote what the present contract reads."""
+    _reread("replay", site, feed, json_output, only_open=True, apply=not dry_run)
+
+
+@app.command()
+def reprocess(
+    site: Annotated[str, typer.Argument(help="Site, as its contract names it.")],
+    feed: Annotated[str, typer.Argument(help="Feed of it.")],
+    since: Annotated[
+        str, typer.Option(help="Files that the site wrote on this day (UTC) or later, YYYY-MM-DD.")
+    ],
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Supersede; without it the change is only shown.")
+    ] = False,
+    json_output: Json = False,
+) -> None:
+    """Derive promoted rows again from the vault under the present contract: what would change, then by superseding."""
+    try:
+        day = date.fromisoformat(since)
+    except ValueError as error:
+        raise fail(2, f"--since {since!r} is no day. Write it as 2026-03-05.") from error
+    _reread("reprocess", site, feed, json_output, since=day, apply=apply)
+
+
+def _reread(what: str, site: str | None, feed: str | None, json_output: bool, **how: Any) -> None:
+    from pipelines.rereading import reread_feeds
+
+    try:
+        with locked(settings(), what):
+            told = reread_feeds(settings(), site, feed, **how)
+    except Locked as error:
+        raise fail(3, str(error)) from error
+    except (KeyError, ContractError, FileNotFoundError) as error:
+        raise fail(2, str(error.args[0] if isinstance(error, KeyError) else error)) from error
+    except (PipelineFailure, AuditFailed, AccountingError) as error:
+        raise fail(1, str(error)) from error
+    if json_output:
+        typer.echo(as_json([asdict(t) for t in told]))
+        return
+    changed = [t for t in told if t.changes]
+    show(
+        "Rows by table",
+        [
+            {"site": t.site, "feed": t.feed, "table": table, **n}
+            for t in changed
+            for table, n in t.rows.items()
+        ],
+    )
+    show(
+        "Quarantine entries",
+        [
+            {"site": t.site, "feed": t.feed, "entries": f"{n} {word}"}
+            for t in changed
+            for word, n in [*t.closed.items(), *((f"opened: {code}", n) for code, n in t.opened.items())]
+        ],
+    )
+    if changed and not how["apply"]:
+        show("Verdicts whose lots change", [v for t in changed for v in t.verdicts])
+        out.print("Nothing was changed." + (" Add --apply to supersede." if what == "reprocess" else ""))
+    elif changed:
+        out.print(
+            "Done, with the reason `contract v…` on each new row. Next: `cellfleet run` finds and publishes."
+        )
 
 
 @quarantine_app.command(name="show")
@@ -241,7 +320,12 @@ def quarantine_show(
     """Every reason why one record (its natural key, or record_id) was set aside."""
     told = rows(
         snapshot(settings()),
-        "SELECT * FROM quality.quarantine WHERE subject = ? OR record_id = ? ORDER BY ALL",
+        """SELECT q.*, r.resolution, r.recorded_at AS closed_at, r.contract_version AS closed_under,
+                  r.run_id AS closed_by
+           FROM quality.quarantine q LEFT JOIN quality.resolution r
+           ON r.record_id = q.record_id AND r.reason_code = q.reason_code AND r.field_name = q.field_name
+              AND r.quarantined_at = q.recorded_at
+           WHERE q.subject = ? OR q.record_id = ? ORDER BY q.recorded_at, q.reason_code, q.field_name, r.recorded_at""",
         [subject, subject],
     )
     if not told:
@@ -260,6 +344,7 @@ def quarantine_show(
             "whole_record",
             "source_file",
             "source_row",
+            "resolution",
         ],
     )
 
@@ -359,9 +444,23 @@ def evidence(
 
 
 @app.command()
-def score(json_output: Json = False) -> None:
+def score(
+    seeds: Annotated[
+        str | None,
+        typer.Option(help="Simulate, run and score whole fleets of these seeds, e.g. 2-6 or 2,3,9."),
+    ] = None,
+    scale: Annotated[str, typer.Option(help="Scale of these fleets.")] = "tiny",
+    homes: Annotated[
+        Path | None, typer.Option(help="Folder of their homes; what lies there scored is not run again.")
+    ] = None,
+    write: Annotated[Path | None, typer.Option(help="Write the pooled table to this page.")] = None,
+    json_output: Json = False,
+) -> None:
     """Compare what was found with what the simulator planted."""
     chosen = settings()
+    if seeds is not None:
+        _score_seeds(seeds, scale, homes or chosen.home_path / "trials", write)
+        return
     if not (chosen.sources_path / "truth.json").exists():
         raise fail(
             2,
@@ -380,6 +479,28 @@ def score(json_output: Json = False) -> None:
         ],
     )
     out.print_json(json.dumps(told["verdicts"], default=str))
+
+
+def _score_seeds(seeds: str, scale: str, homes: Path, write: Path | None) -> None:
+    from pipelines.simulator.trials import TrialFailed, page, trials
+
+    chosen: list[int] = []
+    for part in seeds.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise fail(2, f"--seeds {seeds!r} is no list of seeds. Write it as 2-6 or 2,3,9.")
+        chosen += range(int(first), int(last or first) + 1)
+    try:
+        scores = trials(homes, scale, chosen, err.print)
+    except TrialFailed as error:
+        raise fail(1, str(error)) from error
+    told = page(scores, scale)
+    if write is None:
+        typer.echo(told)
+        return
+    write.parent.mkdir(parents=True, exist_ok=True)
+    write.write_text(told, encoding="utf-8")
+    out.print(f"Wrote {write}.")
 
 
 @app.command()

@@ -10,9 +10,10 @@ from pipelines.ingest.asset import POOL
 from pipelines.ingest.sites import record_sites
 from pipelines.ledger_asset import LOG, ledger_definitions
 from pipelines.mart_checks import examined, mart_checks
-from pipelines.metadata import column_schema
+from pipelines.metadata import column_schema, evidence
 from pipelines.publication import publish_fleet
 from pipelines.validation.findings import find
+from pipelines.validation.samples import findings_of
 from warehouse import lake, logs
 from warehouse.dictionary import dictionary
 from warehouse.dictionary.render import SQL_TYPES, described
@@ -21,6 +22,12 @@ from warehouse.plan import load_plan
 from warehouse.settings import settings
 
 FLEET = dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed()
+# A finding holds nothing back, so none of its checks blocks.
+SEVERITIES = {
+    "critical": dg.AssetCheckSeverity.ERROR,
+    "error": dg.AssetCheckSeverity.ERROR,
+    "warning": dg.AssetCheckSeverity.WARN,
+}
 OWNERS = ["team:fleet-quality"]
 
 
@@ -52,6 +59,14 @@ def fleet_definitions(core: list[dg.AssetKey], contracts: list[Contract]) -> dg.
         pool=POOL,
         automation_condition=FLEET,
         description="What is true but remarkable across tables: order of events, identity, specifications, sensors.",
+        check_specs=[
+            dg.AssetCheckSpec(
+                f"no_{name}",
+                asset=finding,
+                description=f"No finding of severity {name}; those there are, by reason.",
+            )
+            for name in SEVERITIES
+        ],
         metadata={
             "dagster/column_schema": column_schema(dictionary().tables["finding"]),
             "dagster/table_name": "lake.quality.finding",
@@ -62,7 +77,19 @@ def fleet_definitions(core: list[dg.AssetKey], contracts: list[Contract]) -> dg.
             new = find(con, context.run_id, load_plan(settings().sites_path / "fleet.yaml"))
             logs.logger(settings()).info("findings searched", run_id=context.run_id, findings=new)
             total = con.execute("SELECT count(*) FROM lake.quality.finding").fetchone()
-        return dg.MaterializeResult(metadata={"new": new, "dagster/row_count": int(total[0]) if total else 0})
+            by_severity = {name: findings_of(con, name) for name in SEVERITIES}
+        return dg.MaterializeResult(
+            metadata={"new": new, "dagster/row_count": int(total[0]) if total else 0},
+            check_results=[
+                dg.AssetCheckResult(
+                    check_name=f"no_{name}",
+                    passed=not told.rows,
+                    severity=SEVERITIES[name],
+                    metadata=evidence(told),
+                )
+                for name, told in by_severity.items()
+            ],
+        )
 
     published = dg.AssetKey(["published", "fleet"])
     marts = [

@@ -1,8 +1,8 @@
 """The lake: DuckLake (Parquet files and a SQL catalog), attached one way, written one way, insert only.
 
 Belongs here: attaching, creating tables from the dictionary, transactions with retry, the derived views of what is
-in force (`current.<table>`), `as_of_sql`, content hashes, the format version. Does not belong here: what to write
-(`pipelines`), what to publish (`publish.py`).
+in force (`current.<table>`) and of what still stands (`live.<table>`), `as_of_sql`, content hashes, the format
+version. Does not belong here: what to write (`pipelines`), what to publish (`publish.py`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from warehouse.dictionary.render import ddl, quoted
 from warehouse.faults import reached
 from warehouse.settings import Settings
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 ATTEMPTS = 8
 # `reason` of a version that says that the source deleted the row: it has the key and ends its being in force.
 DELETED = "deleted at the source"
@@ -39,6 +39,26 @@ TRANSIENT = (
     "terminating connection",
     "no connection to the server",
 )
+# What of the evidence stands: of a file that was read again the newest reading, and the reasons that are open.
+EVIDENCE = {
+    "file": """
+        SELECT * FROM lake.raw.file QUALIFY row_number() OVER (
+          PARTITION BY site_id, feed, source_file, source_file_sha256, sent_at ORDER BY recorded_at DESC) = 1""",
+    "record": """
+        SELECT r.* FROM lake.raw.record AS r SEMI JOIN current.file AS f
+        ON f.site_id = r.site_id AND f.feed = r.feed AND f.source_file = r.source_file
+        AND f.source_file_sha256 = r.source_file_sha256 AND f.sent_at = r.sent_at AND f.recorded_at = r.recorded_at""",
+    # What is still true of its record, and of that what nobody has sent a newer version of.
+    "held": """
+        SELECT q.* FROM lake.quality.quarantine AS q
+        ANTI JOIN (SELECT * FROM lake.quality.resolution WHERE resolution <> 'replaced') AS r
+        ON r.site_id = q.site_id AND r.feed = q.feed AND r.record_id = q.record_id AND r.reason_code = q.reason_code
+        AND r.field_name = q.field_name AND r.quarantined_at = q.recorded_at""",
+    "quarantine": """
+        SELECT q.* FROM current.held AS q ANTI JOIN lake.quality.resolution AS r
+        ON r.site_id = q.site_id AND r.feed = q.feed AND r.record_id = q.record_id AND r.reason_code = q.reason_code
+        AND r.field_name = q.field_name AND r.quarantined_at = q.recorded_at""",
+}
 
 
 class LakeError(RuntimeError):
@@ -168,10 +188,19 @@ def _prepare(con: duckdb.DuckDBPyConnection, *, read_only: bool, migrating: bool
         return
     if version is not None and not read_only:
         _add_missing(con)
+    create_views(con)
+
+
+def create_views(con: duckdb.DuckDBPyConnection) -> None:
+    """`current.<table>` and `live.<table>` of core; `current.file`, `.record` and `.quarantine` of the evidence."""
     con.execute("CREATE SCHEMA IF NOT EXISTS current")
+    con.execute("CREATE SCHEMA IF NOT EXISTS live")
     for table in dictionary().tables.values():
         if table.layer == "core":
+            con.execute(f"CREATE OR REPLACE VIEW live.{table.name} AS {live_sql(table)}")
             con.execute(f"CREATE OR REPLACE VIEW current.{table.name} AS {current_sql(table)}")
+    for name, sql in EVIDENCE.items():
+        con.execute(f"CREATE OR REPLACE VIEW current.{name} AS {sql}")
 
 
 def _create(con: duckdb.DuckDBPyConnection) -> None:
@@ -235,18 +264,48 @@ def newest_first(table: Table) -> str:
     return f"{version}sent_at DESC, recorded_at DESC, source_row DESC, source_file_sha256 DESC"
 
 
-def last_sql(table: Table, source: str | None = None, where: str = "true") -> str:
-    """SQL of a core table's last rows by key, deletions among them, of those that satisfy `where`."""
+def live_sql(table: Table, source: str | None = None, withdrawal: str = "lake.quality.withdrawal") -> str:
+    """SQL of a core table's rows that stand: all versions, less those that a later withdrawal takes back."""
+    identity = "source_file_sha256" if table.volume == "large" else "record_id"
+    return (
+        f"SELECT t.* FROM {source or 'lake.' + table.qualified} AS t LEFT JOIN ("
+        f"SELECT site_id, {identity}, max(recorded_at) AS gone_at FROM {withdrawal} "
+        f"WHERE table_name = {quoted(table.name)} GROUP BY ALL) AS w "
+        f"ON w.site_id = t.site_id AND w.{identity} = t.{identity} "
+        "WHERE w.gone_at IS NULL OR w.gone_at <= t.recorded_at"
+    )
+
+
+def withdrawn(con: duckdb.DuckDBPyConnection, table: Table) -> bool:
+    """Whether any row of a core table was ever taken back; of readings it is asked before the dear view is used."""
+    row = con.execute(
+        "SELECT count(*) FROM lake.quality.withdrawal WHERE table_name = ?", [table.name]
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def last_sql(
+    table: Table,
+    source: str | None = None,
+    where: str = "true",
+    withdrawal: str = "lake.quality.withdrawal",
+) -> str:
+    """SQL of a core table's last rows by key, deletions among them, of those that stand and satisfy `where`."""
     key = ", ".join(table.key)
     return (
-        f"SELECT * FROM {source or 'lake.' + table.qualified} WHERE {where} "
+        f"SELECT * FROM ({live_sql(table, source, withdrawal)}) WHERE {where} "
         f"QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY {newest_first(table)}) = 1"
     )
 
 
-def current_sql(table: Table, source: str | None = None, where: str = "true") -> str:
-    """SQL of a core table's rows in force: last by key among those that satisfy `where`, and not deleted."""
-    last = last_sql(table, source, where)
+def current_sql(
+    table: Table,
+    source: str | None = None,
+    where: str = "true",
+    withdrawal: str = "lake.quality.withdrawal",
+) -> str:
+    """SQL of a core table's rows in force: last by key of those that stand and satisfy `where`, and not deleted."""
+    last = last_sql(table, source, where, withdrawal)
     if table.volume == "large":  # readings are never deleted
         return last
     return f"SELECT * FROM ({last}) WHERE reason IS DISTINCT FROM {quoted(DELETED)}"
@@ -256,7 +315,8 @@ def as_of_sql(table: Table, at: datetime, source: str | None = None) -> str:
     """SQL of a core table's rows as they were known at `at`."""
     if at.tzinfo is None:
         raise ValueError("as_of needs a time with its zone, e.g. 2026-03-05T00:00:00Z")
-    return current_sql(table, source, f"recorded_at <= TIMESTAMPTZ {quoted(at.astimezone(UTC).isoformat())}")
+    known = f"recorded_at <= TIMESTAMPTZ {quoted(at.astimezone(UTC).isoformat())}"
+    return current_sql(table, source, known, f"(SELECT * FROM lake.quality.withdrawal WHERE {known})")
 
 
 def commit(con: duckdb.DuckDBPyConnection, write: Callable[[], None], author: str, message: str) -> None:

@@ -47,6 +47,10 @@ STEPS: dict[int, tuple[str, Callable[[duckdb.DuckDBPyConnection], None]]] = {
         "add the tables and columns of the whole model: programs, consent, care, transport, changes, money",
         _add_what_is_missing,
     ),
+    2: (
+        "add the tables that close quarantine entries and take rows back; older releases would show rows taken back",
+        _add_what_is_missing,
+    ),
 }
 
 

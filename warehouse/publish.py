@@ -18,7 +18,7 @@ import duckdb
 from warehouse.dictionary import Table, dictionary
 from warehouse.dictionary.render import comments, described, quoted
 from warehouse.faults import reached
-from warehouse.lake import current_sql
+from warehouse.lake import current_sql, withdrawn
 from warehouse.settings import Settings
 
 NAME = re.compile(r"fleet-(\d+)\.duckdb")
@@ -107,12 +107,12 @@ def _fill(con: duckdb.DuckDBPyConnection, number: int, facts: dict[str, str]) ->
     rows: dict[str, int] = {}
     for schema in ("core", "history", "raw", "quality", "mart", "meta"):
         con.execute(f"CREATE SCHEMA snap.{schema}")
+    for name in ("quarantine", "resolution", "withdrawal", "finding", "plan_lock"):
+        con.execute(f"CREATE TABLE snap.quality.{name} AS SELECT * FROM lake.quality.{name} ORDER BY ALL")
     for table in d.tables.values():
         if table.layer == "core":
             rows[table.qualified] = _core(con, table)
-    con.execute("CREATE TABLE snap.raw.file AS SELECT * FROM lake.raw.file ORDER BY ALL")
-    for name in ("quarantine", "finding", "plan_lock"):
-        con.execute(f"CREATE TABLE snap.quality.{name} AS SELECT * FROM lake.quality.{name} ORDER BY ALL")
+    con.execute("CREATE TABLE snap.raw.file AS SELECT * FROM current.file ORDER BY ALL")
     con.execute(
         "CREATE TABLE snap.quality.accounting AS SELECT * FROM lake.quality.accounting "
         "QUALIFY row_number() OVER (PARTITION BY site_id, feed ORDER BY recorded_at DESC) = 1 ORDER BY site_id, feed"
@@ -128,7 +128,9 @@ def _core(con: duckdb.DuckDBPyConnection, table: Table) -> int:
         twice = f"SELECT {key} FROM lake.core.{table.name} GROUP BY {key} HAVING count(*) > 1"
         con.execute(f"CREATE TEMP TABLE twice AS {twice}")
         some = con.execute("SELECT count(*) FROM twice").fetchone()
-        if some and some[0]:
+        if withdrawn(con, table):
+            source = f"({current_sql(table)})"
+        elif some and some[0]:
             later = current_sql(table, where=f"({key}) IN (FROM twice)")
             once = f"SELECT * FROM lake.core.{table.name} WHERE ({key}) NOT IN (FROM twice)"
             source = f"({once} UNION ALL BY NAME {later})"
@@ -148,7 +150,14 @@ def _core(con: duckdb.DuckDBPyConnection, table: Table) -> int:
         con.execute("USE snap")
         con.execute(f"""
             CREATE MACRO as_of_{table.name}(known_at) AS TABLE
-            {current_sql(table, f"history.{table.name}", "recorded_at <= known_at")}""")
+            {
+            current_sql(
+                table,
+                f"history.{table.name}",
+                "recorded_at <= known_at",
+                "(SELECT * FROM quality.withdrawal WHERE recorded_at <= known_at)",
+            )
+        }""")
         con.execute("USE memory")
     for statement in comments(dictionary(), table, f"snap.core.{table.name}"):
         con.execute(statement)

@@ -207,6 +207,11 @@ class Feed(Part):
     late_after: str | None = Field(
         default=None, description="How long after its day a file may come, e.g. `36 hours`."
     )
+    accepted: dict[str, Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]] = Field(
+        default_factory=dict,
+        description="Field or attribute whose values moved for good → day (YYYY-MM-DD) of the first such file: from "
+        "then on they are not taken for another unit.",
+    )
     identifying: list[str] = Field(
         default_factory=list, description="Columns with direct identifiers; never leave the vault."
     )

@@ -7,7 +7,7 @@ import duckdb
 from pipelines.harmonise.contract import Contract, Feed
 from warehouse.dictionary import dictionary
 from warehouse.dictionary.render import quoted
-from warehouse.lake import last_sql
+from warehouse.lake import last_sql, withdrawn
 
 STATES = ("promoted", "superseded", "duplicate", "quarantined")
 COLUMNS = ("received", *STATES, "fields_quarantined", "findings")
@@ -24,11 +24,11 @@ def account(
     feed = contract.feeds[feed_name]
     here = f"site_id = {quoted(contract.site_id)} AND feed = {quoted(feed_name)}"
     sums = {
-        "received": f"SELECT coalesce(sum(received), 0) FROM lake.raw.file WHERE {here}",
-        "fields_quarantined": f"SELECT count(*) FROM lake.quality.quarantine WHERE {here} AND NOT whole_record",
+        "received": f"SELECT coalesce(sum(received), 0) FROM current.file WHERE {here}",
+        "fields_quarantined": f"SELECT count(*) FROM current.held WHERE {here} AND NOT whole_record",
         "findings": f"SELECT count(*) FROM lake.quality.finding WHERE {here}",
     }
-    sums |= _large(contract, feed, here) if is_large(feed) else _small(con, contract, feed, here)
+    sums |= _large(con, contract, feed, here) if is_large(feed) else _small(con, contract, feed, here)
     # One statement: opening the lake's files for each sum would cost more than the sums.
     row = con.execute(f"SELECT {', '.join(f'({sums[c]}) AS {c}' for c in COLUMNS)}").fetchone()
     assert row is not None
@@ -66,9 +66,9 @@ def _small(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, here:
     """SQL of the four states of a feed whose records are stored each by itself."""
     tables = dict.fromkeys(m.table for m in feed.maps)
     site = quoted(contract.site_id)
-    arrivals = f"SELECT record_id FROM lake.raw.record WHERE {here}"
+    arrivals = f"SELECT record_id FROM current.record WHERE {here}"
     stored = " UNION ".join(
-        f"SELECT DISTINCT record_id FROM lake.core.{t} WHERE site_id = {site} AND record_id IN ({arrivals})"
+        f"SELECT DISTINCT record_id FROM live.{t} WHERE site_id = {site} AND record_id IN ({arrivals})"
         for t in tables
     )
     # A deletion that is the last word on what it names counts as promoted, and what it names as superseded.
@@ -84,22 +84,25 @@ def _small(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, here:
         "promoted": "SELECT count(*) FROM stored_records WHERE in_force",
         "superseded": "SELECT count(*) FROM stored_records WHERE NOT in_force",
         "duplicate": f"SELECT count(*) - count(DISTINCT record_id) FROM ({arrivals})",
-        "quarantined": f"SELECT count(DISTINCT record_id) FROM lake.quality.quarantine WHERE {here} AND whole_record "
-        "AND record_id NOT IN (SELECT record_id FROM stored_records)",
+        "quarantined": f"SELECT count(DISTINCT record_id) FROM current.held WHERE {here} AND whole_record "
+        f"AND record_id IN ({arrivals}) AND record_id NOT IN (SELECT record_id FROM stored_records)",
     }
 
 
-def _large(contract: Contract, feed: Feed, here: str) -> dict[str, str]:
+def _large(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, here: str) -> dict[str, str]:
     """SQL of the four states of a feed of readings."""
     table = dictionary().tables[feed.maps[0].table]
+    stored = f"{'live' if withdrawn(con, table) else 'lake.core'}.{table.name}"
     mine = f"site_id = {quoted(contract.site_id)} AND source_system = {quoted(feed.system)}"
-    total = f"SELECT count(*) FROM lake.core.{table.name} WHERE {mine}"
+    total = f"SELECT count(*) FROM {stored} WHERE {mine}"
     # Of readings that share a key one is in force, the others are superseded.
-    distinct = f"SELECT count(*) FROM (SELECT DISTINCT {', '.join(table.key)} FROM lake.core.{table.name} WHERE {mine})"
+    distinct = f"SELECT count(*) FROM (SELECT DISTINCT {', '.join(table.key)} FROM {stored} WHERE {mine})"
     return {
         "promoted": distinct,
         "superseded": f"SELECT ({total}) - ({distinct})",
-        "duplicate": f"SELECT count(*) FROM lake.quality.duplicate WHERE {here}",
+        # Of a file that was read again, the newest reading counts.
+        "duplicate": f"SELECT count(*) FROM lake.quality.duplicate SEMI JOIN (SELECT * FROM current.file WHERE {here}) "
+        f"USING (source_file, source_file_sha256, recorded_at) WHERE {here}",
         "quarantined": "SELECT count(DISTINCT (source_file_sha256, source_file, source_row)) "
-        f"FROM lake.quality.quarantine WHERE {here} AND whole_record",
+        f"FROM current.held WHERE {here} AND whole_record",
     }

@@ -17,8 +17,9 @@ from pipelines.ingest.outcome import Outcome
 from pipelines.ingest.promote import promote
 from pipelines.ingest.stage import stage
 from pipelines.ingest.take import take
-from pipelines.metadata import column_schema
+from pipelines.metadata import column_schema, evidence
 from pipelines.validation.audit import Audit, AuditFailed
+from pipelines.validation.samples import Sampled, open_entries
 from warehouse import lake, logs
 from warehouse.dictionary import dictionary
 from warehouse.settings import Settings, settings
@@ -109,6 +110,8 @@ def feed_asset(contract: Contract, feed_name: str) -> dg.AssetsDefinition:
         ),
         dg.AssetCheckSpec("adds_up", asset=core, blocking=True,
                           description="Every record received is promoted, superseded, duplicate or quarantined."),
+        dg.AssetCheckSpec("nothing_waits", asset=core,
+                          description="No record or field of the feed waits in quarantine; those that do, by reason."),
         dg.AssetCheckSpec("files_readable", asset=raw, description="Every file that came could be read."),
     ]  # fmt: skip
     partitions = months_of(contract, feed)
@@ -131,7 +134,9 @@ def feed_asset(contract: Contract, feed_name: str) -> dg.AssetsDefinition:
             days = (window.start.date(), (window.end - timedelta(days=1)).date())
         with logs.bound_contextvars(run_id=context.run_id, site=site, feed=feed_name):
             outcome = _ingested(contract, feed_name, context, days)
-        yield from _results(outcome, raw, core, tables)
+        with lake.opened(settings()) as con:
+            waiting = open_entries(con, site, feed_name)
+        yield from _results(outcome, raw, core, tables, waiting)
 
     return feed_step
 
@@ -175,7 +180,7 @@ def _ingested(
 
 
 def _results(
-    outcome: Outcome, raw: dg.AssetKey, core: dg.AssetKey, tables: list[str]
+    outcome: Outcome, raw: dg.AssetKey, core: dg.AssetKey, tables: list[str], waiting: Sampled
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     counts: dict[str, dg.MetadataValue] = {
         name: dg.MetadataValue.int(n) for name, n in outcome.accounting.items()
@@ -198,6 +203,10 @@ def _results(
         )
     yield dg.AssetCheckResult(asset_key=core, check_name="adds_up", passed=True, metadata=counts)
     yield dg.AssetCheckResult(
+        asset_key=core, check_name="nothing_waits", passed=not waiting.rows,
+        severity=dg.AssetCheckSeverity.WARN, metadata=evidence(waiting),
+    )  # fmt: skip
+    yield dg.AssetCheckResult(
         asset_key=raw, check_name="files_readable", passed=not outcome.refused_files,
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"refused": dg.MetadataValue.md("\n".join(f"- {f}" for f in outcome.refused_files) or "none")},
@@ -213,6 +222,7 @@ def _audit_metadata(audits: list[Audit]) -> dict[str, dg.MetadataValue]:
                 "holds": c.success,
                 "seen": c.seen,
                 "unexpected": c.unexpected,
+                "query": c.query,
             }
         )
         for a in audits

@@ -13,7 +13,7 @@ import polars as pl
 
 from pipelines.harmonise.contract import Contract, Feed
 from pipelines.ingest.days import late
-from pipelines.ingest.stage import FileRead
+from pipelines.ingest.stage import FileRead, Staged
 from warehouse import lake
 from warehouse.dictionary import dictionary
 from warehouse.dictionary.render import quoted
@@ -34,6 +34,23 @@ REMARK: dict[str, Any] = {
     "table_name": pl.String, "reason_code": pl.String, "severity": pl.String, "subject": pl.String,
     "detail": pl.String, "source_file": pl.String, "source_row": pl.Int64, "record_id": pl.String,
 }  # fmt: skip
+# Records as they arrived: read, or refused by the reader.
+ARRIVALS = """
+    SELECT record_id, subject, source_file, source_file_sha256, source_row, source_version, sent_at,
+           CAST(payload AS JSON) AS payload
+    FROM arrived
+    UNION ALL BY NAME
+    SELECT record_id, subject, source_file, source_file_sha256, source_row,
+           CAST(NULL AS TIMESTAMPTZ) AS source_version, sent_at, CAST(NULL AS JSON) AS payload
+    FROM refused WHERE whole_record"""
+# A field that the reader refused belongs to the record that was made of the rest of its row.
+ENTRIES = """
+    SELECT * FROM problems
+    UNION ALL BY NAME
+    SELECT coalesce(a.record_id, r.record_id) AS record_id, coalesce(a.subject, r.subject) AS subject,
+           r.reason_code, r.field_name, CAST(NULL AS VARCHAR) AS value_seen, r.value_wanted, r.whole_record,
+           r.source_file, r.source_file_sha256, r.source_row
+    FROM refused AS r LEFT JOIN arrived AS a USING (source_file, source_file_sha256, source_row)"""
 # A row that differs though the source's own stamp did not move: against what the lake knew, or within one run.
 SILENT = "'content changed while the version stamp did not'"
 CHANGED = f"""
@@ -57,38 +74,25 @@ def prepare_evidence(
     con: duckdb.DuckDBPyConnection,
     contract: Contract,
     feed_name: str,
-    files: list[FileRead],
-    identified: list[dict[str, Any]],
+    staged: Staged,
 ) -> Evidence:
     """Evidence of a small feed, from `arrived`, `to_map`, `known` and `problems`."""
     here = f"{quoted(contract.site_id)} AS site_id, {quoted(feed_name)} AS feed"
     stamp = "getvariable('recorded_at') AS recorded_at, getvariable('run_id') AS run_id"
     version = quoted(contract.version_hash)
-    prepare_files(con, contract, feed_name, files, identified)
-    con.execute(f"""
-        CREATE OR REPLACE TABLE insert_record AS
-        SELECT {here}, record_id, subject, source_file, source_file_sha256, source_row, source_version, sent_at,
-               CAST(payload AS JSON) AS payload, {stamp}
-        FROM arrived
-        UNION ALL BY NAME
-        SELECT {here}, record_id, subject, source_file, source_file_sha256, source_row,
-               CAST(NULL AS TIMESTAMPTZ) AS source_version, sent_at, CAST(NULL AS JSON) AS payload, {stamp}
-        FROM refused WHERE whole_record""")
-    # A field that the reader refused belongs to the record that was made of the rest of its row.
+    prepare_files(con, contract, feed_name, staged)
+    con.execute(f"CREATE OR REPLACE TABLE insert_record AS SELECT {here}, *, {stamp} FROM ({ARRIVALS})")
     con.execute(f"""
         CREATE OR REPLACE TABLE insert_quarantine AS
-        SELECT {here}, *, {version} AS contract_version, {stamp} FROM problems
-        UNION ALL BY NAME
-        SELECT {here}, coalesce(a.record_id, r.record_id) AS record_id, coalesce(a.subject, r.subject) AS subject,
-               r.reason_code, r.field_name, CAST(NULL AS VARCHAR) AS value_seen, r.value_wanted, r.whole_record,
-               r.source_file, r.source_file_sha256, r.source_row, {version} AS contract_version, {stamp}
-        FROM refused AS r LEFT JOIN arrived AS a USING (source_file, source_file_sha256, source_row)""")
+        SELECT {here}, *, {version} AS contract_version, {stamp} FROM ({ENTRIES})""")
     con.execute(f"INSERT INTO remarked BY NAME {CHANGED}")
-    _new_findings(con, here, stamp, contract.site_id, feed_name)
+    new_findings(con, contract.site_id, feed_name)
+    _replaced(con, contract, feed_name)
     return {
         "raw.file": "insert_file",
         "raw.record": "insert_record",
         "quality.quarantine": "insert_quarantine",
+        "quality.resolution": "insert_resolution",
         "quality.finding": "insert_finding",
     }
 
@@ -99,14 +103,14 @@ def prepare_large(
     """Evidence of a large feed, from `repeated` and `problems`; its raw form is the vault's file."""
     here = f"{quoted(contract.site_id)} AS site_id, {quoted(feed_name)} AS feed"
     stamp = "getvariable('recorded_at') AS recorded_at, getvariable('run_id') AS run_id"
-    prepare_files(con, contract, feed_name, files, [])
+    prepare_files(con, contract, feed_name, Staged(files, 0, []))
     con.execute(f"CREATE OR REPLACE TABLE insert_duplicate AS SELECT {here}, *, {stamp} FROM repeated")
     con.execute(f"""
         CREATE OR REPLACE TABLE insert_quarantine AS
         SELECT {here}, *, {quoted(contract.version_hash)} AS contract_version, {stamp}
         FROM (FROM problems UNION ALL BY NAME
               SELECT * EXCLUDE (sent_at), CAST(NULL AS VARCHAR) AS value_seen FROM refused)""")
-    _new_findings(con, here, stamp, contract.site_id, feed_name)
+    new_findings(con, contract.site_id, feed_name)
     return {
         "raw.file": "insert_file",
         "quality.duplicate": "insert_duplicate",
@@ -115,21 +119,44 @@ def prepare_large(
     }
 
 
+def _replaced(con: duckdb.DuckDBPyConnection, contract: Contract, feed_name: str) -> None:
+    """`insert_resolution`: open entries of records of which a newer version is promoted now."""
+    here = f"site_id = {quoted(contract.site_id)} AND feed = {quoted(feed_name)}"
+    entry = "site_id, feed, record_id, q.subject, reason_code, field_name, q.recorded_at AS quarantined_at"
+    con.execute(f"""
+        CREATE OR REPLACE TABLE insert_resolution AS
+        WITH waiting AS (
+          SELECT {entry}, k.source_version, k.sent_at
+          FROM current.quarantine AS q JOIN known AS k USING (record_id) WHERE {here}
+          UNION ALL BY NAME
+          SELECT {entry}, m.source_version, m.sent_at FROM insert_quarantine AS q JOIN to_map AS m USING (record_id)
+        ), promoted AS (
+          SELECT * FROM to_map WHERE record_id IN (FROM kept)
+          QUALIFY row_number() OVER (PARTITION BY subject ORDER BY source_version DESC NULLS LAST, sent_at DESC) = 1
+        )
+        SELECT w.* EXCLUDE (source_version, sent_at), 'replaced' AS resolution,
+               {quoted(contract.version_hash)} AS contract_version, getvariable('recorded_at') AS recorded_at,
+               getvariable('run_id') AS run_id
+        FROM waiting AS w JOIN promoted AS p ON p.subject = w.subject AND p.record_id <> w.record_id
+        WHERE p.source_version > w.source_version
+           OR ((p.source_version IS NOT DISTINCT FROM w.source_version OR w.source_version IS NULL)
+               AND p.sent_at > w.sent_at)""")
+
+
 def prepare_files(
     con: duckdb.DuckDBPyConnection,
     contract: Contract,
     feed_name: str,
-    files: list[FileRead],
-    identified: list[dict[str, Any]],
+    staged: Staged,
 ) -> None:
     """`insert_file`, `refused` and `remarked`: what is known of the files before their records are looked at."""
     feed = contract.feeds[feed_name]
     here = f"{quoted(contract.site_id)} AS site_id, {quoted(feed_name)} AS feed"
     stamp = "getvariable('recorded_at') AS recorded_at, getvariable('run_id') AS run_id"
     frames = {
-        "file": (_files(files, feed), FILE),
-        "refused": (_refused(files), REFUSED),
-        "remarked": (_remarks(feed, files, identified), REMARK),
+        "file": (_files(staged.files, feed), FILE),
+        "refused": (_refused(staged.files), REFUSED),
+        "remarked": ([*_remarks(feed, staged.files, staged.identified), *staged.remarks], REMARK),
     }
     for name, (rows, schema) in frames.items():
         con.register("frame", pl.DataFrame(rows, schema=schema, orient="row"))
@@ -138,8 +165,17 @@ def prepare_files(
     con.execute(f"CREATE OR REPLACE TABLE insert_file AS SELECT {here}, *, {stamp} FROM file")
 
 
-def _new_findings(con: duckdb.DuckDBPyConnection, here: str, stamp: str, site: str, feed: str) -> None:
+def add_remarks(con: duckdb.DuckDBPyConnection, remarks: list[tuple[Any, ...]]) -> None:
+    """Add to `remarked` what is known only once the records were mapped."""
+    con.register("frame", pl.DataFrame(remarks, schema=REMARK, orient="row"))
+    con.execute("INSERT INTO remarked BY NAME SELECT * FROM frame")
+    con.unregister("frame")
+
+
+def new_findings(con: duckdb.DuckDBPyConnection, site: str, feed: str) -> None:
     """`insert_finding`: remarks with their identity, less what the lake already holds: a finding is raised once."""
+    here = f"{quoted(site)} AS site_id, {quoted(feed)} AS feed"
+    stamp = "getvariable('recorded_at') AS recorded_at, getvariable('run_id') AS run_id"
     identity = (
         f"concat_ws('|', {quoted(site)}, {quoted(feed)}, reason_code, subject, source_file, source_row)"
     )

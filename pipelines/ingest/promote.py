@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import duckdb
 import polars as pl
 
-from pipelines.harmonise.contract import Contract, Feed
+from pipelines.harmonise.contract import Contract, Feed, Mapping
 from pipelines.harmonise.mapping import Compiler, columns_used, ident, text_of, version_sql
 from pipelines.harmonise.sql import IS_DELETION, MARK
 from pipelines.ingest.accounting import account
@@ -22,6 +22,7 @@ from pipelines.ingest.stage import Staged
 from pipelines.ingest.take import Taking, write_cursor
 from pipelines.ingest.withdraw import withdraw
 from pipelines.validation.audit import audit
+from pipelines.validation.drift import renamed, set_aside_other_units
 from warehouse import lake
 from warehouse.dictionary import Table, dictionary
 from warehouse.dictionary.render import quoted
@@ -34,9 +35,16 @@ FILE_AND_ROW = "source_file, source_file_sha256, source_row"
 class Mapped:
     """What one SELECT of a mapping gave: core table, relation, whether it is one of several results of a record."""
 
-    table: str
+    mapping: Mapping
     relation: str
-    each: bool
+
+    @property
+    def table(self) -> str:
+        return self.mapping.table
+
+    @property
+    def each(self) -> bool:
+        return bool(self.mapping.each)
 
 
 def promote(
@@ -52,20 +60,22 @@ def promote(
     Raises AuditFailed, LakeError, or AccountingError (nothing was committed).
     """
     feed, d = contract.feeds[feed_name], dictionary()
-    _identify(con, contract, feed_name, feed)
-    mapped = _map(con, contract, feed)
-    _split(con, staged, mapped)
+    identify(con, contract, feed_name, feed)
+    _choose_new(con, contract, feed_name)
+    mapped = map_records(con, contract, feed)
+    compare_with_past(con, contract, feed_name, staged, mapped)
+    split(con, staged, mapped)
     con.execute("SET VARIABLE recorded_at = now()")
     con.execute("SET VARIABLE run_id = ?", [run_id])
     tables = [d.tables[name] for name in dict.fromkeys(m.table for m in feed.maps)]
     for table in tables:
-        _rows_to_insert(con, contract, feed, table, mapped)
+        rows_to_insert(con, contract, feed, table, mapped)
     gone = withdraw(con, contract, feed_name, feed, tables)
     audits = [audit(con, table, f"insert_{table.name}") for table in tables]
     _require_rows(con, f"{contract.site_id}/{feed_name}", sum(a.rows for a in audits) + gone)
     for checked in audits:
         checked.require()
-    evidence = prepare_evidence(con, contract, feed_name, staged.files, staged.identified)
+    evidence = prepare_evidence(con, contract, feed_name, staged)
     outcome = Outcome(contract.site_id, feed_name, {}, audits=audits)
     outcome.refused_files = [f"{f.arrival.name}: {f.refusal}" for f in staged.files if f.refusal]
     reached("after_stage")
@@ -82,8 +92,8 @@ def promote(
     return outcome
 
 
-def _identify(con: duckdb.DuckDBPyConnection, contract: Contract, feed_name: str, feed: Feed) -> None:
-    """`arrived`: staged with subject, version, payload, record_id; `to_map`: those new or in force again."""
+def identify(con: duckdb.DuckDBPyConnection, contract: Contract, feed_name: str, feed: Feed) -> None:
+    """`arrived`: staged with subject, version, payload, content_id and record_id."""
     site, name = quoted(contract.site_id), quoted(feed_name)
     columns = {row[0] for row in con.execute("DESCRIBE staged").fetchall()}
     record = [feed.record] if isinstance(feed.record, str) else feed.record
@@ -92,27 +102,38 @@ def _identify(con: duckdb.DuckDBPyConnection, contract: Contract, feed_name: str
     payload = sorted((set(columns_used(feed)) & columns) - (set(feed.identifying) - keyed))
     packed = ", ".join(f"{ident(c)} := s.{ident(c)}" for c in payload)
     subject = ", ".join(f"coalesce({text_of(c)}, '')" for c in record)
+    # Content that a later contract reads otherwise is still the record that it was (see `reprocess.py`).
     con.execute(f"""
         CREATE OR REPLACE TABLE arrived AS
-        SELECT *, md5({quoted(f"{contract.site_id}|{feed_name}|")} || payload) AS record_id
+        SELECT c.*, coalesce(a.record_id, c.content_id) AS record_id
         FROM (
-          SELECT * REPLACE (CASE WHEN deleted_at_source THEN CAST(json_merge_patch(payload, json_object(
-                              {quoted(MARK)}, CAST(coalesce(source_version, sent_at) AS VARCHAR))) AS VARCHAR)
-                            ELSE payload END AS payload)
+          SELECT *, md5({quoted(f"{contract.site_id}|{feed_name}|")} || payload) AS content_id
           FROM (
-            SELECT s.*, concat_ws('|', {subject}) AS subject, {_stamp(contract, feed)} AS source_version,
-                   CAST(to_json(struct_pack({packed})) AS VARCHAR) AS payload
-            FROM staged AS s
+            SELECT * REPLACE (CASE WHEN deleted_at_source THEN CAST(json_merge_patch(payload, json_object(
+                                {quoted(MARK)}, CAST(coalesce(source_version, sent_at) AS VARCHAR))) AS VARCHAR)
+                              ELSE payload END AS payload)
+            FROM (
+              SELECT s.*, concat_ws('|', {subject}) AS subject, {_stamp(contract, feed)} AS source_version,
+                     CAST(to_json(struct_pack({packed})) AS VARCHAR) AS payload
+              FROM staged AS s
+            )
           )
-        )""")
-    # What the lake knows of these subjects: for each record its newest arrival, and which record is in force. What a
+        ) AS c LEFT JOIN (
+          SELECT content_id, max_by(record_id, recorded_at) AS record_id FROM lake.raw.alias
+          WHERE site_id = {site} AND feed = {name} GROUP BY content_id) AS a USING (content_id)""")
+
+
+def _choose_new(con: duckdb.DuckDBPyConnection, contract: Contract, feed_name: str) -> None:
+    """`known`: what the lake has of the subjects that arrived; `to_map`: records that are new or in force again."""
+    site, name = quoted(contract.site_id), quoted(feed_name)
+    # For each record its newest arrival, and which record is in force. What a
     # file lacked a column of never was in force, and does not compare with what a whole file says.
     con.execute(f"""
         CREATE OR REPLACE TABLE known AS
         SELECT record_id, any_value(subject) AS subject, max(source_version) AS source_version,
                bool_or({IS_DELETION}) AS deleted,
                max(sent_at) AS sent_at, bool_or(record_id IN (
-                 SELECT record_id FROM lake.quality.quarantine WHERE site_id = {site} AND feed = {name}
+                 SELECT record_id FROM current.held WHERE site_id = {site} AND feed = {name}
                  AND reason_code = 'column_missing')) AS lacking
         FROM lake.raw.record
         WHERE site_id = {site} AND feed = {name} AND subject IN (SELECT subject FROM arrived)
@@ -143,7 +164,7 @@ def _stamp(contract: Contract, feed: Feed) -> str:
     return f"CASE WHEN s.deleted_at_source THEN coalesce({version}, s.sent_at) ELSE {version} END"
 
 
-def _map(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed) -> list[Mapped]:
+def map_records(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed) -> list[Mapped]:
     """One table for each SELECT of each mapping."""
     con.execute(
         "CREATE OR REPLACE VIEW mappable AS SELECT * FROM to_map "
@@ -155,12 +176,24 @@ def _map(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed) -> list
             relation = f"mapped_{n}_{m}"
             over_new = select.replace("FROM staged AS s", "FROM mappable AS s")
             con.execute(f"CREATE OR REPLACE TABLE {relation} AS {over_new}")
-            mapped.append(Mapped(mapping.table, relation, bool(mapping.each)))
+            mapped.append(Mapped(mapping, relation))
     return mapped
 
 
-def _split(con: duckdb.DuckDBPyConnection, staged: Staged, mapped: list[Mapped]) -> None:
-    """`problems`: one row a reason; `good_<relation>`: rows of records that are promoted."""
+def compare_with_past(
+    con: duckdb.DuckDBPyConnection, contract: Contract, feed_name: str, staged: Staged, mapped: list[Mapped]
+) -> None:
+    """Set aside what looks like another unit, and add to the remarks what drifted, with the line that accepts it."""
+    feed = contract.feeds[feed_name]
+    for m in mapped:
+        staged.remarks += set_aside_other_units(con, contract, feed, m.mapping, m.relation)
+    for f in staged.files:
+        if f.missing and f.strange:
+            staged.remarks += renamed(con, contract, feed_name, f.arrival.name, f.missing, f.strange)
+
+
+def split(con: duckdb.DuckDBPyConnection, staged: Staged, mapped: list[Mapped]) -> None:
+    """`problems`: one row a reason; `good_<relation>`: rows of records that are promoted; `kept`: these records."""
     gone = pl.DataFrame(
         [(f.arrival.sha256, name) for f in staged.files for name in f.missing],
         schema={"source_file_sha256": pl.String, "field_name": pl.String},
@@ -194,12 +227,13 @@ def _split(con: duckdb.DuckDBPyConnection, staged: Staged, mapped: list[Mapped])
         con.execute(f"""
             CREATE OR REPLACE TABLE good_{m.relation} AS SELECT * FROM {m.relation}
             WHERE record_id NOT IN (SELECT record_id FROM problems WHERE whole_record){alone}""")
-    kept = " UNION ALL ".join(f"SELECT record_id FROM good_{m.relation}" for m in mapped)
+    kept = " UNION ".join(f"SELECT record_id FROM good_{m.relation}" for m in mapped)
+    con.execute(f"CREATE OR REPLACE TABLE kept AS {kept}")
     # … but a record none of whose results could be read is set aside whole.
-    con.execute(f"UPDATE problems SET whole_record = true WHERE record_id NOT IN ({kept})")
+    con.execute("UPDATE problems SET whole_record = true WHERE record_id NOT IN (FROM kept)")
 
 
-def _rows_to_insert(
+def rows_to_insert(
     con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, table: Table, mapped: list[Mapped]
 ) -> None:
     """`insert_<table>`: rows with technical fields; `supersedes` and `reason` tell which version they replace."""

@@ -48,6 +48,8 @@ class FileRead:
     unknown: list[str] = field(default_factory=list)
     refused: tuple[Refused, ...] = ()
     flags: tuple[Flag, ...] = ()
+    # Texts of unknown columns where others are missing: compared with what the missing ones said, stored nowhere.
+    strange: dict[str, list[str]] = field(default_factory=dict)
 
     def unpacked(self) -> None:
         """Say what became of an archive: its members are files of their own, or it could not be unpacked."""
@@ -63,6 +65,7 @@ class Staged:
     files: list[FileRead]
     records: int
     identified: list[dict[str, Any]]
+    remarks: list[tuple[Any, ...]] = field(default_factory=list)
 
 
 def options_of(contract: Contract, feed: Feed) -> Options:
@@ -107,6 +110,8 @@ def stage(
         # A deletion names what it deletes and says nothing of it.
         read.missing = sorted(needed - columns) if not gone.all() else []
         read.unknown = sorted(columns - known) if feed.format.name in SELF_NAMED else []
+        if read.missing:
+            read.strange = {c: records[c].cast(pl.String).drop_nulls().to_list() for c in read.unknown}
         texts = [_text(name) for name in sorted(wanted) if column_of(name) in columns]
         frames.append(
             records.select(

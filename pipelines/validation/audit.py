@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import duckdb
 
 from warehouse.dictionary import Table
+from warehouse.dictionary.render import quoted
 
 
 class AuditFailed(RuntimeError):  # noqa: N818 - the design names it so
@@ -23,6 +25,7 @@ class Checked:
     success: bool
     seen: str
     unexpected: int
+    query: str
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,33 @@ def audit(con: duckdb.DuckDBPyConnection, table: Table, relation: str) -> Audit:
             else str(r.result.get("observed_value", f"{r.result.get('unexpected_count', 0)} unexpected"))
         )
         checks.append(
-            Checked(config.type, column, bool(r.success), seen, int(r.result.get("unexpected_count") or 0))
+            Checked(
+                config.type,
+                column,
+                bool(r.success),
+                seen,
+                int(r.result.get("unexpected_count") or 0),
+                _query(config.type, told, f"core.{table.name}"),
+            )
         )
     return Audit(table.name, rows, time.perf_counter() - started, checks)
+
+
+def _query(kind: str, told: dict[str, Any], name: str) -> str:
+    """SQL of the rows that an expectation does not want, over the published table."""
+    column = told.get("column")
+    if "unexpected_rows_query" in told:
+        return str(told["unexpected_rows_query"]).format(batch=name)
+    if kind == "expect_column_values_to_not_be_null":
+        return f"SELECT * FROM {name} WHERE {column} IS NULL"
+    if kind == "expect_column_values_to_be_between":
+        limits = [
+            f"{column} {sign} {told[limit]}"
+            for sign, limit in (("<", "min_value"), (">", "max_value"))
+            if told.get(limit) is not None
+        ]
+        return f"SELECT * FROM {name} WHERE {' OR '.join(limits)}"
+    if kind == "expect_column_values_to_be_in_set":
+        words = ", ".join(quoted(str(word)) for word in told["value_set"])
+        return f"SELECT * FROM {name} WHERE {column} NOT IN ({words})"
+    return f"SELECT count(*) FROM {name}"

@@ -5,7 +5,7 @@ declares, giving each finding its identity and feed. Does not belong here: what 
 (`pipelines/ingest`), what cannot be read (quarantine).
 
 A rule is a SELECT of site_id, table_name, severity, subject, detail, source_file, source_row, record_id over
-the temporary tables of `warehouse.marts.build.prepare`, `current.reading` and `lake.core`; its file name is its
+the temporary tables of `warehouse.marts.build.prepare`, `live` and `current`; its file name is its
 reason code. Its header says what it finds, why, how severe it is, and what cannot be seen.
 """
 
@@ -99,7 +99,7 @@ def _reference(table: Table, field: str, target: Table) -> str:
         nothing = "CAST(NULL AS VARCHAR) AS source_file, CAST(NULL AS VARCHAR) AS record_id"
         return f"""
             SELECT t.site_id, {told}, t.{field} AS subject, {nothing}, min(t.source_row) AS source_row
-            FROM lake.core.{table.name} t WHERE {missing} GROUP BY t.site_id, t.{field}"""
+            FROM in_force_{table.name} t WHERE {missing} GROUP BY t.site_id, t.{field}"""
     key = " || '|' || ".join(f"coalesce(t.{k}::VARCHAR, '')" for k in table.key if k != "site_id")
     return (
         f"SELECT t.site_id, {told}, {key} AS subject, t.source_file, t.record_id, t.source_row "

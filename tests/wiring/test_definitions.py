@@ -97,7 +97,9 @@ def test_each_core_asset_is_audited_and_added_up() -> None:
         found = checks["core", site, feed]
         assert wanted <= set(found)
         assert all(found[name] for name in wanted), f"{site}/{feed}: a check that does not block"
+        assert found["nothing_waits"] is False
         assert "files_readable" in checks["raw", site, feed]
+    assert checks["quality", "finding"] == {"no_critical": False, "no_error": False, "no_warning": False}
 
 
 def test_large_feeds_are_partitioned_by_utc_months() -> None:

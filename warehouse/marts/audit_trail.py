@@ -36,24 +36,38 @@ def _changes(table: Table) -> str:
     told = ", ".join(f'"{name}" := "{name}"' for name in table.fields if name not in table.key)
     fields = ", ".join(quoted(name) for name in table.fields if name not in table.key)
     role = next((name for name in ROLES if name in table.fields), None)
-    order = (
-        f"PARTITION BY {key} ORDER BY source_version NULLS FIRST, sent_at, recorded_at, source_row, "
-        "source_file_sha256"
-    )
     subject = " || '|' || ".join(f"coalesce({k}::VARCHAR, '')" for k in table.key if k != "site_id")
+    same = " AND ".join(f"b.{k} = r.{k}" for k in table.key)
     old, new = "json_extract_string(before, field_name)", "json_extract_string(told, field_name)"
+    order = "source_version NULLS FIRST, sent_at, recorded_at, source_row, source_file_sha256"
+    # A version is read again when a contract is mended. What a contract changed is told apart from what the source did:
+    # a row read again is compared with the row before of the same record, a new record with the record before it as
+    # that was known then.
     return f"""
         WITH version AS (
-            SELECT *, to_json(struct_pack({told})) AS told FROM lake.core.{table.name}
+            SELECT *, to_json(struct_pack({told})) AS told, lag(record_id) OVER (
+                       PARTITION BY {key}, record_id ORDER BY recorded_at, sent_at, source_row) IS NOT NULL
+                     AND reason LIKE 'contract v%' AS again
+            FROM lake.core.{table.name}
+        ), record AS (
+            SELECT *, lag(record_id) OVER (PARTITION BY {key} ORDER BY {order}) AS earlier FROM version WHERE NOT again
         ), step AS (
-            SELECT *, lag(told) OVER steps AS before, lag(record_id) OVER steps AS earlier FROM version
-            WINDOW steps AS ({order})
+            SELECT r.*, max_by(
+                     b.told, epoch(b.recorded_at) * if(b.recorded_at <= r.recorded_at, 1, -1)) AS before
+            FROM record r JOIN version b ON {same} AND b.record_id = r.earlier
+            GROUP BY ALL
+            UNION ALL BY NAME
+            SELECT *, record_id AS earlier FROM (
+                SELECT *, lag(told) OVER (
+                  PARTITION BY {key}, record_id ORDER BY recorded_at, sent_at, source_row) AS before
+                FROM version) WHERE again
         )
         SELECT site_id, {quoted(table.name)} AS table_name, {subject or "site_id"} AS subject, field_name,
                {old} AS old_value, {new} AS new_value,
-               {f'coalesce("{role}", source_system)' if role else "source_system"} AS changed_by,
-               coalesce(source_version, sent_at) AS changed_at, recorded_at, recorded_by,
-               coalesce(reason, 'newer version from the source') AS why, earlier AS supersedes, record_id,
-               source_file, source_row
+               CASE WHEN again THEN recorded_by
+                    ELSE {f'coalesce("{role}", source_system)' if role else "source_system"} END AS changed_by,
+               CASE WHEN again THEN recorded_at ELSE coalesce(source_version, sent_at) END AS changed_at,
+               recorded_at, recorded_by, coalesce(reason, 'newer version from the source') AS why,
+               earlier AS supersedes, record_id, source_file, source_row
         FROM (SELECT *, unnest([{fields}]) AS field_name FROM step WHERE before IS NOT NULL AND before <> told)
         WHERE {old} IS DISTINCT FROM {new}"""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import duckdb
 
+from warehouse import lake
 from warehouse.dictionary import dictionary
 from warehouse.dictionary.render import quoted
 from warehouse.marts import (
@@ -19,6 +20,7 @@ from warehouse.marts import (
     change,
     charts,
     comparability,
+    drift,
     signals,
     trajectories,
     variance,
@@ -46,6 +48,7 @@ ORDER = (
     "batch_status",
     "exceptions",
     "sensor_hour",
+    "quarantine_open",
     "feed_status",
 )
 
@@ -66,7 +69,8 @@ def prepare(con: duckdb.DuckDBPyConnection, fleet: Fleet | None = None) -> None:
     twice = con.execute(
         f"SELECT 1 FROM lake.core.reading GROUP BY {keys} HAVING count(*) > 1 LIMIT 1"
     ).fetchone()
-    source = "current.reading" if twice else "lake.core.reading"
+    again = twice or lake.withdrawn(con, dictionary().tables["reading"])
+    source = "current.reading" if again else "lake.core.reading"
     con.execute(f"CREATE OR REPLACE TEMP VIEW in_force_reading AS SELECT * FROM {source}")
     words = [(f.name, f.unit, f.scale, f.detection_limited) for f in dictionary().attributes.values()]
     con.execute(
@@ -159,6 +163,7 @@ def _build(
         variance.build(con, target, fleet, "earlier" if earlier else None)
         trajectories.build(con, target, fleet)
         vein.build(con, target, fleet)
+        drift.build(con, target)
     except BaseException:
         con.execute("ROLLBACK")
         raise

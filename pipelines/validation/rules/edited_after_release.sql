@@ -8,7 +8,7 @@ WITH decided AS (
     SELECT site_id, batch_id, min(signed_at) AS signed_at FROM in_force_release_decision WHERE decision <> 'rejected' GROUP BY ALL
 ), version AS (
     SELECT v.*, d.signed_at, concat_ws('|', v.attribute, v.operator, v.value::VARCHAR, v.result_code) AS told
-    FROM lake.core.assay_result v
+    FROM live.assay_result v
     LEFT JOIN in_force_sample s USING (site_id, sample_id)
     JOIN decided d ON d.site_id = v.site_id AND d.batch_id = coalesce(v.batch_id, s.batch_id)
 ), edited AS (

@@ -51,3 +51,22 @@ def test_the_order_is_the_sources_own_however_late_a_version_comes(small_lake: A
 def test_a_version_that_says_the_same_is_no_change(small_lake: Any) -> None:
     small_lake.add("assay_result", result(FIRST, 91.0), result(LATER, 91.0))
     assert trail(small_lake) == []
+
+
+def test_what_a_contract_changed_is_told_apart_from_what_the_source_did(small_lake: Any) -> None:
+    """Two versions, both read again as ten times as much, then a third from the source."""
+    early, late = "2026-06-02T00:00:00+00:00", "2026-06-03T00:00:00+00:00"
+    first = {"record_id": "r1", **result(FIRST, 9.1)}
+    second = {"record_id": "r2", **result(LATER, 8.8)}
+    small_lake.add("assay_result", first, second)
+    again = {"recorded_at": early, "reason": "contract vabc", "recorded_by": "cellfleet"}
+    small_lake.add("assay_result", {**first, "value": 91.0, **again}, {**second, "value": 88.0, **again})
+    third = {"record_id": "r3", "recorded_at": late, **result("2026-02-05T00:00:00+00:00", 87.0)}
+    small_lake.add("assay_result", third)
+    told = [(r["old_value"], r["new_value"], r["why"]) for r in trail(small_lake)]
+    assert sorted(told) == [
+        ("8.8", "88.0", "contract vabc"),
+        ("88.0", "87.0", "newer version from the source"),
+        ("9.1", "8.8", "newer version from the source"),
+        ("9.1", "91.0", "contract vabc"),
+    ]

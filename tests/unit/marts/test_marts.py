@@ -165,6 +165,7 @@ def test_every_mart_has_the_columns_and_types_that_are_declared(small_lake: Any)
         "comparability_analysis",
         "comparability_look",
         "study_result",
+        "drift",
     }
     assert set(mart_columns()) == declared
     assert set(built) == {f"mart.{name}" for name in declared}

@@ -22,6 +22,8 @@ def lower(chosen: Settings, version: int) -> None:
         if version < lake.FORMAT_VERSION:
             con.execute("DROP TABLE lake.core.shipment")
             con.execute("ALTER TABLE lake.core.batch DROP COLUMN suite_id")
+            for table in ("raw.alias", "quality.resolution", "quality.withdrawal"):
+                con.execute(f"DROP TABLE lake.{table}")
         con.execute("DELETE FROM lake.ops.format")
         con.execute("INSERT INTO lake.ops.format VALUES (?, now())", [version])
 
@@ -35,7 +37,7 @@ def old(tmp_path: Path) -> Settings:
 
 def test_an_older_lake_is_not_worked_on_and_the_mend_is_said(old: Settings) -> None:
     with pytest.raises(
-        lake.LakeError, match=r"format version 1, this cellfleet needs 2\. Run `cellfleet migrate`"
+        lake.LakeError, match=r"format version 1, this cellfleet needs 3\. Run `cellfleet migrate`"
     ):
         lake.attach(old)
 
@@ -51,7 +53,7 @@ def test_a_plan_changes_nothing(old: Settings) -> None:
 
 def test_applied_it_has_what_was_missing_and_keeps_every_row(old: Settings) -> None:
     told = list(migrate(old, apply=True))
-    assert told[-1] == "Applied 1 → 2."
+    assert told[-2:] == ["Applied 1 → 2.", "Applied 2 → 3."]
     with closing(lake.attach(old)) as con:
         assert con.execute("SELECT batch_id, order_id, suite_id FROM current.batch").fetchall() == [
             ("B1", "O1", None)
@@ -66,7 +68,7 @@ def test_applied_it_has_what_was_missing_and_keeps_every_row(old: Settings) -> N
         messages = con.execute("SELECT commit_message FROM ducklake_snapshots('lake')").fetchall()
         assert any("migrate to 2" in (text or "") for (text,) in messages)
     assert list(migrate(old, apply=True)) == [
-        "The lake has format 2, which is this version's. Nothing to do."
+        "The lake has format 3, which is this version's. Nothing to do."
     ]
 
 
