@@ -125,10 +125,7 @@ def as_known(settings: Settings, at: datetime) -> duckdb.DuckDBPyConnection:
             con.execute(
                 f"CREATE {kind} lake.{table.qualified} AS SELECT * FROM whole.{table.qualified} {where}"
             )
-        con.execute("CREATE SCHEMA IF NOT EXISTS current")
-        for table in dictionary().tables.values():
-            if table.layer == "core":
-                con.execute(f"CREATE OR REPLACE VIEW current.{table.name} AS {current_sql(table)}")
+        create_views(con)
     except BaseException:
         con.close()
         raise
