@@ -72,13 +72,13 @@ def fleet_definitions(core: list[dg.AssetKey], contracts: list[Contract]) -> dg.
             "dagster/table_name": "lake.quality.finding",
         },
     )
-    def findings(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+    def findings(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         with lake.opened(settings()) as con:
             new = find(con, context.run_id, load_plan(settings().sites_path / "fleet.yaml"))
             logs.logger(settings()).info("findings searched", run_id=context.run_id, findings=new)
             total = con.execute("SELECT count(*) FROM lake.quality.finding").fetchone()
             by_severity = {name: findings_of(con, name) for name in SEVERITIES}
-        return dg.MaterializeResult(
+        yield dg.MaterializeResult(
             metadata={"new": new, "dagster/row_count": int(total[0]) if total else 0},
             check_results=[
                 dg.AssetCheckResult(
