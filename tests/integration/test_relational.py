@@ -175,11 +175,11 @@ def test_a_stamp_from_the_future_hides_nothing(lims: Lims, puller: Puller) -> No
     assert puller.pull() == []
 
 
+# SQLite has one writer, who holds its readers up or is read whole.
+@pytest.mark.parametrize("lims", ["postgres"], indirect=True)
 def test_a_transaction_that_is_open_while_we_read_comes_next_time(
     server: Postgres, lims: Lims, puller: Puller
 ) -> None:
-    if lims.server is None:
-        pytest.skip("SQLite has one writer, who holds its readers up or is read whole")
     lims.add(1, DAY)
     with psycopg.connect(server.url) as slow:
         slow.execute(f"INSERT INTO {lims.table} VALUES ('R2', 'S2', 'viab', '90', '%%', now(), %s)", [DAY])
@@ -300,10 +300,12 @@ def test_what_trying_again_cannot_help_stops_and_shows_no_secret(
     assert time.monotonic() - started < 30
 
 
-@pytest.mark.parametrize("layout", ["jsonl", "delimited"])
+@pytest.mark.parametrize(
+    ("lims", "layout"),
+    [("postgres", "jsonl"), ("postgres", "delimited"), ("sqlite", "jsonl")],
+    indirect=["lims"],
+)
 def test_edits_and_deletions_reach_the_lake_as_versions(lims: Lims, tmp_path: Path, layout: str) -> None:
-    if layout == "delimited" and lims.server is None:
-        pytest.skip("once is enough")
     content = attributes(systems={"lims": lims.system})
     changed = feed(query_table=lims.named, compare_keys=True, format={"name": layout})
     content["feeds"] = {"assay": {k: v for k, v in changed.items() if v is not None}}

@@ -27,6 +27,7 @@ from warehouse.settings import Settings
 KINDS = frozenset((*BIRTHS, *DEATHS, *DATA))
 # Messages made durable by one fsync, and how long the first of them waits for others.
 TOGETHER, WAIT_SECONDS = 2_000, 0.01
+GOODBYE_SECONDS = 2.0
 IDLE_SECONDS = 0.2
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 BOOLEAN = 11
@@ -173,7 +174,12 @@ class Listener:
             self._kept()
         if self._connected and self.system.host_id is not None:
             topic = f"{NAMESPACE}/STATE/{self.system.host_id}"
-            self._client.publish(topic, self._state(online=False), qos=1, retain=True)
+            gone = self._client.publish(topic, self._state(online=False), qos=1, retain=True)
+            end = time.monotonic() + GOODBYE_SECONDS
+            # A socket closed over an answer not yet read is a break to the broker, which then says our will besides.
+            while not gone.is_published() and time.monotonic() < end:
+                if self._client.loop(timeout=IDLE_SECONDS) != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                    break
         self._client.disconnect()
         self._client.loop(timeout=0.2)
 

@@ -463,6 +463,21 @@ def test_feed_status_is_the_newest_accounting(small_lake: Any) -> None:
         "file",
         feed | {"bytes": 1, "sent_at": at(-3), "format": "delimited", "received": 5, "file_state": "read"},
     )
+    # Two entries once; one of them was closed since.
+    refused = feed | {"reason_code": "not_a_number", "field_name": "value", "whole_record": False}
+    for record in ("r1", "r2"):
+        small_lake.add("quarantine", refused | {"record_id": record, "recorded_at": at(0)})
+    small_lake.add(
+        "resolution",
+        feed
+        | {
+            "reason_code": "not_a_number",
+            "field_name": "value",
+            "record_id": "r2",
+            "quarantined_at": at(0),
+            "recorded_at": at(1),
+        },
+    )
     build(small_lake.con, "snap", FLEET, 1)
     row = small_lake.one("SELECT * FROM snap.mart.feed_status")
     assert (row["promoted"], row["quarantine_open"], row["files"]) == (5, 1, 1)
