@@ -147,6 +147,29 @@ def test_each_datatype_is_read_as_it_is_meant(tmp_path: Path) -> None:
     assert [f.field for f in read_file(segment).flags] == ["payload"]
 
 
+# A birth as npm's sparkplug-payload 1.0 (Eclipse Tahu) encodes it: an implementation that is not ours.
+TAHU = bytes.fromhex(
+    "0880b8c7b5ca3312140a016110071881b8c7b5ca33200250fbffffff0f12100a0162200458eccb9b8bb4fcffffff01120b0a"
+    "0163200758ffffffff0f120a0a01642009650000c03f12320a0165200a4a220a07656e67556e69740a075175616c69747912"
+    "07080c4203c2b0431205080318f403690000000000a0424012090a0166200b2801700112090a0167200c7a02423112070a01"
+    "68200a380112070a0169200d5800120b0a016a200150ffffffff0f1805"
+)
+
+
+def test_a_payload_of_another_implementation_is_read(tmp_path: Path) -> None:
+    with Store(tmp_path, ["*"], None) as store:
+        store.keep([Message(1, "spBv1.0/G/NBIRTH/N", TAHU)])
+    (segment,) = tmp_path.glob("*.parquet")
+    rows = pl.read_parquet(segment).select("metric", "value", "text", "quality", "historical", "unit").rows()
+    assert rows[:8] == [
+        ("a", -5.0, None, "good", False, None), ("b", -123456789012.0, None, "good", False, None),
+        ("c", 4294967295.0, None, "good", False, None), ("d", 1.5, None, "good", False, None),
+        ("e", 37.25, None, "uncertain", False, "°C"), ("f", 1.0, None, "good", True, None),
+        ("g", None, "B1", "good", False, None), ("h", None, None, "good", False, None),
+    ]  # fmt: skip
+    assert rows[-1][:2] == ("j", -1.0)
+
+
 def test_a_gap_and_an_unknown_alias_are_flagged_and_a_rebirth_is_asked_for(
     post: Broker, tmp_path: Path
 ) -> None:
