@@ -20,25 +20,32 @@ class AbsoluteQ(VendorTable):
     """QuantStudio Absolute Q."""
 
     name = "absolute_q"
-    required = ("run", "plate", "well", "dye", "target", "conc. cp/ul", "positives")
+    required = ("run|run name", "dye|channels", "target", "conc. cp/ul", "positives|count")
     columns: ClassVar[Mapping[str, Column]] = {
         "run": Column("instrument_run_name"),
+        "run name": Column("instrument_run_name"),
         "date": Column("result_at", "time"),
         "instrument": Column("instrument_serial_number"),
         "plate": Column("plate_id"),
         "group": Column("group_name"),
         "name": Column("sample_id"),
+        "sample": Column("sample_id"),
         "well": Column("well"),
+        "well id": Column("well"),
         "total": Column("partitions_valid", "number"),
         "dye": Column("dye"),
+        "channels": Column("dye"),
         "target": Column("target"),
         "conc. cp/ul": Column("concentration_copies_per_ul", "number"),
         "positives": Column("partitions_positive", "number"),
+        "count": Column("partitions_positive", "number"),
     }
 
     def finish(self, collector: Collector, record: Record, row: dict[str, str]) -> None:
         """Mark rows that summarise others."""
         del row
+        if "well" not in record.values:
+            return
         well = record.values.get("well") or ""
         aggregate = _WELL.fullmatch(well) is None  # Average, Pooled, or the line of a group without a well
         record.values["is_aggregate"] = "true" if aggregate else "false"
@@ -51,7 +58,6 @@ class Qiacuity(VendorTable):
 
     name = "qiacuity"
     required = ("sample/ntc/control", "reaction mix", "partitions (valid)", "partitions (positive)")
-    header_line = 2
     delimiters = ",;"
     columns: ClassVar[Mapping[str, Column]] = {
         "column_1": Column("well"),

@@ -97,7 +97,9 @@ def _segments(path: Path, data: bytes) -> tuple[str, dict[str, str], int, int]:
             keywords.update(_keywords(path, data[extra[0] : extra[1] + 1]))
     if keywords.get("$MODE", "L").upper() != "L":
         raise UnreadableFile(path, "$MODE", "histograms, not events", "Export events (list mode).")
-    if _integer(path, keywords, "$NEXTDATA", 0):
+    following = _integer(path, keywords, "$NEXTDATA", 0)
+    # some programs write an offset to nothing; one behind the end is a file cut off
+    if following > len(data) or (following and data[following : following + 3] == b"FCS"):
         raise UnreadableFile(path, "$NEXTDATA", "more than one data set", "Export each to a file of its own.")
     return version, keywords, begin, end
 
@@ -165,6 +167,10 @@ def _events(
     path: Path, data: bytes, keywords: dict[str, str], channels: list[dict[str, Any]], extent: tuple[int, int]
 ) -> tuple[list[npt.NDArray[Any]], int]:
     """One array a channel, and the number of events by the length of the data segment."""
+    order = _byte_order(path, keywords["$BYTEORD"])
+    kind = keywords["$DATATYPE"].upper()
+    if kind not in ("I", "F", "D"):
+        raise UnreadableFile(path, "$DATATYPE", f"events of type {kind}", "Export them as numbers, not text.")
     bits = [channel["bits"] for channel in channels]
     per_event = sum(bits)
     begin, end = extent
@@ -185,8 +191,6 @@ def _events(
         missing = begin + needed - len(data)
         raise UnreadableFile(path, f"byte {len(data)}", f"{missing} bytes of events are missing", _SEND_AGAIN)
     body = data[begin : begin + needed]
-    order = "<" if keywords["$BYTEORD"].replace(" ", "").startswith("1,2") else ">"
-    kind = keywords["$DATATYPE"].upper()
     if kind in ("F", "D"):
         size = 4 if kind == "F" else 8
         if set(bits) != {size * 8}:
@@ -197,13 +201,20 @@ def _events(
         return [
             np.ascontiguousarray(column).astype(column.dtype.newbyteorder("=")) for column in table.T
         ], stated
-    if kind != "I":
-        raise UnreadableFile(path, "$DATATYPE", f"events of type {kind}", "Export them as numbers, not text.")
     if all(width % 8 == 0 for width in bits):
         columns = _whole_bytes(body, bits, order, stated)
     else:
         columns = _packed_bits(body, bits, stated)
     return [column & _mask(channel) for column, channel in zip(columns, channels, strict=True)], stated
+
+
+def _byte_order(path: Path, stated: str) -> str:
+    """'<' where the first byte is the lowest, '>' where it is the highest; mixed orders are refused."""
+    order = [part.strip() for part in stated.split(",")]
+    rising = [str(n) for n in range(1, len(order) + 1)]
+    if order not in (rising, rising[::-1]):
+        raise UnreadableFile(path, "$BYTEORD", f"bytes in the order {stated}", "Export as FCS 3.1.")
+    return "<" if order == rising and len(order) > 1 else ">"
 
 
 def _whole_bytes(body: bytes, bits: list[int], order: str, count: int) -> list[npt.NDArray[np.uint64]]:
@@ -251,11 +262,13 @@ def _mask(channel: dict[str, Any]) -> np.uint64:
 def spillover_of(path: Path, keywords: dict[str, str]) -> dict[str, Any] | None:
     """The spillover matrix: channels, and rows (fluorochrome) by columns (detector); None without one."""
     text = next((keywords[key] for key in _SPILL if keywords.get(key)), None)
-    if text is None:
+    if text is None or text.strip(" ,") == "0":
         return None
-    parts = [part.strip() for part in text.split(",")]
+    parts = [part.strip() for part in text.rstrip(" ,").split(",")]
     try:
         n = int(parts[0])
+        if len(parts) == 1 + n * n:  # $COMP of FCS 2.0 names no channels: it stays among the keywords
+            return None
         matrix = [[float(v) for v in parts[1 + n + i * n : 1 + n + (i + 1) * n]] for i in range(n)]
     except ValueError as wrong:
         raise UnreadableFile(path, "spillover matrix", "not numbers", _SEND_AGAIN) from wrong

@@ -53,7 +53,8 @@ class GateMembership:
     def read(self, path: Path, options: Options) -> Reading:
         """Read every line; anything but 0 or 1 is refused alone."""
         data = whole(path)
-        lines = [line.strip() for line in decode(path, data, options).split("\n")]
+        text = decode(path, data, options)
+        lines = [line.strip() for line in text.split("\n")]
         if lines and not lines[-1]:
             lines.pop()
         refused = [
@@ -66,7 +67,7 @@ class GateMembership:
             {"source_row": [n for n, _ in good], "member": [line for _, line in good]},
             schema={"source_row": pl.Int64, "member": pl.String},
         )
-        received = data.count(b"\n") + (not data.endswith(b"\n"))
+        received = text.count("\n") + (not text.endswith("\n"))
         header = {"gate": re.sub(r"^Results_|\.\w+$", "", path.name)}
         return reading(path, self.name, records, received, refused=refused, header=header)
 

@@ -52,7 +52,8 @@ class Xponent:
         """Read every row of every data type."""
         text = decode(path, whole(path), options, "cp1252")
         lines = text.splitlines()
-        before, sections = split_sections(lines, ",", _title)
+        crc = next((n for n, line in enumerate(lines) if "-- CRC --" in line), len(lines))
+        before, sections = split_sections(lines[:crc], ",", _title)
         if not sections:
             raise wrong_layout(path, self.name, "no DataType")
         collector = Collector(path, self.name, options)
@@ -71,7 +72,9 @@ class Xponent:
             "instrument_operator": facts.get("Operator"),
         }
         add_to_all(collector, {**once, **time.values})
-        received = counted(text, _opens, ",")
+        received = counted("\n".join(lines[:crc]), _opens, ",")
+        if crc < len(lines):
+            facts["CRC"] = " ".join(line.strip('", ') for line in lines[crc + 1 :]).strip()
         header = {"facts": facts, "sections": {s.name: len(s.rows) for s in sections}}
         return collector.reading(received, header)
 

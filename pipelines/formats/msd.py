@@ -36,7 +36,6 @@ class MsdWorkbench(VendorTable):
 
     name = "msd_workbench"
     required = ("sample", "assay", "well", "spot", "signal")
-    header_line = 2
     columns: ClassVar[Mapping[str, Column]] = {
         **{name.casefold(): Column(name, "number") for name in _NUMBERS},
         "sample": Column("sample_id"),
@@ -51,7 +50,7 @@ class MsdWorkbench(VendorTable):
 
     def header(self, base: dict[str, Any]) -> dict[str, Any]:
         """The first line is the plate."""
-        plate = base["preamble"][0].rstrip(", ")
+        plate = base.get("preamble", [""])[0].rstrip(", ")
         return {**base, "plate": plate}
 
 

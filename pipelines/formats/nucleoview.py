@@ -36,8 +36,8 @@ class NucleoView(KeyValueReport):
     name = "nucleoview"
     required = ("image", "viability (%)", "operator")
     expected = _EXPECTED
-    separator = re.compile(r";")
-    counted = re.compile(rb"(?m)^ *Viability \(%\);")
+    separator = re.compile(r"[;,]")
+    counted = re.compile(rb"(?m)^ *Viability \(%\)[;,]")
     columns: ClassVar[Mapping[str, Column]] = {
         **_COUNTS,
         "image": Column("sample_id"),

@@ -14,6 +14,7 @@ from pipelines.formats.protocol import Options, Reading
 from pipelines.formats.sectioned import add_to_all, collect_sections, counted, split_sections
 from pipelines.formats.text import decode, whole
 
+_FACT = re.compile(r"(?!\* )[^\t=\[]+ = [^\t]*")
 _SECTION = re.compile(r"\[(.+)\]\s*")
 _COLUMNS = {
     "well position": Column("well"),
@@ -43,7 +44,9 @@ class QuantStudio:
         text = decode(path, whole(path), options, "cp1252")
         lines = text.splitlines()
         stars = [line for line in lines if line.startswith("* ")]
-        body = [line if not line.startswith("* ") else "" for line in lines]
+        # after the rows of a section some versions print facts: a line without tabs, "name = value"
+        facts_after = [line for line in lines if _FACT.fullmatch(line)]
+        body = [line if not line.startswith("* ") and not _FACT.fullmatch(line) else "" for line in lines]
         before, sections = split_sections(body, "\t", _title)
         if before or not any(section.name == "Results" for section in sections):
             raise wrong_layout(path, self.name, "no section [Results]")
@@ -52,8 +55,10 @@ class QuantStudio:
         collect_sections(collector, sections, _COLUMNS, whole=text.endswith("\n"), last_line=len(lines))
         facts = {k.strip("* ").strip(): v.strip() for k, _, v in (line.partition("=") for line in stars)}
         self._result_time(collector, facts)
+        if facts_after:
+            header["facts"] = facts_after
         header["sections"] = {section.name: len(section.rows) for section in sections}
-        received = counted(text, lambda line: _SECTION.fullmatch(line.strip()) is not None)
+        received = counted("\n".join(body), lambda line: _SECTION.fullmatch(line.strip()) is not None)
         return collector.reading(received, header)
 
     def _result_time(self, collector: Collector, facts: dict[str, str]) -> None:

@@ -28,6 +28,7 @@ from pipelines.formats.parquet import Parquet
 from pipelines.formats.protocol import Format, Options, Reading, UnreadableFile
 from pipelines.formats.quantstudio import QuantStudio
 from pipelines.formats.softmax_pro import SoftMaxPro
+from pipelines.formats.text import as_utf8
 from pipelines.formats.vicell_blu import ViCellBlu
 from pipelines.formats.vicell_xr import ViCellXr
 
@@ -86,6 +87,7 @@ def recognise(path: Path) -> Format | None:
         raise UnreadableFile(
             path, "0 bytes", "the file is empty", "The file is kept as sent; ask the site to send it again."
         )
+    head = as_utf8(head)
     return next((known for known in FORMATS if known.recognises(head, path.name)), None)
 
 

@@ -27,6 +27,21 @@ def whole(path: Path) -> bytes:
     return data
 
 
+def _unmarked(head: bytes) -> str | None:
+    """UTF-16 without its mark: of the first two characters, each has one byte that is nought and one that is not."""
+    if len(head) < 4 or head.count(0, 0, 4) != 2:
+        return None
+    return "utf-16-le" if head[1] == head[3] == 0 else "utf-16-be" if head[0] == head[2] == 0 else None
+
+
+def as_utf8(head: bytes) -> bytes:
+    """The first bytes of a file for recognising it: UTF-16 as UTF-8, byte order marks left out."""
+    if head.startswith(codecs.BOM_UTF8):
+        return head[len(codecs.BOM_UTF8) :]
+    wide = "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else _unmarked(head)
+    return head.decode(wide, "ignore").encode("utf-8", "ignore") if wide else head
+
+
 def encoding_of(path: Path, head: bytes, options: Options) -> tuple[str, int]:
     """Encoding of a file and the length of its byte order mark; a mark against the contract is refused."""
     declared = codecs.lookup(options.encoding).name if options.encoding else None
@@ -40,7 +55,7 @@ def encoding_of(path: Path, head: bytes, options: Options) -> tuple[str, int]:
                     f"Set encoding to {name} in the contract, if the site has changed its export.",
                 )
             return name, len(mark)
-    return declared or "utf-8", 0
+    return declared or _unmarked(head) or "utf-8", 0
 
 
 def check_text(path: Path, block: bytes, encoding: str, offset: int) -> None:
@@ -108,10 +123,14 @@ def _decoded(path: Path, data: bytes, options: Options, fallback: str | None) ->
     encoding, mark = encoding_of(path, data[:4], options)
     if encoding.startswith(("utf-16", "utf-32")):
         try:
-            return data.decode("utf-16" if mark else encoding)
+            text = data.decode("utf-16" if mark else encoding)
         except UnicodeDecodeError as wrong:
             at = f"byte {wrong.start + 1}"
             raise UnreadableFile(path, at, "not whole UTF-16", _SEND_AGAIN) from wrong
+        if "\x00" in text:
+            at = f"character {text.index(chr(0)) + 1}"
+            raise UnreadableFile(path, at, "a NUL character in a text file: half-written", _SEND_AGAIN)
+        return text
     body = data[mark:]
     if fallback and options.encoding is None and not mark:
         try:

@@ -6,7 +6,7 @@ Here: the declarative reader. The lists of columns belong in the vendors' module
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +14,8 @@ from pipelines.formats.collect import Collector, Column, Record, date_order, wro
 from pipelines.formats.delimited import Delimited
 from pipelines.formats.protocol import Options, Reading, UnreadableFile
 from pipelines.formats.text import decode, encoding_of
+
+_PREAMBLE = 40  # lines among which the line of names is looked for
 
 
 def plain_name(name: str) -> str:
@@ -23,7 +25,7 @@ def plain_name(name: str) -> str:
 
 def vendor_encoding(path: Path, data: bytes, options: Options) -> Options:
     """Options with the encoding vendors fall back to (Windows-1252) where the bytes are not UTF-8."""
-    if options.encoding is None and encoding_of(path, data[:4], options)[1] == 0:
+    if options.encoding is None and encoding_of(path, data[:4], options) == ("utf-8", 0):
         try:
             data.decode("utf-8")
         except UnicodeDecodeError:
@@ -41,39 +43,44 @@ class VendorTable:
 
     name: str
     columns: ClassVar[Mapping[str, Column]]
-    required: tuple[str, ...]
+    required: tuple[str, ...]  # "a|b": either name, as versions differ
     delimiters: str = ","
-    header_line: int = 1
 
     def recognises(self, head: bytes, filename: str) -> bool:
-        """All required columns stand in the line of names."""
+        """All required columns stand in a line of names, which may follow a preamble."""
         try:
             lines = decode(
                 Path(filename), head[: head.rfind(b"\n") + 1] or head, Options(), "cp1252"
             ).splitlines()
         except UnreadableFile:
             return False
-        if len(lines) < self.header_line:
-            return False
-        header = lines[self.header_line - 1]
-        return any(
-            set(self.required) <= {plain_name(name) for name in next(csv.reader([header], delimiter=mark))}
-            for mark in self.delimiters
-        )
+        return self._header_line(lines) is not None
+
+    def _header_line(self, lines: list[str]) -> int | None:
+        """The line of names, from 1, looked for among the first lines of the file."""
+        for number, line in enumerate(lines[:_PREAMBLE], 1):
+            for mark in self.delimiters:
+                if not self._missing(
+                    {plain_name(name) for name in next(csv.reader([line], delimiter=mark), [])}
+                ):
+                    return number
+        return None
+
+    def _missing(self, names: Collection[str]) -> list[str]:
+        return [either for either in self.required if not any(name in names for name in either.split("|"))]
 
     def read(self, path: Path, options: Options) -> Reading:
         """Read every row."""
         data = _bytes(path)
-        layout = vendor_encoding(path, data, options).model_copy(
-            update={"header_row": self.header_line, "quote": '"', "skip_rows": 0}
-        )
+        layout = vendor_encoding(path, data, options).model_copy(update={"quote": '"', "skip_rows": 0})
         lines = decode(path, data, layout).splitlines() if data else []
-        units = self.units_line(lines)
+        at = self._header_line(lines) or 1
+        layout = layout.model_copy(update={"header_row": at})
+        units = self.units_line(lines[at - 1 :])
         layout = layout.model_copy(update={"skip_rows": 1 if units else 0})
         base = Delimited().read(path, _with_unnamed_last(lines, layout, self.delimiters))
         present = {plain_name(name): name for name in base.header["columns"]}
-        missing = [name for name in self.required if name not in present]
-        if missing:
+        if missing := self._missing(present):
             raise wrong_layout(path, self.name, f"no column {', '.join(missing)}")
         known = {real: self.columns[plain] for plain, real in present.items() if plain in self.columns}
         collector = Collector(path, self.name, options)
@@ -90,7 +97,7 @@ class VendorTable:
                 if unit := units.get(name):
                     record.values[f"{record_name(known, name)}_unit"] = unit
             self.finish(collector, record, row)
-        before = {"preamble": lines[: self.header_line - 1]} if self.header_line > 1 else {}
+        before = {"preamble": lines[: at - 1]} if at > 1 else {}
         return collector.reading(base.received, self.header({**base.header, **before}))
 
     def units_line(self, lines: list[str]) -> dict[str, str]:

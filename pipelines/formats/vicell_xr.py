@@ -19,14 +19,14 @@ class ViCellXr(KeyValueReport):
 
     name = "vicell_xr"
     # the last is the last line of a report: without it the file is cut off
-    required = (
-        "sample id",
-        "rundate",
-        "viability (%)",
-        "total viable cells / ml (x 10^6)",
-        "imagebasename",
+    required = ("sample id", "viability (%)", "imagebasename")
+    expected = (
+        "result_at",
+        "viable_cell_count",
+        "total_cell_count",
+        "total_cell_density_per_ml",
+        "viable_cell_density_per_ml",
     )
-    expected = ("viable_cell_count", "total_cell_count", "total_cell_density_per_ml")
     separator = re.compile(r" ?:(?: |$)")
     counted = re.compile(rb"(?m)^Sample ID :")
     columns: ClassVar[Mapping[str, Column]] = {
@@ -46,6 +46,15 @@ class ViCellXr(KeyValueReport):
         "average circularity": Column("mean_circularity", "number"),
         "cell type": Column("cell_type_setting"),
         "dilution": Column("dilution_factor", "number"),
+        # other versions of the software
+        "sample date": Column("result_at", "time"),
+        "sample date/time": Column("result_at", "time"),
+        "sample data/time": Column("result_at", "time"),
+        "total cells/ml (x10^6)": Column("total_cell_density_per_ml", "number", MILLION),
+        "viable cells/ml (x10^6)": Column("viable_cell_density_per_ml", "number", MILLION),
+        "avg. diam. (microns)": Column("mean_cell_diameter_um", "number"),
+        "avg. circ.": Column("mean_circularity", "number"),
+        "dilution factor": Column("dilution_factor", "number"),
     }
 
     def take(

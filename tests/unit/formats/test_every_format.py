@@ -74,6 +74,21 @@ def test_reading_twice_gives_the_same(sample: Sample, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sample", BY_NAME)
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"])
+def test_the_encoding_of_a_text_file_is_found(sample: Sample, encoding: str, tmp_path: Path) -> None:
+    plain = write(tmp_path, sample)
+    marked = encoding in ("utf-16", "utf-8-sig")
+    if sample.format in ("parquet", "excel", "fcs") or (sample.name.endswith(".xml") and not marked):
+        return
+    text = sample.data.decode("utf-16" if sample.data.startswith(b"\xff\xfe") else "utf-8")
+    wanted = read_file(plain)
+    found = read_file(write(tmp_path, sample, text.encode(encoding)))
+    assert found.format == sample.format
+    assert found.records.equals(wanted.records)
+    assert (found.flags, found.refused, found.received) == (wanted.flags, wanted.refused, wanted.received)
+
+
+@pytest.mark.parametrize("sample", BY_NAME)
 @pytest.mark.parametrize("data", [b"", b"\x00" * 64, b"\xff\xfe", b"\xef\xbb\xbf", b"\n\n", b"\x80\x81\x82"])
 def test_what_is_no_such_file_is_refused(sample: Sample, data: bytes, tmp_path: Path) -> None:
     path = write(tmp_path, sample, data)
