@@ -5,7 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from stdnum.iso7064 import mod_37_2
+
 from pipelines.validation.findings import find, rules
+from warehouse.lake import DELETED
 
 START = datetime(2026, 2, 1, tzinfo=UTC)
 
@@ -330,6 +333,125 @@ def test_a_result_edited_after_release_is_named_with_both_values(small_lake: Any
     assert set(told) == {"Rafter"}
     assert "from 95 to 96" in told["Rafter"]
     assert "(typing)" in told["Rafter"]
+
+
+def test_a_decision_to_reject_rests_on_results_as_well(small_lake: Any) -> None:
+    shared(small_lake)
+    for n in ("1", "no"):
+        journey(small_lake, n, release_decision={"decision": "rejected"}, infusion={"batch_id": None})
+    edit = {"result_id": "Rno", "batch_id": "Bno", "sample_id": "Sno", "value": 96.0, "value_as_given": "96"}
+    same = {"site_id": "a", "attribute": "cd3_pct", "operator": "=", "result_at": at(210)}
+    small_lake.add("assay_result", same | edit | {"source_version": at(300)})
+    find(small_lake.con, "run")
+    told = found(small_lake, "edited_after_release")
+    assert set(told) == {"Rno"}
+    assert "after the rejection of" in told["Rno"]
+
+
+def test_a_result_deleted_after_the_decision_is_named_with_what_it_said(small_lake: Any) -> None:
+    shared(small_lake)
+    for n in ("1", "before", "after", "untimed"):
+        journey(small_lake, n)
+    gone = {"site_id": "a", "reason": DELETED}
+    small_lake.add("assay_result", gone | {"result_id": "Rbefore", "source_version": at(225)})
+    small_lake.add("assay_result", gone | {"result_id": "Rafter", "source_version": at(300)})
+    find(small_lake.con, "run")
+    told = found(small_lake, "deleted_after_release")
+    assert set(told) == {"Rafter"}
+    assert told["Rafter"].startswith("cd3_pct 95 was deleted on 2026-02-13 12:00 UTC, after the release of")
+    assert "edited_after_release" not in codes(small_lake)
+
+
+def test_identifiers_that_do_not_fit_their_check_character(small_lake: Any) -> None:
+    """Characters as printed in ICCBBA's and others' examples, and by an independent implementation of the standard."""
+    known = {"G123417654321": "A", "A999921123456": "3"}
+    for n, (number, check) in enumerate(known.items()):
+        collection = {"site_id": "a", "order_id": f"O{n}", "collection_id": f"C{n}"}
+        small_lake.add("collection", collection | {"din": number + check})
+        wrong = "B" if check != "B" else "C"
+        small_lake.add("collection", collection | {"collection_id": f"X{n}", "din": number + wrong})
+        small_lake.add("collection", collection | {"collection_id": f"N{n}", "din": number})
+    base = "CHG1517251A0B2C"
+    good = base + mod_37_2.calc_check_digit(base)
+    wrong = {f"{good[:i]}{'7' if good[i] != '7' else '8'}{good[i + 1 :]}" for i in range(7, 15)}
+    neighbours = {f"{good[:i]}{good[i + 1]}{good[i]}{good[i + 2 :]}" for i in range(9, 14)}
+    for n, coi in enumerate([good, *sorted(wrong | neighbours), "their own 17"]):
+        small_lake.add(
+            "therapy_order",
+            {
+                "site_id": "a",
+                "order_id": f"O{n}",
+                "coi_id": coi,
+                "patient_key": f"P{n:A>12}",
+                "product_id": "X",
+            },
+        )
+    find(small_lake.con, "run")
+    expected = {"X0", "X1"} | {f"O{n + 1}" for n in range(len(wrong | neighbours))}
+    assert set(found(small_lake, "check_character")) == expected
+
+
+def test_genealogies_that_cannot_be(small_lake: Any) -> None:
+    shared(small_lake)
+    for n in ("1", "2"):
+        journey(small_lake, n)
+
+    def link(parent: str, child: str, kind: str) -> None:
+        row = {"site_id": "a", "parent_id": parent, "child_id": child, "genealogy_kind": kind}
+        small_lake.add("batch_genealogy", row)
+
+    for n in ("1", "2"):
+        link(f"C{n}", f"B{n}", "collection_to_batch")
+        link("L1", f"B{n}", "lot_to_batch")
+        link(f"B{n}", f"I{n}", "batch_to_infusion")
+    find(small_lake.con, "sound")
+    assert "impossible_genealogy" not in codes(small_lake)
+    link("C1", "B2", "collection_to_batch")
+    link("B1", "I2", "batch_to_infusion")
+    link("I1", "C1", "batch_to_batch")
+    link("B1", "B2", "batch_to_batch")
+    find(small_lake.con, "run")
+    told = found(small_lake, "impossible_genealogy")
+    assert {k: v for k, v in told.items() if "forebear" not in v} == {
+        "C1|B2|collection_to_batch": "C1 was collected for order O1, the batch made for O2",
+        "B1|I2|batch_to_infusion": "B1 was not given: the infusion names batch B2",
+        "B1|B2|batch_to_batch": "B1 is another patient's batch",
+    }
+    assert {k for k, v in told.items() if "forebear" in v} == {
+        "C1|B1|collection_to_batch",
+        "B1|I1|batch_to_infusion",
+        "I1|C1|batch_to_batch",
+    }
+
+
+def test_a_decision_without_a_sample_or_a_result(small_lake: Any) -> None:
+    shared(small_lake)
+    for n in ("1", "2", "3", "no"):
+        batch = {"release_decision": {"decision": "rejected" if n == "no" else "conditional"}}
+        if n in ("2", "no"):
+            batch |= {"sample": {"batch_id": "Belse"}}
+        if n in ("2", "3", "no"):
+            batch |= {"assay_result": {"sample_id": f"S{n}", "batch_id": "Belse"}}
+        journey(small_lake, n, **batch)
+    find(small_lake.con, "run")
+    assert found(small_lake, "sample_missing") == {
+        "Q2": "conditional, but batch B2 has no sample on record",
+        "Q3": "conditional, but batch B3 has no result on record",
+    }
+
+
+def test_a_file_far_beyond_the_feeds_own_past(small_lake: Any) -> None:
+    at_day = [f"2026-02-{d:02d}T00:00:00+00:00" for d in range(1, 25)]
+    # A third of the least is 16.67, three times the most 168.
+    sizes = [50 + n % 7 for n in range(20)] + [169, 168, 17, 5]
+    for n, (day, size) in enumerate(zip(at_day, sizes, strict=True)):
+        told = {"site_id": "a", "feed": "assay", "source_file": f"f{n}", "source_file_sha256": f"{n:064d}"}
+        small_lake.add("file", told | {"sent_at": day, "received": size, "file_state": "read"})
+    find(small_lake.con, "run")
+    assert found(small_lake, "volume_unusual") == {
+        "f20": "169 records; the 20 files before it held 50 to 56",
+        "f23": "5 records; the 23 files before it held 17 to 169",
+    }
 
 
 def test_growth_that_cells_cannot_do(small_lake: Any) -> None:
