@@ -1,6 +1,17 @@
 """Pages, in the order of the navigation. Each is thin: address → provider → figure → panel."""
 
-from dashboards.pages import batch, batches, charts, comparability, fleet, quality, sensors, source, vein
+from dashboards.pages import (
+    batch,
+    batches,
+    charts,
+    comparability,
+    fleet,
+    quality,
+    release,
+    sensors,
+    source,
+    vein,
+)
 
 PAGES = (
     fleet.PAGE,
@@ -8,6 +19,7 @@ PAGES = (
     charts.PAGE,
     batches.PAGE,
     batch.PAGE,
+    release.PAGE,
     sensors.PAGE,
     vein.PAGE,
     quality.PAGE,

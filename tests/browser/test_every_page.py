@@ -17,6 +17,7 @@ PAGES = {
     "comparability": "/comparability",
     "batches": "/batch",
     "batch": "/batch/northgate/NG-B-00004",
+    "release": "/release?of=all",
     "charts": "/charts",
     "vein to vein": "/vein-to-vein",
     "quality": "/quality?rows=findings",
