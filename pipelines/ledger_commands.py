@@ -20,6 +20,7 @@ from warehouse.ledger import (
     check_proof,
     consistency,
     cosign,
+    erase,
     last_seen,
     new_key,
     prove,
@@ -102,6 +103,19 @@ def audit_command(
     )
     if not report.ok:
         raise typer.Exit(1)
+
+
+@app.command(name="erase")
+def erase_command(
+    entry_id: Annotated[str, typer.Argument(help="Entry, as `ledger append` names it.")],
+    reason: Annotated[str, typer.Option(help="Why; it is logged and stays, so it must name no person.")],
+) -> None:
+    """Erase salt and text of an entry: nothing leads from the log to it any more, and the log stays as it is."""
+    with told():
+        erase(settings().ledger_path, entry_id, reason)
+    typer.echo(
+        f"{entry_id} is erased, and that is logged. Erase backups of the ledger's private/ and proofs given out too."
+    )
 
 
 @app.command(name="head")

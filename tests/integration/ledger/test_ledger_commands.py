@@ -50,6 +50,20 @@ def test_log_prove_witness_and_tamper(fleet_home: Path, tmp_path: Path) -> None:
     audited = cellfleet(fleet_home, "ledger", "audit", "--witness", str(witness), "--key", head["key"])
     assert "0 findings" in audited.stdout
 
+    gone = [e for e in logged if e["kind"] == "custody_event"][1]
+    lines = {json.loads(line[65:])["id"]: line for line in store.read_text(encoding="utf-8").splitlines()}
+    cellfleet(fleet_home, "ledger", "erase", gone["id"], "--reason", "request 17 of the hospital")
+    left = store.read_text(encoding="utf-8")
+    assert lines[gone["id"]][:64] not in left  # the salt: without it nothing leads from the leaf to the text
+    assert gone["id"] not in left
+    assert "0 findings" in cellfleet(fleet_home, "ledger", "audit", "--key", head["key"]).stdout
+    cellfleet(
+        fleet_home, "ledger", "append"
+    )  # signs a head over the erasure; what was erased does not come back
+    assert lines[gone["id"]][:64] not in store.read_text(encoding="utf-8")
+    cellfleet(fleet_home, "ledger", "prove", event["id"], "--out", str(proof))
+    assert "PROVED" in cellfleet(fleet_home, "ledger", "verify", str(proof), "--key", head["key"]).stdout
+
     changed = store.read_bytes().replace(b'"custody_kind":"collected"', b'"custody_kind":"collectee"', 1)
     assert changed != store.read_bytes()
     store.write_bytes(changed)
