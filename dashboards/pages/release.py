@@ -287,7 +287,7 @@ def readiness_table(visit: Visit, batches: Sequence[Readiness]) -> Table:
             "readiness": plain(r["readiness"]),
             "oos": plain(r["oos_path"]),
             "specification": _specification(r),
-            "decision": r["decision"] or "none yet",
+            "decision": r["decision"] or ("none" if r["readiness"] == "terminated" else "none yet"),
         }
         for r in _told(visit, batches)
     ]
