@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,12 @@ _ONE_BYTE = (
     "mac-",
 )
 _LONGEST_LINE = 2 << 20
+
+
+@cache
+def engine() -> duckdb.DuckDBPyConnection:
+    """The DuckDB that files are parsed in, one a process (opening one costs more than a small file); take a cursor."""
+    return duckdb.connect()
 
 
 @dataclass(frozen=True)
@@ -149,7 +156,7 @@ class Delimited:
         with tempfile.TemporaryDirectory() as folder:
             found = scan(path, options, Path(folder))
             try:
-                with duckdb.connect() as connection:
+                with engine().cursor() as connection:
                     records = connection.sql(f"SELECT * FROM {found.sql} ORDER BY source_row").pl()
             except duckdb.Error as failed:
                 raise UnreadableFile(

@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from pipelines.formats.delimited import Scan, unique_names
+from pipelines.formats.delimited import Scan, engine, unique_names
 from pipelines.formats.protocol import Flag, Options, Reading, UnreadableFile, reading
 
 _MAGIC = b"PAR1"
@@ -116,7 +116,7 @@ class Parquet:
         """Read every row, typed as the file says."""
         found = scan(path, options)
         try:
-            with duckdb.connect() as connection:
+            with engine().cursor() as connection:
                 records: pl.DataFrame = connection.sql(f"SELECT * FROM {found.sql} ORDER BY source_row").pl()
         except duckdb.Error as failed:
             raise UnreadableFile(path, "", f"damaged: {str(failed).splitlines()[0]}", _SEND_AGAIN) from failed

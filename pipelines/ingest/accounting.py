@@ -23,9 +23,14 @@ def account(
     """Count, compare and store, inside the caller's transaction. Raises AccountingError where the sum is off."""
     feed = contract.feeds[feed_name]
     here = f"site_id = {quoted(contract.site_id)} AND feed = {quoted(feed_name)}"
+    # Looked up once: every mention of a view opens the lake's files again.
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE held_entries AS SELECT record_id, source_file_sha256, source_file, source_row, "
+        f"whole_record FROM current.held WHERE {here}"
+    )
     sums = {
         "received": f"SELECT coalesce(sum(received), 0) FROM current.file WHERE {here}",
-        "fields_quarantined": f"SELECT count(*) FROM current.held WHERE {here} AND NOT whole_record",
+        "fields_quarantined": "SELECT count(*) FROM held_entries WHERE NOT whole_record",
         "findings": f"SELECT count(*) FROM lake.quality.finding WHERE {here}",
     }
     sums |= _large(con, contract, feed, here) if is_large(feed) else _small(con, contract, feed, here)
@@ -66,7 +71,10 @@ def _small(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, here:
     """SQL of the four states of a feed whose records are stored each by itself."""
     tables = dict.fromkeys(m.table for m in feed.maps)
     site = quoted(contract.site_id)
-    arrivals = f"SELECT record_id FROM current.record WHERE {here}"
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE arrived_records AS SELECT record_id FROM current.record WHERE {here}"
+    )
+    arrivals = "SELECT record_id FROM arrived_records"
     stored = " UNION ".join(
         f"SELECT DISTINCT record_id FROM live.{t} WHERE site_id = {site} AND record_id IN ({arrivals})"
         for t in tables
@@ -84,7 +92,7 @@ def _small(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, here:
         "promoted": "SELECT count(*) FROM stored_records WHERE in_force",
         "superseded": "SELECT count(*) FROM stored_records WHERE NOT in_force",
         "duplicate": f"SELECT count(*) - count(DISTINCT record_id) FROM ({arrivals})",
-        "quarantined": f"SELECT count(DISTINCT record_id) FROM current.held WHERE {here} AND whole_record "
+        "quarantined": "SELECT count(DISTINCT record_id) FROM held_entries WHERE whole_record "
         f"AND record_id IN ({arrivals}) AND record_id NOT IN (SELECT record_id FROM stored_records)",
     }
 
@@ -104,5 +112,5 @@ def _large(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, here:
         "duplicate": f"SELECT count(*) FROM lake.quality.duplicate SEMI JOIN (SELECT * FROM current.file WHERE {here}) "
         f"USING (source_file, source_file_sha256, recorded_at) WHERE {here}",
         "quarantined": "SELECT count(DISTINCT (source_file_sha256, source_file, source_row)) "
-        f"FROM current.held WHERE {here} AND whole_record",
+        "FROM held_entries WHERE whole_record",
     }
