@@ -10,10 +10,13 @@ import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import duckdb
 import typer
+import yaml
 from pydantic import ValidationError
 
 from pipelines.runner import Locked, as_json, locked
@@ -21,6 +24,7 @@ from warehouse import lake, plan_lock
 from warehouse.dictionary.render import quoted
 from warehouse.marts import comparability, designs
 from warehouse.plan import Fleet, PlanError, PlannedAttribute, load_plan
+from warehouse.plan_new import NothingToPlanError, Seen, scaffold
 from warehouse.publish import newest
 from warehouse.settings import settings
 from warehouse.statistics.lots import welch_size, welch_tost_power
@@ -32,7 +36,7 @@ from warehouse.statistics.scales import margin_on_scale
 app = typer.Typer(
     no_args_is_help=True, help="The comparability plan, its lock, and what stands behind a verdict."
 )
-plan_app = typer.Typer(no_args_is_help=True, help="The plan: show, lock before data, unlock.")
+plan_app = typer.Typer(no_args_is_help=True, help="The plan: new, show, lock before data, unlock.")
 app.add_typer(plan_app, name="plan")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
 By = Annotated[str | None, typer.Option(help="Who locks, a role rather than a name; else the account.")]
@@ -57,6 +61,54 @@ def told() -> Iterator[None]:
 def fleet_plan() -> Fleet:
     """The fleet's plan as its file says now."""
     return load_plan(settings().sites_path / "fleet.yaml")
+
+
+@plan_app.command(name="new")
+def plan_new_command(
+    out: Annotated[
+        Path | None, typer.Option(help="File to write, never an existing one; else print.")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="Reference site; else the one with most lots.")
+    ] = None,
+    attribute: Annotated[
+        list[str] | None, typer.Option(help="Only these attributes of the dictionary.")
+    ] = None,
+    plan_id: Annotated[str, typer.Option("--id", help="Number of the plan in your records.")] = "CP-1",
+    name: Annotated[str, typer.Option(help="The fleet as people say it.")] = "Our fleet",
+    json_output: Json = False,
+) -> None:
+    """A first plan from the published results; margins are left open, for they are a decision of yours."""
+    with _snapshot() as (con, _):
+        rows = con.execute(
+            "SELECT attribute, sample_point, list(DISTINCT method_id), site_id, count(DISTINCT batch_id) FROM "
+            "snap.mart.assay_long WHERE sample_point IS NOT NULL GROUP BY attribute, sample_point, site_id ORDER BY ALL"
+        ).fetchall()
+    seen: dict[tuple[str, str], Seen] = {}
+    for what, point, methods, site, lots in rows:
+        before = seen.get((what, point), Seen(what, point, (), {}))
+        named = {*before.methods, *(m for m in methods if m is not None)}
+        seen[what, point] = Seen(what, point, tuple(sorted(named)), before.lots | {site: lots})
+    try:
+        text = scaffold(
+            list(seen.values()), name=name, plan_id=plan_id, dated=datetime.now(UTC).date(), reference=reference,
+            attributes=attribute or (),
+        )  # fmt: skip
+    except NothingToPlanError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
+    if out is not None:
+        if out.exists():
+            typer.echo(f"{out} exists already and is not overwritten; name another file.", err=True)
+            raise typer.Exit(2)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text, encoding="utf-8")
+        with told():
+            load_plan(out)
+    if json_output:
+        typer.echo(as_json({"file": str(out) if out else None, "plan": yaml.safe_load(text)}))
+    else:
+        typer.echo(f"Written to {out}: give the margins, then lock it." if out else text.rstrip())
 
 
 @plan_app.command(name="lock")
@@ -151,17 +203,24 @@ SHARES = (0.0, 0.5, 0.8)
 
 
 @contextmanager
-def _published() -> Iterator[tuple[comparability.Lots, int]]:
-    """All lots of the newest snapshot under the plan of fleet.yaml, and the snapshot's number."""
+def _snapshot() -> Iterator[tuple[duckdb.DuckDBPyConnection, int]]:
+    """The newest snapshot attached as `snap`, and its number."""
     chosen = settings()
     path = newest(chosen.published_path)
     if path is None:
         typer.echo(f"Nothing is published in {chosen.published_path}. Run `cellfleet run` first.", err=True)
         raise typer.Exit(1)
-    fleet = fleet_plan()
     with duckdb.connect() as con:
         con.execute(f"ATTACH {quoted(str(path))} AS snap (READ_ONLY)")
         found = con.execute("SELECT value FROM snap.meta.snapshot WHERE fact = 'number'").fetchone()
+        yield con, int(found[0]) if found else 0
+
+
+@contextmanager
+def _published() -> Iterator[tuple[comparability.Lots, int]]:
+    """All lots of the newest snapshot under the plan of fleet.yaml, and the snapshot's number."""
+    chosen, fleet = settings(), fleet_plan()
+    with _snapshot() as (con, number):
         try:
             yield (
                 comparability.read_lots(
@@ -172,7 +231,7 @@ def _published() -> Iterator[tuple[comparability.Lots, int]]:
                     power=float(chosen.power),
                     from_snapshot=True,
                 ),
-                int(found[0]) if found else 0,
+                number,
             )
         except duckdb.CatalogException as error:
             typer.echo(f"The snapshot is of an older release ({error}). Run `cellfleet publish`.", err=True)

@@ -286,6 +286,8 @@ def row_of(lots: Lots, judged: Judged) -> dict[str, Any]:
         "n_reference": j.n_reference,
         "n_site": j.n_site,
         "lots_needed": j.lots_needed,
+        "lots_needed_mean": j.lots_needed_mean,
+        "lots_needed_spread": j.lots_needed_spread,
         "method": result.method,
         "df": shown.df if shown else None,
         "df_method": shown.df_method if shown else None,

@@ -31,11 +31,11 @@ from warehouse.statistics.outliers import generalised_esd
 from warehouse.statistics.power import further_pairs, observed_design
 from warehouse.statistics.ranks import mann_whitney
 from warehouse.statistics.refusal import StatisticsRefusal
-from warehouse.statistics.scales import Margin, Scale, forward, margin_on_scale
+from warehouse.statistics.scales import Margin, Scale, forward
 from warehouse.statistics.sequential import Look, SequentialPlan, watch
 from warehouse.statistics.split_apheresis import compare_split
 from warehouse.statistics.variability import sd_ratio
-from warehouse.statistics.verdict import NoEstimate, estimate_lots, place
+from warehouse.statistics.verdict import Further, NoEstimate, estimate_lots, place
 
 ROUTINE = "routine lots, unadjusted"
 SUSPECTED = 5
@@ -109,7 +109,7 @@ class Compared:
     result: Estimate | NoEstimate
     ratio: Estimate | None
     design: str
-    further: Callable[[], int | None] | None = None
+    further: Further | None = None
     remarks: tuple[str, ...] = ()
 
 
@@ -206,11 +206,10 @@ def adjusted(ref: Side, new: Side, a: PlannedAttribute, *, alpha: float, power: 
     left, over = _residual(known_ref, a, varying), _residual(known_new, a, varying)
     remarks += [w.replace("Patients of site", "The site's patients") for w in found.warnings]
 
-    def further() -> int | None:
-        if a.margin is None or left is None or over is None:
+    def further(limits: Margin, true: float) -> int | None:
+        if left is None or over is None:
             return None
-        limits = margin_on_scale(a.margin, a.scale)
-        return welch_lots(limits, left.sd, left.n, over.sd, over.n, alpha=alpha, power=power)
+        return welch_lots(limits, left.sd, left.n, over.sd, over.n, true=true, alpha=alpha, power=power)
 
     ratio = _spread(left, over, alpha)
     return Compared(estimate, ratio, design, further, tuple(remarks))
@@ -254,12 +253,8 @@ def split(
         model.fit, pairs=found.donors_split, history=len(rows.historical) if borrowed else 0
     )
 
-    def further() -> int | None:
-        return (
-            None
-            if margin is None
-            else further_pairs(planned, margin_on_scale(margin, a.scale), alpha=alpha, power=power)
-        )
+    def further(limits: Margin, true: float) -> int | None:
+        return further_pairs(planned, limits, true=true, alpha=alpha, power=power)
 
     told = []
 

@@ -133,10 +133,11 @@ def welch_lots(
     sd_test: float,
     n_test: int,
     *,
+    true: float = 0.0,
     alpha: float = 0.05,
     power: float = 0.8,
 ) -> int | None:
-    """Further test lots, reference fixed, until Welch's TOST has `power` at no true difference.
+    """Further test lots, reference fixed, until Welch's TOST has `power` at a true difference of `true`.
 
     0 when the lots in hand have it already; None when even infinitely many would not, because the reference's
     own standard error is too wide for the margin. Fewer than 2 test lots count up from 2.
@@ -150,27 +151,37 @@ def welch_lots(
         )
 
     def power_at(n: int) -> float:
-        return welch_tost_power(margin, sd_reference, n_reference, sd_test, n, alpha=alpha)
+        return welch_tost_power(margin, sd_reference, n_reference, sd_test, n, true=true, alpha=alpha)
 
     se = sd_reference / sqrt(n_reference)
-    limit = welch_tost_power(margin, sd_reference, n_reference, sd_test, inf, alpha=alpha) if se > 0 else 1.0
+    limit = 1.0
+    if se > 0:
+        limit = welch_tost_power(margin, sd_reference, n_reference, sd_test, inf, true=true, alpha=alpha)
     # With the spread known, power is a bound on what any number of lots reaches.
-    if se > 0 and t_tost_power(margin, se, inf, alpha=alpha) < power:
+    if se > 0 and t_tost_power(margin, se, inf, true=true, alpha=alpha) < power:
         return None
     found = first_enough(power_at, start=max(2, n_test), limit=limit, power=power)
     return None if found is None else found - n_test
 
 
 def pooled_lots(
-    margin: Margin, sd: float, n_reference: int, n_test: int, *, alpha: float = 0.05, power: float = 0.8
+    margin: Margin,
+    sd: float,
+    n_reference: int,
+    n_test: int,
+    *,
+    true: float = 0.0,
+    alpha: float = 0.05,
+    power: float = 0.8,
 ) -> int | None:
     """As `welch_lots` for the pooled test with common SD `sd`."""
     probability(power, "power")
 
     def power_at(n: int) -> float:
-        return t_tost_power(margin, sd * sqrt(1 / n_reference + 1 / n), n_reference + n - 2, alpha=alpha)
+        se = sd * sqrt(1 / n_reference + 1 / n)
+        return t_tost_power(margin, se, n_reference + n - 2, true=true, alpha=alpha)
 
-    limit = t_tost_power(margin, sd / sqrt(n_reference), inf, alpha=alpha)
+    limit = t_tost_power(margin, sd / sqrt(n_reference), inf, true=true, alpha=alpha)
     if limit < power:
         return None
     found = first_enough(power_at, start=n_test, limit=limit, power=power)
@@ -178,15 +189,21 @@ def pooled_lots(
 
 
 def paired_lots(
-    margin: Margin, sd_difference: float, pairs: int, *, alpha: float = 0.05, power: float = 0.8
+    margin: Margin,
+    sd_difference: float,
+    pairs: int,
+    *,
+    true: float = 0.0,
+    alpha: float = 0.05,
+    power: float = 0.8,
 ) -> int | None:
-    """Further pairs, or further lots against a fixed target, for `power` at no true difference."""
+    """Further pairs, or further lots against a fixed target, for `power` at a true difference of `true`."""
     probability(power, "power")
-    if not margin.low < 0 < margin.high:
+    if not margin.low < true < margin.high:
         return None
 
     def power_at(n: int) -> float:
-        return t_tost_power(margin, sd_difference / sqrt(n), n - 1, alpha=alpha)
+        return t_tost_power(margin, sd_difference / sqrt(n), n - 1, true=true, alpha=alpha)
 
     found = first_enough(power_at, start=max(2, pairs), limit=1.0, power=power)
     return None if found is None else ceil(found - pairs)

@@ -169,10 +169,10 @@ def observed_design(fit: MixedFit, *, pairs: int, history: int = 0) -> SplitDesi
 
 
 def further_pairs(
-    design: SplitDesign, margin: Margin, *, alpha: float = 0.05, power: float = 0.8
+    design: SplitDesign, margin: Margin, *, true: float = 0.0, alpha: float = 0.05, power: float = 0.8
 ) -> int | None:
-    """Further split donors for `power` at true difference 0, the number behind an inconclusive verdict."""
-    wanted = split_pairs(design, margin, alpha=alpha, power=power)
+    """Further split donors for `power` at a true difference of `true`, the number behind an inconclusive verdict."""
+    wanted = split_pairs(design, margin, true=true, alpha=alpha, power=power)
     return None if wanted is None else max(0, wanted - design.pairs)
 
 

@@ -138,16 +138,18 @@ def sd_ratio_power(
     return max(0.0, float(stats.f.cdf(high, d1, d2) - stats.f.cdf(low, d1, d2)))
 
 
-def variability_lots(estimate: Estimate, margin: Margin, *, power: float = 0.8) -> int | None:
-    """Further lots of the site, reference fixed, for `power` to show equal SDs inside `margin` when they are.
+def variability_lots(
+    estimate: Estimate, margin: Margin, *, true_ratio: float = 1.0, power: float = 0.8
+) -> int | None:
+    """Further lots of the site, reference fixed, for `power` to show that SDs in `true_ratio` lie inside `margin`.
 
     None when the reference has too few lots for any number of the site's to do.
     """
     n_reference, n_test, alpha = estimate.n_reference, estimate.n_test, estimate.alpha
-    limit = sd_ratio_power(margin, n_reference, inf, alpha=alpha)
+    limit = sd_ratio_power(margin, n_reference, inf, true_ratio=true_ratio, alpha=alpha)
 
     def power_at(n: int) -> float:
-        return sd_ratio_power(margin, n_reference, n, alpha=alpha)
+        return sd_ratio_power(margin, n_reference, n, true_ratio=true_ratio, alpha=alpha)
 
     found = first_enough(power_at, start=n_test, limit=limit, power=power)
     return None if found is None else found - n_test

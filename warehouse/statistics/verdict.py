@@ -9,22 +9,28 @@ side. Everything else is `inconclusive` with one reason, the first that applies 
 1. unlike_methods: the two sides were measured by methods that no bridging study joins;
 2. lab_confounded: each site's lots were measured only by its own laboratory;
 3. no_margin: the comparability plan has no margin for this attribute;
-4. unstable: a side is not in statistical control, so its lots have no common mean;
-5. too_few_lots: fewer than 2 lots on a side, or the interval crosses a margin and more lots would settle it;
+4. unstable: a side changed in the course of its lots by more than the margin, so they have no common mean;
+5. too_few_lots: fewer than 2 lots on a side, or an interval crosses a limit and more lots would settle it;
 6. means_only: the means agree but variability was not judged;
-7. no_number_would_do: the interval crosses a margin and no number of further lots of the site would settle
-   it, because the reference's own standard error is too wide for the margin.
+7. no_number_would_do: an interval crosses a limit and no number of further lots of the site would settle
+   it, because the reference's own lots are too few or too unlike for the limit.
+
+Lots needed are for whatever is undecided, means or spread, and the larger number where both are. They are
+reckoned at no true difference (a ratio of SDs of 1). Where the lots in hand already give the wanted power
+there, it is the observed difference or ratio that stands in the way: then they are reckoned at that, for a
+verdict of either kind. So they are never 0.
 
 1 to 4 hold back "not comparable" too: the difference would have another possible cause. A p-value above 0.05
-never decides anything. Where the spread decides (means inside, ratio of SDs not), the judgement carries
-the ratio of SDs, its interval and its margin, so what is shown is always what decided.
+never decides anything. Where the spread decides (ratio of SDs wholly beyond its limit, or means inside and the
+ratio not), the judgement carries the ratio of SDs, its interval and its margin, so what is shown is always what
+decided.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from warehouse.statistics import means
@@ -48,6 +54,8 @@ Reason = Literal[
     "no_number_would_do",
 ]
 Place = Literal["inside", "outside", "across"]
+#: Further lots from limits and a true difference on the analysis scale.
+Further = Callable[[Margin, float], "int | None"]
 
 _HELD_BACK: dict[Reason, str] = {
     "unlike_methods": (
@@ -59,7 +67,7 @@ _HELD_BACK: dict[Reason, str] = {
         "be told from a difference of manufacture"
     ),
     "no_margin": "the comparability plan has no margin for this attribute",
-    "unstable": "the process is not in statistical control, so its lots have no common mean to compare",
+    "unstable": "a side changed in the course of its lots, so they have no common mean to compare",
 }
 
 
@@ -90,11 +98,11 @@ class NoEstimate:
 class Judgement:
     """One verdict. Estimate, interval and margin are as read on the scale; None where there is none.
 
-    `lots_needed`: further lots of the site, reference fixed (for pairs: further pairs), for `power` at true
-    difference 0 with the observed spread; None where the verdict is decided, held back by 1 to 4 or 6, or no
-    number would do. `decided_by` says whose interval is shown. `size` is the exact chance that this test
-    calls a true difference at the margin comparable, at the observed spread (nominal: alpha); None for
-    methods whose size is not known exactly.
+    `lots_needed`: further lots of the site, reference fixed (for pairs: further pairs), for `power` with the
+    observed spread, the larger of `lots_needed_mean` and `lots_needed_spread` where both are undecided; None where
+    the verdict is decided, held back by 1 to 4 or 6, or no number would do. `decided_by` says whose interval is shown.
+    `size` is the exact chance that this test calls a true difference at the margin comparable, at the observed
+    spread (nominal: alpha); None for methods whose size is not known exactly.
     """
 
     verdict: Verdict
@@ -110,6 +118,8 @@ class Judgement:
     n_reference: int
     n_site: int
     lots_needed: int | None
+    lots_needed_mean: int | None
+    lots_needed_spread: int | None
     method: str
     interval: str
     alpha: float
@@ -128,14 +138,17 @@ def place(estimate: Estimate, margin: Margin) -> Place:
     return "across"
 
 
-def lots_needed(estimate: Estimate, margin: Margin, *, power: float = 0.8) -> int | None:
-    """Further lots for `power` at true difference 0 with the spread the estimate observed.
+def lots_needed(estimate: Estimate, limits: Margin, *, true: float = 0.0, power: float = 0.8) -> int | None:
+    """Further lots for `power` to show a true difference of `true` inside `limits`, with the spread observed.
 
-    Raises StatisticsRefusal for an estimate of a method that plans its own lots (no SDs in it).
+    Both are on the analysis scale. Raises StatisticsRefusal for an estimate of a method that plans its own lots (no
+    SDs in it).
     """
-    limits = margin_on_scale(margin, estimate.scale)
+    alpha = estimate.alpha
     if estimate.sd_difference is not None:
-        return paired_lots(limits, estimate.sd_difference, estimate.n_test, alpha=estimate.alpha, power=power)
+        return paired_lots(
+            limits, estimate.sd_difference, estimate.n_test, true=true, alpha=alpha, power=power
+        )
     if (
         estimate.sd_reference is None
         or estimate.sd_test is None
@@ -145,8 +158,8 @@ def lots_needed(estimate: Estimate, margin: Margin, *, power: float = 0.8) -> in
     ref, new = (estimate.sd_reference, estimate.n_reference), (estimate.sd_test, estimate.n_test)
     if estimate.method == "pooled-t":
         variance = ((ref[1] - 1) * ref[0] ** 2 + (new[1] - 1) * new[0] ** 2) / (ref[1] + new[1] - 2)
-        return pooled_lots(limits, sqrt(variance), ref[1], new[1], alpha=estimate.alpha, power=power)
-    return welch_lots(limits, *ref, *new, alpha=estimate.alpha, power=power)
+        return pooled_lots(limits, sqrt(variance), ref[1], new[1], true=true, alpha=alpha, power=power)
+    return welch_lots(limits, *ref, *new, true=true, alpha=alpha, power=power)
 
 
 def size_of(estimate: Estimate) -> float | None:
@@ -157,23 +170,6 @@ def size_of(estimate: Estimate) -> float | None:
         return None
     sides = (estimate.sd_reference, estimate.n_reference, estimate.sd_test, estimate.n_test)
     return welch_size(*sides, alpha=estimate.alpha)
-
-
-def _lots_without_estimate(
-    result: NoEstimate, margin: Margin, alpha: float, power: float
-) -> tuple[int | None, str]:
-    """Lots from the reference's spread where the site has none of its own yet, and the words for it."""
-    if result.n_test >= 2 or result.sd_reference is None or result.sd_reference <= 0:
-        return None, ""
-    limits = margin_on_scale(margin, result.scale)
-    sd = result.sd_reference
-    lots = welch_lots(limits, sd, result.n_reference, sd, result.n_test, alpha=alpha, power=power)
-    if lots is None:
-        return (
-            None,
-            " No number of lots of the site would do: the reference alone is too uncertain for the margin.",
-        )
-    return lots, f" About {lots} further lots would do if the site varies as the reference does."
 
 
 def _numbers(estimate: Estimate, what: str) -> str:
@@ -195,6 +191,8 @@ class _Decision(NamedTuple):
     sentence: str
     lots: int | None = None
     shown: tuple[Estimate, Margin] | None = None
+    lots_mean: int | None = None
+    lots_spread: int | None = None
 
 
 def judge(
@@ -205,15 +203,14 @@ def judge(
     variability: tuple[Estimate, Margin] | None = None,
     power: float = 0.8,
     alpha: float = 0.05,
-    further: Callable[[], int | None] | None = None,
-    further_variability: Callable[[], int | None] | None = None,
+    further: Further | None = None,
 ) -> Judgement:
     """The verdict on one attribute of one site against the reference, by the rules at the top of this module.
 
     `result` and `margin` are as read on the scale; `variability` is the ratio of SDs with its own margin (a
     lower limit of 0: only noisier is judged), None where it was not judged. `alpha` is used where there is no
-    estimate to take it from. `further` and `further_variability` give the lots needed by methods that plan
-    their own; without `further_variability` the F test of two SDs plans them.
+    estimate to take it from. `further` gives the lots needed by methods that plan their own, from limits and true
+    difference on the analysis scale; lots for the spread are those of the F test of two SDs.
     """
     probability(power, "power")
     level = result.alpha if isinstance(result, Estimate) else alpha
@@ -221,17 +218,9 @@ def judge(
     if held is not None or margin is None:
         decision = _Decision("inconclusive", held, f"Inconclusive: {_HELD_BACK[held or 'no_margin']}.")
     elif isinstance(result, NoEstimate):
-        lots, words = _lots_without_estimate(result, margin, level, power)
-        decision = _Decision("inconclusive", "too_few_lots", f"Inconclusive: {result.why}{words}", lots)
-    elif (where := place(result, margin)) == "inside":
-        text = f"{_numbers(result, 'mean')}, inside the {_margin_words(margin)}"
-        decision = _by_variability(text, variability, power, further_variability)
-    elif where == "outside":
-        text = f"Not comparable: {_numbers(result, 'mean')}, wholly outside the {_margin_words(margin)}."
-        decision = _Decision("not comparable", None, text)
+        decision = _without_estimate(result, margin, level, power)
     else:
-        lots = further() if further is not None else lots_needed(result, margin, power=power)
-        decision = _undecided(f"{_numbers(result, 'mean')}, across the {_margin_words(margin)}", lots, power)
+        decision = _by_intervals(result, margin, variability, power, further)
 
     interval = decision.shown[0] if decision.shown else (result if isinstance(result, Estimate) else None)
     limits = decision.shown[1] if decision.shown else margin
@@ -249,6 +238,8 @@ def judge(
         n_reference=result.n_reference,
         n_site=result.n_test,
         lots_needed=decision.lots,
+        lots_needed_mean=decision.lots_mean,
+        lots_needed_spread=decision.lots_spread,
         method=interval.method if interval else result.method,
         interval=interval.interval if interval else means.interval_name(level),
         alpha=level,
@@ -270,40 +261,134 @@ def _held_back(facts: Facts, margin: Margin | None) -> Reason | None:
     return None if facts.stable else "unstable"
 
 
-def _by_variability(
-    text: str,
+def _without_estimate(result: NoEstimate, margin: Margin, alpha: float, power: float) -> _Decision:
+    """No interval; lots from the reference's spread where the site has none of its own yet."""
+    sd, words = result.sd_reference, f"Inconclusive: {result.why}"
+    if result.n_test >= 2 or sd is None or sd <= 0:
+        return _Decision("inconclusive", "too_few_lots", words)
+    limits = margin_on_scale(margin, result.scale)
+    lots = welch_lots(limits, sd, result.n_reference, sd, result.n_test, alpha=alpha, power=power)
+    if lots is None:
+        words += (
+            " No number of lots of the site would do: the reference alone is too uncertain for the margin."
+        )
+        return _Decision("inconclusive", "no_number_would_do", words)
+    words += f" About {lots} further lots would do if the site varies as the reference does."
+    return _Decision("inconclusive", "too_few_lots", words, lots, None, lots)
+
+
+def _by_intervals(
+    result: Estimate,
+    margin: Margin,
     variability: tuple[Estimate, Margin] | None,
     power: float,
-    further: Callable[[], int | None] | None,
+    further: Further | None,
 ) -> _Decision:
-    """What the ratio of SDs makes of means that agree; `text` says how they do."""
-    if variability is None:
-        words = f"Inconclusive: {text}, but variability was not judged."
-        return _Decision("inconclusive", "means_only", words)
-    ratio, limits = variability
-    both, bounds = f"{text}; {_numbers(ratio, 'variability')}", _margin_words(limits)
-    where = place(ratio, limits)
-    if where == "inside":
-        return _Decision("comparable", None, f"Comparable: {both}, inside the {bounds}.")
+    """What the interval of the means and that of the ratio of SDs make of it."""
+    where = place(result, margin)
+    words = {"inside": "inside", "outside": "wholly outside", "across": "across"}
+    means_text = f"{_numbers(result, 'mean')}, {words[where]} the {_margin_words(margin)}"
     if where == "outside":
-        words = f"Not comparable in spread: {both}, wholly outside the {bounds}."
-        return _Decision("not comparable", None, words, None, variability)
-    lots = further() if further is not None else variability_lots(ratio, limits, power=power)
-    return _undecided(f"{both}, across the {bounds}", lots, power)._replace(shown=variability)
-
-
-def _undecided(numbers: str, lots: int | None, power: float) -> _Decision:
-    """An interval across a limit: too few lots where more would settle it, else no number would do."""
-    if lots is None:
-        words = "No number of further lots of the site would do: the reference itself is too uncertain."
-        return _Decision("inconclusive", "no_number_would_do", f"Inconclusive: {numbers}. {words}")
-    chance = f"a {100 * power:g} % chance of a verdict if there is no true difference"
-    words = (
-        f"{lots} further lots would give {chance}."
-        if lots
-        else f"The lots in hand already give {chance}: it is the observed difference that stands in the way."
+        return _Decision("not comparable", None, f"Not comparable: {means_text}.")
+    if variability is None:
+        if where == "inside":
+            return _Decision(
+                "inconclusive", "means_only", f"Inconclusive: {means_text}, but variability was not judged."
+            )
+        return _undecided(means_text, _mean_need(result, margin, power, further), None, power)
+    ratio, limits = variability
+    spread_where = place(ratio, limits)
+    both = (
+        f"{means_text}; {_numbers(ratio, 'variability')}, {words[spread_where]} the {_margin_words(limits)}"
     )
-    return _Decision("inconclusive", "too_few_lots", f"Inconclusive: {numbers}. {words}", lots)
+    if spread_where == "outside":
+        return _Decision("not comparable", None, f"Not comparable in spread: {both}.", None, variability)
+    if where == spread_where == "inside":
+        return _Decision("comparable", None, f"Comparable: {both}.")
+    of_means = _mean_need(result, margin, power, further) if where == "across" else None
+    of_spread = _spread_need(ratio, limits, power) if spread_where == "across" else None
+    made = _undecided(both, of_means, of_spread, power)
+    return made if of_means is not None else made._replace(shown=variability)
+
+
+class _Need(NamedTuple):
+    """Lots that would settle one of the two; `seen` where they are reckoned at what was observed."""
+
+    of: Literal["means", "spread"]
+    lots: int | None
+    seen: bool
+
+
+def _mean_need(result: Estimate, margin: Margin, power: float, further: Further | None) -> _Need:
+    def lots_at(limits: Margin, true: float) -> int | None:
+        if further is not None:
+            return further(limits, true)
+        return lots_needed(result, limits, true=true, power=power)
+
+    limits = margin_on_scale(margin, result.scale)
+    lots = lots_at(limits, 0.0)
+    if lots != 0:
+        return _Need("means", lots, False)
+    seen = means.difference_on_scale(result)
+    far = 1e6 * (limits.high - limits.low)
+    if seen <= limits.low:
+        limits = Margin(-far, limits.low)
+    elif seen >= limits.high:
+        limits = Margin(limits.high, far)
+    return _Need("means", _at_least_one(lots_at(limits, seen)), True)
+
+
+def _spread_need(ratio: Estimate, limits: Margin, power: float) -> _Need:
+    lots = variability_lots(ratio, limits, power=power)
+    if lots != 0:
+        return _Need("spread", lots, False)
+    seen = ratio.estimate
+    if seen >= limits.high:
+        limits = Margin(limits.high, inf)
+    elif seen <= limits.low:
+        limits = Margin(0.0, limits.low)
+    return _Need("spread", _at_least_one(variability_lots(ratio, limits, true_ratio=seen, power=power)), True)
+
+
+def _at_least_one(lots: int | None) -> int | None:
+    return None if lots is None else max(lots, 1)
+
+
+def _undecided(numbers: str, of_means: _Need | None, of_spread: _Need | None, power: float) -> _Decision:
+    """An interval across a limit: too few lots where more would settle it, else no number would do."""
+    needs = [need for need in (of_means, of_spread) if need is not None]
+    told = [numbers]
+    for need in needs:
+        lots, what = need.lots, {"means": "difference", "spread": "ratio of spreads"}[need.of]
+        chance = f"a {100 * power:g} % chance to settle the {need.of}"
+        if lots is None and need.seen:
+            told.append(
+                f"No number of further lots of the site would settle the {need.of} if the true {what} is as seen: the "
+                "reference itself is too uncertain, and more of its lots are what would help"
+            )
+        elif lots is None:
+            told.append(
+                f"No number of further lots of the site would settle the {need.of}: the reference itself is too "
+                "uncertain, and more of its lots are what would help"
+            )
+        elif need.seen:
+            told.append(
+                f"The lots in hand already give {chance} if there is no true difference; {lots} further lots would "
+                f"give it if the true {what} is as seen"
+            )
+        else:
+            told.append(f"{lots} further lots would give {chance} if there is no true difference")
+    wanted = [need.lots for need in needs if need.lots is not None]
+    enough = len(wanted) == len(needs)
+    return _Decision(
+        "inconclusive",
+        "too_few_lots" if enough else "no_number_would_do",
+        f"Inconclusive: {'. '.join(told)}.",
+        max(wanted) if enough else None,
+        None,
+        of_means.lots if of_means else None,
+        of_spread.lots if of_spread else None,
+    )
 
 
 def estimate_lots(

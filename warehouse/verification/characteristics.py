@@ -8,7 +8,9 @@ studies are drawn for each line, a quarter of them for models. Each line has a s
 that any line can be drawn alone.
 Every study goes through the functions that the marts call. Size: share called comparable where the true difference lies
 at the margin. Coverage: share of 90 % intervals that hold the true difference. Power: share called comparable where
-there is no difference, beside what `warehouse.statistics` reckons.
+there is no difference, beside what `warehouse.statistics` reckons. Proportions are not drawn: every possible table is
+judged and weighed by its chance, so they have no Monte-Carlo error. `--only` draws some methods again and keeps the
+other lines as they are.
 """
 
 from __future__ import annotations
@@ -16,12 +18,14 @@ from __future__ import annotations
 import argparse
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from math import log, sqrt
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from warehouse.settings import ROOT
 from warehouse.statistics import means
@@ -29,10 +33,21 @@ from warehouse.statistics.covariates import compare_routine
 from warehouse.statistics.lots import t_tost_power, welch_size, welch_tost_power
 from warehouse.statistics.means import Estimate
 from warehouse.statistics.mixed_core import Floats
+from warehouse.statistics.power import SplitDesign, split_power
+from warehouse.statistics.proportions import (
+    Count,
+    Difference,
+    Pairs,
+    chan_zhang,
+    miettinen_nurminen,
+    newcombe,
+    tango,
+)
 from warehouse.statistics.refusal import StatisticsRefusal
-from warehouse.statistics.scales import Margin
-from warehouse.statistics.split_apheresis import mixed_comparison
+from warehouse.statistics.scales import Margin, Scale
+from warehouse.statistics.split_apheresis import known_rho_interval, mixed_comparison, unknown_rho_interval
 from warehouse.statistics.variability import sd_ratio, sd_ratio_power
+from warehouse.statistics.verdict import NoEstimate, estimate_lots
 
 SEED = 20240101
 RUNS = 4000
@@ -41,6 +56,13 @@ ALPHA = 0.05
 # Margins in SDs of a reference lot; the limit of the ratio of SDs is the demo plan's.
 MARGIN = 1.0
 SD_LIMIT = 1.5
+# SD of the logarithm, or coefficient of variation, of lots whose ratio is judged between 0.8 and 1.25.
+RATIO_SD = 0.2
+# Proportions: the reference's share of lots that succeed, and how much worse a site may be.
+SUCCESS = 0.9
+SUCCESS_MARGIN = 0.2
+# Largest group for which every table is judged by the exact interval: one takes some milliseconds.
+EXACT_UP_TO = 8
 FOLDER = ROOT / "docs" / "validation"
 
 
@@ -80,10 +102,12 @@ def _rate(hits: int, runs: int) -> tuple[float, float]:
 def _line(
     method: str, setting: str, n: int, m: int, draw: Draw, *, runs: int, seed: int, margin: float,
     computed_size: float | None, computed_power: float | None, floor: float | None = None,
+    at_margin: Draw | None = None,
 ) -> Line:  # fmt: skip
     """Intervals of studies without a true difference; one at the margin is the same interval moved there.
 
-    `floor` is the low end of a margin that has one side only.
+    `floor` is the low end of a margin that has one side only. `at_margin` draws the studies at the margin where
+    moving an interval is not the same (values are rounded).
     """
     rng = np.random.default_rng([seed, zlib.crc32(f"{method}|{setting}".encode()), n, m])
     low_end = -margin if floor is None else floor
@@ -94,7 +118,8 @@ def _line(
         except StatisticsRefusal:
             refused += 1
             continue
-        size += low + margin > low_end and high < 0
+        moved = (low + margin, high + margin) if at_margin is None else at_margin(rng)
+        size += moved[0] > low_end and moved[1] < margin
         covered += low <= 0 <= high
         power += low > low_end and high < margin
     kept = max(runs - refused, 1)
@@ -165,16 +190,113 @@ def _mixed(n: int, history: int) -> Draw:
     return draw
 
 
-def lines(runs: int = RUNS, seed: int = SEED, sizes: tuple[int, ...] = SIZES) -> Iterator[Line]:
-    """Every line of the page, method by method."""
+def _logs(found: Estimate | NoEstimate) -> tuple[float, float]:
+    """Ends of an interval of a ratio or odds ratio, as logarithms."""
+    if isinstance(found, NoEstimate):
+        raise StatisticsRefusal(found.why)
+    if found.ci_low <= 0:
+        return -np.inf, log(found.ci_high)
+    return log(found.ci_low), log(found.ci_high)
+
+
+def _ratio(n: int, m: int) -> Draw:
+    """Lognormal lots with an SD of 0.2 on the logarithm, as the plan's log scale judges them."""
+
+    def draw(rng: np.random.Generator) -> tuple[float, float]:
+        lots = [np.exp(rng.normal(1, RATIO_SD, size)) for size in (n, m)]
+        return _logs(estimate_lots(lots[0], lots[1], scale="log", alpha=ALPHA))
+
+    return draw
+
+
+def _fieller(n: int, m: int, shift: float) -> Draw:
+    """Normal lots with an SD of a fifth of the reference's mean; the means' ratio by Fieller."""
+
+    def draw(rng: np.random.Generator) -> tuple[float, float]:
+        sides = [
+            means.summarise(rng.normal(mean, RATIO_SD, size)) for size, mean in ((n, 1.0), (m, np.exp(shift)))
+        ]
+        return _logs(means.fieller(sides[0], sides[1], alpha=ALPHA))
+
+    return draw
+
+
+def _logit(n: int, m: int, shift: float) -> Draw:
+    """Percentages about 90, written to 0.1 as assays do; SD 0.5 on the logit."""
+    scale: Scale = "logit"
+
+    def draw(rng: np.random.Generator) -> tuple[float, float]:
+        centre, sd = log(9), 0.5
+        lots = [
+            np.round(100 / (1 + np.exp(-rng.normal(centre + by, sd, size))), 1)
+            for size, by in ((n, 0.0), (m, shift))
+        ]
+        return _logs(estimate_lots(lots[0], lots[1], scale=scale, alpha=ALPHA, top=100.0))
+
+    return draw
+
+
+def _split(n: int, history: int, known: bool) -> Draw:
+    """Donors half of the variance, Burdick's closed forms with historical lots."""
+
+    def draw(rng: np.random.Generator) -> tuple[float, float]:
+        donor = rng.normal(0, sqrt(0.5), n)
+        pre, post = donor + rng.normal(0, sqrt(0.5), (2, n))
+        past = rng.normal(0, 1, history)
+        if known:
+            return _ends(known_rho_interval(pre, post, past, 0.5, alpha=ALPHA))
+        return _ends(unknown_rho_interval(pre, post, past, alpha=ALPHA))
+
+    return draw
+
+
+Table = tuple[Difference, float, float]
+
+
+def _two_groups(n: int, m: int, interval: Callable[..., Difference]) -> Iterator[Table]:
+    """Every table of successes with its chance at no difference and with the site worse by the margin."""
+    reference = stats.binom.pmf(np.arange(n + 1), n, SUCCESS)
+    same = stats.binom.pmf(np.arange(m + 1), m, SUCCESS)
+    worse = stats.binom.pmf(np.arange(m + 1), m, SUCCESS - SUCCESS_MARGIN)
+    for b in range(n + 1):
+        for a in range(m + 1):
+            if reference[b] * max(same[a], worse[a]) > 1e-9:
+                found = interval(Count(a, m), Count(b, n), level=1 - 2 * ALPHA)
+                yield found, float(reference[b] * same[a]), float(reference[b] * worse[a])
+
+
+def _matched(n: int) -> Iterator[Table]:
+    """As `_two_groups` for donors made at both sites: 8 % succeed at one alone, or 24 % and 4 %."""
+    same = np.array([0.82, 0.08, 0.08, 0.02])
+    worse = np.array([0.66, 0.04, 0.24, 0.06])
+    for both in range(n + 1):
+        for site in range(n + 1 - both):
+            for reference in range(n + 1 - both - site):
+                neither = n - both - site - reference
+                table = [both, site, reference, neither]
+                chances = [float(stats.multinomial.pmf(table, n, p)) for p in (same, worse)]
+                if max(chances) > 1e-9:
+                    found = tango(Pairs(both, site, reference, neither), level=1 - 2 * ALPHA)
+                    yield found, chances[0], chances[1]
+
+
+def _enumerated(method: str, setting: str, n: int, m: int, tables: Iterable[Table]) -> Line:
+    """Size, coverage and power from every table: no Monte-Carlo error."""
+    size = covered = power = 0.0
+    for found, same, worse in tables:
+        inside = found.ci_low > -SUCCESS_MARGIN and found.ci_high < SUCCESS_MARGIN
+        size += worse * inside
+        power += same * inside
+        covered += same * (found.ci_low <= 0 <= found.ci_high)
+    return Line(method, setting, n, m, 0, 0, size, 0.0, None, covered, 0.0, power, 0.0, None)
+
+
+PROPORTIONS = "{}, 90 % succeed, margin 20 points"
+
+
+def _means(line: Callable[..., Line], sizes: tuple[int, ...]) -> Iterator[Line]:
+    """Two groups and pairs, normal lots."""
     margin = Margin(-MARGIN, MARGIN)
-
-    def line(method: str, setting: str, n: int, m: int, draw: Draw, **told: float | None) -> Line:
-        # A model takes some milliseconds, an interval a tenth of one.
-        drawn = max(runs // 4, 1) if method.startswith(("adjusted", "mixed")) else runs
-        told = {"computed_size": None, "computed_power": None, "margin": MARGIN, "floor": None} | told
-        return _line(method, setting, n, m, draw, runs=drawn, seed=seed, **told)  # type: ignore[arg-type]
-
     for n in sizes:
         yield line(
             "Welch", "as many reference lots", n, n, _welch(n, n, 1.0),
@@ -200,6 +322,11 @@ def lines(runs: int = RUNS, seed: int = SEED, sizes: tuple[int, ...] = SIZES) ->
             "paired", "donors half of the variance", n, n, _paired(n),
             computed_size=ALPHA, computed_power=t_tost_power(margin, sqrt(1 / n), n - 1),
         )  # fmt: skip
+
+
+def _models(line: Callable[..., Line], sizes: tuple[int, ...]) -> Iterator[Line]:
+    """Models and Burdick's closed forms."""
+    margin = Margin(-MARGIN, MARGIN)
     for n in sizes:
         yield line(
             "adjusted", "40 reference lots, one covariate, patients 1 SD sicker", 40, n, _adjusted(40, n)
@@ -208,6 +335,82 @@ def lines(runs: int = RUNS, seed: int = SEED, sizes: tuple[int, ...] = SIZES) ->
         yield line("mixed, Kenward-Roger", "split donors, half of the variance", n, n, _mixed(n, 0))
     for n in sizes:
         yield line("mixed, Kenward-Roger", "split donors and 10 historical lots", n + 10, n, _mixed(n, 10))
+    for known, name in ((True, "known"), (False, "unknown")):
+        for n in sizes:
+            planned = split_power(SplitDesign(n, sqrt(0.5), sqrt(0.5), history=10), margin)
+            yield line(
+                f"split study, share of donors {name}", "half of the variance, 10 historical lots", n + 10, n,
+                _split(n, 10, known), computed_size=ALPHA if known else None, computed_power=None if known else planned,
+            )  # fmt: skip
+
+
+def _ratios(line: Callable[..., Line], sizes: tuple[int, ...]) -> Iterator[Line]:
+    """Scales of the plan."""
+    ratio = Margin(-log(1.25), log(1.25))
+    for n in sizes:
+        yield line(
+            "ratio, log scale", "40 reference lots, SD of the logarithm 0.2, 0.8 to 1.25", 40, n, _ratio(40, n),
+            margin=ratio.high, computed_size=welch_size(1, 40, 1, n),
+            computed_power=welch_tost_power(ratio, RATIO_SD, 40, RATIO_SD, n),
+        )  # fmt: skip
+    for n in sizes:
+        yield line(
+            "ratio of arithmetic means, Fieller", "40 reference lots, coefficient of variation 20 %, 0.8 to 1.25",
+            40, n, _fieller(40, n, 0.0), margin=ratio.high, at_margin=_fieller(40, n, ratio.high),
+        )  # fmt: skip
+    for n in sizes:
+        yield line(
+            "odds ratio, logit scale", "40 reference lots about 90 %, read to 0.1, SD 0.5, margin 0.5", 40, n,
+            _logit(40, n, 0.0), margin=0.5, at_margin=_logit(40, n, 0.5), computed_size=welch_size(1, 40, 1, n),
+            computed_power=welch_tost_power(Margin(-0.5, 0.5), 0.5, 40, 0.5, n),
+        )  # fmt: skip
+
+
+def _proportions(sizes: tuple[int, ...]) -> Iterator[Line]:
+    """Shares of lots, every table."""
+    for label, interval in (("Miettinen-Nurminen", miettinen_nurminen), ("Newcombe", newcombe)):
+        for n in sizes:
+            yield _enumerated(
+                f"proportions, {label}",
+                PROPORTIONS.format("40 reference lots"),
+                40,
+                n,
+                _two_groups(40, n, interval),
+            )
+    for n in sizes:
+        if n <= EXACT_UP_TO:
+            yield _enumerated(
+                "proportions, exact (Chan-Zhang)", PROPORTIONS.format("as many reference lots"), n, n,
+                _two_groups(n, n, chan_zhang),
+            )  # fmt: skip
+    for n in sizes:
+        yield _enumerated(
+            "proportions of pairs, Tango",
+            "90 % succeed at the reference, margin 20 points",
+            n,
+            n,
+            _matched(n),
+        )
+
+
+def lines(
+    runs: int = RUNS, seed: int = SEED, sizes: tuple[int, ...] = SIZES, *,
+    kept: Mapping[tuple[str, str, int], Line] | None = None, only: tuple[str, ...] = (),
+) -> Iterator[Line]:  # fmt: skip
+    """Every line of the page, method by method; those in `kept` are not drawn unless their method is in `only`."""
+
+    def line(method: str, setting: str, n: int, m: int, draw: Draw, **told: float | Draw | None) -> Line:
+        if (old := (kept or {}).get((method, setting, m))) is not None and method not in only:
+            return old
+        # A model takes some milliseconds, an interval a tenth of one.
+        drawn = max(runs // 4, 1) if method.startswith(("adjusted", "mixed")) else runs
+        given: dict[str, Any] = {"computed_size": None, "computed_power": None, "margin": MARGIN} | told
+        return _line(method, setting, n, m, draw, runs=drawn, seed=seed, **given)
+
+    yield from _means(line, sizes)
+    yield from _models(line, sizes)
+    yield from _ratios(line, sizes)
+    yield from _proportions(sizes)
 
 
 def page(found: list[Line], seed: int) -> str:
@@ -223,10 +426,11 @@ def page(found: list[Line], seed: int) -> str:
         "- Coverage: share of 90 % intervals that hold the true difference.",
         "- Power: share called comparable at no true difference.",
         "",
-        f"Margins are {MARGIN:g} SD of a reference lot each way; for the ratio of SDs the limit is {SD_LIMIT:g}. ± is",
-        "one Monte-Carlo standard error; beside it, in brackets, what the planner reckons (for a size: with the other",
-        "limit far away, so an upper bound). A size more than two standard errors above 5 % is marked ▲; the exact one",
-        "is `size` on each verdict by Welch.",
+        f"Where nothing else is said, margins are {MARGIN:g} SD of a reference lot each way; for the ratio of SDs the",
+        f"limit is {SD_LIMIT:g}. ± is one Monte-Carlo standard error; in brackets stands what the planner reckons (for",
+        "a size: with the other limit far away, so an upper bound). A size more than two standard errors above 5 % is",
+        "marked ▲; the one of a verdict at its own numbers is its `size`. Proportions are reckoned from every possible",
+        "table and have no such error; they move in steps, and few lots can show nothing.",
     ]
     for title in dict.fromkeys((line.method, line.setting) for line in found):
         out += [
@@ -256,7 +460,8 @@ def page(found: list[Line], seed: int) -> str:
 
 def _told(share: float, error: float, computed: float | None) -> str:
     exact = "" if computed is None else f" [{100 * computed:.1f}]"
-    return f"{100 * share:.1f} ± {100 * error:.1f}{exact}"
+    around = f" ± {100 * error:.1f}" if error else ""
+    return f"{100 * share:.1f}{around}{exact}"
 
 
 def stored(folder: Path = FOLDER) -> tuple[list[Line], int]:
@@ -271,9 +476,15 @@ def main() -> None:
     words.add_argument("--runs", type=int, default=RUNS)
     words.add_argument("--seed", type=int, default=SEED)
     words.add_argument("--folder", type=Path, default=FOLDER)
+    words.add_argument("--only", nargs="*", help="Methods to draw again; the others keep their stored lines.")
     chosen = words.parse_args()
+    kept = (
+        {(old.method, old.setting, old.n_site): old for old in stored(chosen.folder)[0]}
+        if chosen.only is not None
+        else {}
+    )
     found = []
-    for line in lines(chosen.runs, chosen.seed):
+    for line in lines(chosen.runs, chosen.seed, kept=kept, only=tuple(chosen.only or ())):
         found.append(line)
         print(
             f"{line.method}, {line.setting}, {line.n_site}: size {line.size:.4f}, power {line.power:.4f}",

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from pipelines.comparability_commands import app
 from tests.unit.marts.test_comparability import FLEET, PLAN, drawn, lots
 from warehouse.marts.build import build
+from warehouse.plan import load_plan
 from warehouse.publish import publish
 from warehouse.settings import settings
 
@@ -78,6 +79,20 @@ def test_from_lock_to_the_reasons_of_a_verdict(home: Path) -> None:
     assert twelve[2:] == sorted(twelve[2:])
     # statistics.md 2.9: pairs at a margin of 0.676 SD without a donor's share have next to none.
     assert next(r["power"] for r in table if r["donor_share"] == 0.0 and r["n_site"] == 3) < 0.05
+
+
+def test_a_new_plan_is_read_off_the_results_and_leaves_the_margins_open(home: Path) -> None:
+    made = home / "new" / "fleet.yaml"
+    assert "give the margins" in asked("plan", "new", "--out", str(made), "--id", "CP-9")
+    fleet = load_plan(made)
+    assert (fleet.reference_site, fleet.plan.id) == ("a", "CP-9")
+    assert fleet.plan.attributes["vcn_per_cell"].methods == ("ddpcr",)
+    assert {a.margin for a in fleet.plan.attributes.values()} == {None}
+    assert "not overwritten" in asked("plan", "new", "--out", str(made), code=2)
+    assert "no attribute of the dictionary" in asked("plan", "new", "--attribute", "height", code=2)
+    assert "there are results of a, b" in asked("plan", "new", "--reference", "z", code=2)
+    told = asked("plan", "new", "--reference", "b", "--json")
+    assert told["plan"]["reference_site"] == "b"
 
 
 def test_wrong_use_says_what_there_is(home: Path) -> None:

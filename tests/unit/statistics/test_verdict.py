@@ -11,9 +11,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from warehouse.statistics import means
+from warehouse.statistics.lots import welch_tost_power
 from warehouse.statistics.means import Estimate, Summary
 from warehouse.statistics.scales import Margin, Scale
-from warehouse.statistics.variability import sd_ratio
+from warehouse.statistics.variability import sd_ratio, sd_ratio_power
 from warehouse.statistics.verdict import Facts, Judgement, NoEstimate, estimate_lots, judge
 
 GOOD = Facts(design="routine lots, unadjusted", like_methods=True, lab_confounded=False, stable=True)
@@ -48,8 +49,50 @@ def test_wholly_outside_on_one_side_is_not_comparable() -> None:
 
 
 def test_a_difference_beyond_the_margin_but_not_wholly_is_inconclusive() -> None:
-    answer = judge(_estimate(3.2, n=4), MARGIN, GOOD)
+    answer = judge(_estimate(3.6, n=4), MARGIN, GOOD)
     assert (answer.verdict, answer.reason) == ("inconclusive", "too_few_lots")
+
+
+def test_lots_needed_are_never_0_and_are_reckoned_at_what_was_seen_where_the_lots_in_hand_would_do() -> None:
+    # At no true difference 4 lots have power enough; at 3.6 seen more of them would show a difference beyond 3.
+    seen = judge(_estimate(3.6, n=4), MARGIN, GOOD)
+    lots = seen.lots_needed
+    assert lots is not None
+    beyond = Margin(3.0, 1e6)
+    assert welch_tost_power(beyond, 1.0, 20, 1.0, 4 + lots, true=3.6) >= 0.8
+    assert welch_tost_power(beyond, 1.0, 20, 1.0, 3 + lots, true=3.6) < 0.8
+    assert "if the true difference is as seen" in seen.sentence
+    # At 3.2 the reference's own error (0.22) is too large for any number of the site's lots.
+    near = judge(_estimate(3.2, n=4), MARGIN, GOOD)
+    assert (near.reason, near.lots_needed) == ("no_number_would_do", None)
+    # An undecided spread beside means that are fine: lots for the ratio of SDs, at the ratio seen.
+    spread = judge(_estimate(0.0, n=40), MARGIN, GOOD, variability=_spread(1.7, n=40))
+    assert (spread.reason, spread.decided_by, spread.lots_needed_mean) == (
+        "no_number_would_do",
+        "variability",
+        None,
+    )
+    ratio = sd_ratio(Summary(90.0, 1.0, 400), Summary(90.0, 1.7, 40))
+    spread = judge(_estimate(0.0, n=40, n_reference=400), MARGIN, GOOD, variability=(ratio, SPREAD_MARGIN))
+    more = spread.lots_needed
+    assert more is not None
+    assert more == spread.lots_needed_spread
+    assert sd_ratio_power(SPREAD_MARGIN, 400, 40 + more, true_ratio=1.7) >= 0.8
+    assert sd_ratio_power(SPREAD_MARGIN, 400, 39 + more, true_ratio=1.7) < 0.8
+
+
+def test_where_means_and_spread_are_undecided_the_larger_number_is_needed() -> None:
+    wide = judge(_estimate(2.5, n=3), Margin(-1.5, 3.0), GOOD, variability=_spread(1.2, n=3))
+    mean, spread = wide.lots_needed_mean, wide.lots_needed_spread
+    assert mean is not None
+    assert spread is not None
+    assert wide.lots_needed == max(mean, spread)
+    assert wide.decided_by == "mean"
+
+
+def test_a_site_shown_to_be_noisier_fails_whatever_the_means_say() -> None:
+    answer = judge(_estimate(2.9, sd=1.5), MARGIN, GOOD, variability=_spread(5.0))
+    assert (answer.verdict, answer.decided_by) == ("not comparable", "variability")
 
 
 def test_equal_on_average_but_noisier_fails_and_shows_the_spread() -> None:
@@ -156,7 +199,7 @@ def test_pairs_plan_pairs_and_other_methods_plan_their_own() -> None:
     assert pairs.lots_needed is not None
     assert pairs.lots_needed > 0
     bare = replace(_estimate(2.9), method="mixed-reml", sd_reference=None, sd_test=None)
-    assert judge(bare, MARGIN, GOOD, further=lambda: 7).lots_needed == 7
+    assert judge(bare, MARGIN, GOOD, further=lambda *_: 7).lots_needed == 7
     with pytest.raises(ValueError, match="plans its own lots"):
         judge(bare, MARGIN, GOOD)
 
