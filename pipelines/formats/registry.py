@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipelines.formats.allotrope import Allotrope, vendor_of
 from pipelines.formats.b2mml import B2mml
 from pipelines.formats.cedex_bioht import CedexBioHt
 from pipelines.formats.cedex_hires import CedexHiRes
@@ -61,6 +62,7 @@ FORMATS: tuple[Format, ...] = (
     Intelliflex(),
     Xponent(),
     SoftMaxPro(),
+    Allotrope(),
     JsonLines(),
     Delimited(),
 )
@@ -88,7 +90,10 @@ def recognise(path: Path) -> Format | None:
             path, "0 bytes", "the file is empty", "The file is kept as sent; ask the site to send it again."
         )
     head = as_utf8(head)
-    return next((known for known in FORMATS if known.recognises(head, path.name)), None)
+    found = next((known for known in FORMATS if known.recognises(head, path.name)), None)
+    if (found is None or found.name == "excel") and vendor_of(path) is not None:
+        return format_named(Allotrope.name)
+    return found
 
 
 def read_file(path: Path, format: str | None = None, options: Options = _DEFAULT) -> Reading:  # noqa: A002

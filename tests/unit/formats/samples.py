@@ -163,6 +163,19 @@ SOFTMAX = (
     "\tTemperature(¡C)\t1\t2\t\r\n\t25.0\t0.1\t0.2\t\r\n\t\t0.3\t0.4\t\r\n\r\n~End\r\n"
     "Group: Standards\r\nSample\tWells\tOD\r\n01\tA1\t0.1\r\n~End\r\nOriginal Filename: x\r\n"
 )
+CFX = (
+    "Well,Fluor,Target,Content,Sample,Biological Set Name,Cq,Cq Mean,Cq Std. Dev,Starting Quantity (SQ),"
+    "Log Starting Quantity,SQ Mean,SQ Std. Dev,Set Point,Well Note\n"
+    "A01,FAM,VCN,Unkn-1,S1,,23.51,23.5,0.1,1.2E+03,3.07,1200,10,60,\n"
+    "A02,FAM,VCN,Unkn-2,S2,,NaN,,,N/A,N/A,0,0,60,\n"
+    "A03,HEX,ALB,NTC,,,21.0,21,0,5,0.7,5,0,60,\n"
+)
+QUBIT = (
+    "Run ID,Assay Name,Test Name,Test Date,Qubit Tube Conc.,Units,Original Sample Conc.,Units,Sample Volume (uL),"
+    "Dilution Factor,Std 1 RFU,Std 2 RFU,Std 3 RFU,Excitation,Emission,Green RFU,Far Red RFU\n"
+    "R1,RNA HS,S1,03/29/2026 02:30:00 AM,,Out of range,,Out of range,1,200,42.1,890.5,,Red,Far Red,,20\n"
+    "R1,RNA HS,S2,08/11/2026 10:46:00 AM,52.1,ng/mL,10.4,ng/uL,1,200,42.1,890.5,,Red,Far Red,,523.1\n"
+)
 FACSDIVA = (
     '<?xml version="1.0"?><bdfacs version="Version 6.2"><experiment name="E1"><owner_name>Jo</owner_name>'
     '<specimen name="Sp1"><tube name="T1"><date>2026-04-15T16:13:22</date><record_user>Jo</reco'
@@ -251,6 +264,8 @@ SAMPLES = [
     Sample("flex.csv", INTELLIFLEX.encode(), "luminex_intelliflex", 1),
     Sample("xponent.csv", XPONENT.encode(), "luminex_xponent", 3),
     Sample("smp.txt", SOFTMAX.encode("utf-16"), "softmax_pro", 11),
+    Sample("cfx.csv", CFX.encode(), "allotrope", 4),
+    Sample("qubit.csv", QUBIT.encode(), "allotrope", 3),
     Sample("diva.xml", FACSDIVA.encode(), "facsdiva", 4),
     Sample("gates.xml", GATING.encode(), "gating_ml", 1),
     Sample("Results_R1.txt", b"1\r\n0\r\n1\r\n", "gate_membership", 3),

@@ -199,6 +199,29 @@ def test_xponent_sections(tmp_path: Path) -> None:
     assert row(reading)["result_at"] == "2026-05-18T11:36:34+02:00"
 
 
+def test_what_allotropy_leaves_out_is_marked(tmp_path: Path) -> None:
+    found = read(tmp_path, samples.CFX)
+    assert found.header["vendor"] == "CFXMAESTRO"
+    assert found.records["record_kind"].to_list() == ["measurement"] * 3 + ["marked_line"]
+    assert found.records["processed data.cycle threshold result (qPCR)"].to_list()[:3] == [
+        "23.51",
+        None,
+        "21.0",
+    ]
+    assert {(4, "text", "NaN"), (1, "measurement time", "no time in the file")} < flagged(found)
+    assert "measurement identifier" not in found.records.columns  # allotropy draws it at random
+    assert read(tmp_path, samples.CFX, "another name.csv").records.equals(found.records)
+
+
+def test_times_of_allotropy_get_the_zone_of_the_contract(tmp_path: Path) -> None:
+    local = read(tmp_path, samples.QUBIT)
+    assert row(local, 2)["measurement time_local"] == "2026-08-11T10:46:00"
+    assert {(2, "measurement time", "no_time_zone"), (3, "text", "Out of range")} < flagged(local)
+    zoned = read(tmp_path, samples.QUBIT, zone="Europe/Berlin")
+    assert row(zoned, 2)["measurement time"] == "2026-08-11T10:46:00+02:00"
+    assert [(r.source_row, r.reason) for r in zoned.refused] == [(1, "bad_time")]  # the clock skips it
+
+
 def test_softmax_blocks(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(samples.SOFTMAX.encode("utf-16"))
