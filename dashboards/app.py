@@ -16,7 +16,7 @@ from dashboards.pages import PAGES
 from dashboards.providers.snapshot import Snapshots
 from dashboards.security import headers, loopback, oidc
 from dashboards.security.session import TOKEN_COOKIE, TOKEN_HEADER, Gate
-from dashboards.shell import endpoints, guard, router
+from dashboards.shell import data_docs, endpoints, guard, router
 from dashboards.shell.frame import frame
 from dashboards.shell.index import index_string
 from dashboards.shell.visit import Desk
@@ -60,6 +60,7 @@ def create_app(chosen: Settings) -> Dash:
         if page.callbacks:
             page.callbacks(app, desk)
     endpoints.register(server, desk, PAGES)
+    data_docs.register(server, desk, chosen.data_docs_path)
     guard.number_requests(server, chosen, desk.shown)
     # Only now do all inline scripts exist.
     headers.protect(server, app.csp_hashes())

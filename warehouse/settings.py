@@ -145,6 +145,11 @@ class Settings:
         return self.home_path / "access"
 
     @property
+    def data_docs_path(self) -> Path:
+        """Folder of the pages of each audit, by site, feed and table."""
+        return self.home_path / "data_docs"
+
+    @property
     def published_path(self) -> Path:
         """Folder of the published snapshots; `fleet.duckdb` in it always names the newest."""
         return self.home_path / "published"

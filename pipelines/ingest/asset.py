@@ -18,6 +18,7 @@ from pipelines.ingest.promote import promote
 from pipelines.ingest.stage import stage
 from pipelines.ingest.take import take
 from pipelines.metadata import column_schema, evidence
+from pipelines.validation import data_docs
 from pipelines.validation.audit import Audit, AuditFailed
 from pipelines.validation.samples import Sampled, open_entries
 from warehouse import lake, logs
@@ -39,8 +40,29 @@ def ingest(
 ) -> Outcome:
     """Take what is new of one feed and promote it; a quiet feed commits nothing.
 
+    Each audit leaves its page (`data_docs`), also one that fails.
     Raises PermanentFailure, TransientFailure, AuditFailed, AccountingError or LakeError.
     """
+    audits: list[Audit] = []
+    try:
+        return _taken_in(contract, feed_name, chosen, run_id, days, progress, audits)
+    except AuditFailed as error:
+        audits.append(error.audit)
+        raise
+    finally:
+        data_docs.write(chosen, audits, contract.site_id, feed_name, run_id)
+
+
+def _taken_in(
+    contract: Contract,
+    feed_name: str,
+    chosen: Settings,
+    run_id: str,
+    days: tuple[date, date] | None,
+    progress: Callable[[str], None],
+    audits: list[Audit],
+) -> Outcome:
+    """`ingest`, which leaves in `audits` what was audited and promoted."""
     feed, outcome = contract.feeds[feed_name], None
     with lake.opened(chosen) as con:
         con.execute("SET VARIABLE run_id = ?", [run_id])
@@ -54,6 +76,7 @@ def ingest(
                 else:
                     staged = stage(con, contract, feed, taken.arrivals, chosen)
                     done = promote(con, contract, feed_name, staged, taken.takings, run_id)
+            audits += done.audits
             outcome = done if outcome is None else outcome.followed_by(done)
             if taken.failure is not None:
                 raise taken.failure
@@ -199,7 +222,12 @@ def _results(
             asset_key=core,
             check_name=f"audit_{table}",
             passed=all(a.success for a in audits),
-            metadata=_audit_metadata(audits),
+            metadata=_audit_metadata(audits)
+            | {
+                "data docs": dg.MetadataValue.url(
+                    data_docs.address_of(settings(), outcome.site, outcome.feed, table)
+                )
+            },
         )
     yield dg.AssetCheckResult(asset_key=core, check_name="adds_up", passed=True, metadata=counts)
     yield dg.AssetCheckResult(

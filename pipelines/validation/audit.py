@@ -13,7 +13,11 @@ from warehouse.dictionary.render import quoted
 
 
 class AuditFailed(RuntimeError):  # noqa: N818 - the design names it so
-    """Staged rows do not keep to the dictionary; the last good data stay in place."""
+    """Staged rows do not keep to the dictionary; the last good data stay in place. `audit` says which and how."""
+
+    def __init__(self, sentence: str, audit: Audit) -> None:
+        self.audit = audit
+        super().__init__(sentence)
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,13 @@ class Checked:
 
 @dataclass(frozen=True)
 class Audit:
-    """Result of a table's audit."""
+    """Result of a table's audit; `result` is Great Expectations' own, None where no rows came."""
 
     table: str
     rows: int
     seconds: float
     checks: list[Checked] = field(default_factory=list)
+    result: Any = field(default=None, compare=False, repr=False)
 
     @property
     def success(self) -> bool:
@@ -46,7 +51,8 @@ class Audit:
         failed = [f"{c.expectation}({c.column}): {c.seen}" for c in self.checks if not c.success]
         if failed:
             raise AuditFailed(
-                f"core.{self.table}: {'; '.join(failed)}; nothing was promoted, the last good data stay"
+                f"core.{self.table}: {'; '.join(failed)}; nothing was promoted, the last good data stay",
+                self,
             )
 
 
@@ -82,7 +88,7 @@ def audit(con: duckdb.DuckDBPyConnection, table: Table, relation: str) -> Audit:
                 _query(config.type, told, f"core.{table.name}"),
             )
         )
-    return Audit(table.name, rows, time.perf_counter() - started, checks)
+    return Audit(table.name, rows, time.perf_counter() - started, checks, result)
 
 
 def _query(kind: str, told: dict[str, Any], name: str) -> str:
