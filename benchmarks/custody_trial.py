@@ -4,7 +4,8 @@ Belongs here: spoiling the custody of a drawn fleet, loading it into a lake of i
 here: how a defect is found (`warehouse/marts/custody.sql`), the defects of the demo's own files (the simulator's).
 
 A fleet is drawn by seed and goes through the real writer of the lake; its files are left out, which
-the simulator's own defects and score look after. Every kind is planted once at each site, in an order of its own.
+the simulator's own defects and score look after. Every kind is planted once at each site, in an order of its own; a
+lost disposal where a batch failed.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ KINDS = {
     "release": "released",
     "deliver": "handed_over",
     "infuse": "infused",
+    "dispose": "disposed",
 }
 # Defects that no record shows, whatever is computed.
 UNSEEN = {
@@ -108,6 +110,16 @@ class _Site:
             and sum(r["kind"] == "collect" for r in chain) == 1
             and all(r["verified"] for r in chain)
         ]
+        # Failed and rejected batches; more than one attempt, or a patient lost later, is another story.
+        ended = [
+            coi
+            for coi, chain in self.chains.items()
+            if chain[-1]["kind"] == "dispose"
+            and chain[-1]["giver"] != "qa"
+            and sum(r["kind"] == "collect" for r in chain) == 1
+            and all(r["verified"] for r in chain)
+        ]
+        self.thrown = [(self.orders[coi], self.chains[coi]) for coi in rng.permutation(sorted(ended))]
         self.free = [whole[i] for i in rng.permutation(len(whole))]
 
     def take(self) -> tuple[str, list[Row]]:
@@ -177,6 +189,15 @@ def lost_infusion(s: _Site) -> Planted:
     order, chain = s.take()
     s.drop(chain[-1])
     return Planted("infusion not recorded", {order: "custody_break"})
+
+
+def lost_disposal(s: _Site) -> Planted:
+    """A batch failed or was rejected, and nobody says what became of it; a site may have had none."""
+    if not s.thrown:
+        return Planted("disposal not recorded", {})
+    order, chain = s.thrown.pop()
+    s.drop(chain[-1])
+    return Planted("disposal not recorded", {order: "custody_break"})
 
 
 def no_receiver(s: _Site) -> Planted:
@@ -294,6 +315,7 @@ PLANTS: tuple[Plant, ...] = (
     lost_hand_over,
     lost_collection,
     lost_infusion,
+    lost_disposal,
     no_receiver,
     two_hands,
     swapped_at_infusion,

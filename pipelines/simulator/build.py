@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from .care import add_care
+from .disposal import add_disposals
 from .process import Journey
 from .programme import add_programme
 from .sites import FLEET_START, PRAIRIE_SPRING, SCALES, SITES
@@ -36,6 +37,7 @@ def build(seed: int, scale_name: str, lived: int) -> World:
         add_specifications(world, scale.days)
         add_programme(world, seed, scale.days)
         _journeys(world, seed, scale.days, round(scale.batches * _ORDERS_PER_BATCH), lived)
+        add_disposals(world, seed)
         add_care(world, seed)
         sites[site.name] = world
     add_study(sites, seed)

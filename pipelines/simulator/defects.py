@@ -7,10 +7,11 @@ here: how a defect looks (spoil_records.py, spoil_files.py). Nothing here is rea
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 
+from . import spoil_custody as custody
 from . import spoil_files as files
 from . import spoil_records as records
 from .plan import Chooser, Plan
@@ -47,6 +48,17 @@ _PLANTS: tuple[tuple[Callable[[Chooser], bool], tuple[str, ...], tuple[int, int,
     (records.ledger_fork, _HASHED, (1, 4, 12)),
     (records.phi_in_free_text, _ALL, (1, 5, 20)),
 )
+# Chains of custody come after all others, drawn apart: what they take leaves the others where they were.
+_CHAINS: tuple[tuple[Callable[[Chooser], bool], tuple[str, ...], tuple[int, int, int]], ...] = (
+    (custody.lost_end, _ALL, (1, 4, 16)),
+    (custody.lost_disposal, _ALL, (0, 2, 8)),
+    (custody.exchanged_labels, _ALL, (1, 4, 12)),
+    (custody.two_hands, _ALL, (1, 4, 16)),
+    (custody.lost_hand_over, _ALL, (1, 4, 16)),
+    (custody.after_the_end, _ALL, (1, 4, 16)),
+    (custody.too_warm, _ALL, (1, 4, 16)),
+    (custody.left_alone, _ALL, (1, 4, 16)),
+)
 # A day of a living fleet brings at most one of these, so that a check fails on some days and not on others.
 _DAILY = (
     records.percent_swap,
@@ -62,16 +74,9 @@ _SIZE = {"tiny": 0, "demo": 1, "large": 2}
 def plant(world: World) -> Plan:
     """Spoil the world in place; returns what was planted. A living fleet's past stays as it was."""
     plan = Plan()
-    rng = np.random.default_rng((world.seed, 999))
     window = (FLEET_START - timedelta(days=900), day_start(world.base_days))
-    for how, sites, numbers in _PLANTS:
-        wanted = numbers[_SIZE[world.scale_name]]
-        order = [sites[i] for i in rng.permutation(len(sites))]
-        planted = tries = 0
-        while planted < wanted and tries < wanted + 2 * len(order):
-            chooser = Chooser(world, order[tries % len(order)], plan, rng, window)
-            planted += how(chooser)
-            tries += 1
+    for plants, stream in ((_PLANTS, 999), (_CHAINS, 997)):
+        _plant(world, plan, plants, np.random.default_rng((world.seed, stream)), window)
     for day in range(world.base_days, world.lived):
         daily = np.random.default_rng((world.seed, 998, day))
         how_today = _DAILY[int(daily.integers(0, len(_DAILY)))]
@@ -83,15 +88,39 @@ def plant(world: World) -> Plan:
                 break
     for site in world.sites.values():
         site.sort()
+        custody.consequences(site, plan)
     return plan
 
 
-def natural_consequences(plan: Plan, notes: Mapping[str, Notes]) -> list[dict[str, str]]:
-    """What a detector may name though no one planted it: repeated hours, neighbours of planted defects."""
+def _plant(
+    world: World,
+    plan: Plan,
+    plants: tuple[tuple[Callable[[Chooser], bool], tuple[str, ...], tuple[int, int, int]], ...],
+    rng: np.random.Generator,
+    window: tuple[datetime, datetime],
+) -> None:
+    for how, sites, numbers in plants:
+        wanted = numbers[_SIZE[world.scale_name]]
+        order = [sites[i] for i in rng.permutation(len(sites))]
+        planted = tries = 0
+        while planted < wanted and tries < wanted + 2 * len(order):
+            chooser = Chooser(world, order[tries % len(order)], plan, rng, window)
+            planted += how(chooser)
+            tries += 1
+
+
+def natural_consequences(world: World, plan: Plan, notes: Mapping[str, Notes]) -> list[dict[str, str]]:
+    """What a detector may name though no one planted it: repeated hours, neighbours of planted defects.
+
+    A record in a repeated hour cannot be read: the chain of custody that it belongs to has a gap.
+    """
     made: list[dict[str, str]] = [dict(n) for n in plan.natural]
     for site, noted in notes.items():
         made += [
             {"class": "dst", "site": site, "feed": feed, "subject": subject, "file": file}
             for (feed, subject), file in sorted(noted.ambiguous.items())
         ]
+        chains = custody.chains_of(world.sites[site])
+        for coi in sorted({chains[place] for place in noted.ambiguous if place in chains}):
+            made += custody.chain_follows(world.sites[site], coi)
     return made

@@ -109,7 +109,7 @@ def _write(sources: Path, world: World, plan: Plan, state: _State, progress: Cal
             last = min(world.lived, first + _SENSOR_CHUNK_DAYS)
             _put(sources / name, writer.sensor_files(world, site, first, last, noted), site, known)
         notes[name] = noted
-    natural = natural_consequences(plan, notes)
+    natural = natural_consequences(world, plan, notes)
     natural += [n for n in state.repeated_hours if n not in natural]
     repeated = [n for n in natural if n["class"] == "dst" and n["feed"] == "sensor"]
     kept = {"seed": world.seed, "scale": world.scale_name, "lived": world.lived, "files": state.files}

@@ -36,6 +36,13 @@ _CLASS = {
     "column_missing": "renamed_column",
     "identifier_in_free_text": "phi_in_free_text",
     "chain_fork": "ledger_fork",
+    "custody_break": "custody_break",
+    "swap_suspicion": "custody_swap",
+    "custody_overlap": "custody_overlap",
+    "missing_hand_over": "missing_hand_over",
+    "impossible_order": "impossible_order",
+    "excursion": "temperature_excursion",
+    "time_out_of_control": "time_out_of_control",
 }
 _BY_FILE = {
     "late_file",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from datetime import timedelta
 
+from .disposal import KIND as DISPOSED
 from .plan import Chooser, Planted
 from .sensors import CHANNELS
 from .sites import FLEET_START, PRAIRIE_SPRING, day_start
@@ -125,11 +126,16 @@ def late_file(c: Chooser) -> bool:
     return True
 
 
-def _sent(c: Chooser, feed: str) -> dict[int, list[Row]]:
-    """Rows new or changed in each regular export of the window, by export day; without the last export."""
+def _sent(c: Chooser, feed: str, disposed: bool = False) -> dict[int, list[Row]]:
+    """Rows new or changed in each regular export of the window, by export day; without the last export.
+
+    Disposals do not bear on which file is chosen; with `disposed` they are told too.
+    """
     days = c.world.export_days(_DATED[c.name].EXPORT_DAYS)
     newest: dict[tuple[int, str], Row] = {}
     for row in c.site.tables[feed]:
+        if row.get("kind") == DISPOSED and not disposed:
+            continue
         place = bisect_left(days, (row["modified"] - FLEET_START) / timedelta(days=1))
         if place < len(days):
             newest[days[place], key_of(feed, row)] = row
@@ -211,7 +217,7 @@ def renamed_column(c: Chooser) -> bool:
     day = early[int(c.rng.integers(0, len(early)))] if full else min(sent, key=lambda d: (len(sent[d]), d))
     c.site.renames[feed, day] = (old, new)
     if not full:
-        c.reserve(feed, sent[day])
+        c.reserve(feed, _sent(c, feed, disposed=True)[day])
     name = _DATED[c.name].file_name(c.world, feed, day)
     c.plan.add(Planted("renamed_column", c.name, feed, name, None, f"{old} -> {new}", file=name))
     return True

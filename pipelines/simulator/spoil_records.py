@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from itertools import pairwise
 
+from .disposal import KIND as DISPOSED
 from .plan import Chooser, Planted
 from .quality import LOD_ENDOTOXIN
 from .supply import spec_versions
@@ -239,10 +240,11 @@ def skewed_sample(c: Chooser) -> bool:
 
 
 def _with_next(c: Chooser) -> list[tuple[Row, Row]]:
-    """Free custody events of the window, each with the event that follows it in its chain."""
+    """Free custody events of the window, each with the one after it in its chain; disposals are left alone."""
     chains: dict[str, list[Row]] = {}
     for row in c.site.tables["custody"]:
-        chains.setdefault(row["coi"], []).append(row)
+        if row["kind"] != DISPOSED:
+            chains.setdefault(row["coi"], []).append(row)
     free = {r["event_id"] for r in c.rows("custody")}
     return [
         (a, b)
@@ -266,12 +268,12 @@ def skewed_event(c: Chooser) -> bool:
     row["happened_at"] = row["happened_at"] + hours(ahead)
     c.plan.add(Planted("clock_skew", c.name, "custody", row["event_id"], round(ahead, 1), "hours ahead"))
     # The hour may also contradict what else is known of this patient's therapy.
-    around = [r["event_id"] for r in chain if r is not row] + _therapy(c, row["coi"])
+    around = [r["event_id"] for r in chain if r is not row] + therapy(c, row["coi"])
     c.plan.follows("clock_skew", c.name, "custody", around)
     return True
 
 
-def _therapy(c: Chooser, coi: str) -> list[str]:
+def therapy(c: Chooser, coi: str) -> list[str]:
     """Identifiers of the order, collections, batches, releases and infusions under a chain of identity."""
     orders = {r["order_id"] for r in c.site.tables["order"] if r["coi"] == coi}
     batches = {r["batch_id"] for r in c.site.tables["batch"] if r["order_id"] in orders}
@@ -282,7 +284,7 @@ def _therapy(c: Chooser, coi: str) -> list[str]:
     return sorted(found)
 
 
-def _injected_id(c: Chooser) -> str:
+def injected_id(c: Chooser) -> str:
     """A fresh event number, far from the site's running ones so that the fleet can live on."""
     taken = sum(1 for d in c.plan.planted if d.site == c.name)
     return f"{c.site.site.prefix}-E-{700000 + taken * 13:06d}"
@@ -295,7 +297,7 @@ def duplicate_event(c: Chooser) -> bool:
         return False
     row, _ = pairs[int(c.rng.integers(0, len(pairs)))]
     c.reserve("custody", [row])
-    copy = {**row, "event_id": _injected_id(c), "_seen": row["_seen"] + timedelta(minutes=1)}
+    copy = {**row, "event_id": injected_id(c), "_seen": row["_seen"] + timedelta(minutes=1)}
     copy["modified"] = copy["_seen"]
     c.take("custody", copy)
     c.site.tables["custody"].append(copy)
@@ -324,7 +326,7 @@ def ledger_fork(c: Chooser) -> bool:
     seen = row["_seen"] + timedelta(minutes=1)
     fork = {
         **row,
-        "event_id": _injected_id(c),
+        "event_id": injected_id(c),
         "place": "corridor",
         "taker": "night_desk",
         "_fork": True,

@@ -175,6 +175,22 @@ WITH swapped AS (
       -- A batch that failed before harvest has no product.
       AND (a.custody_object, a.custody_kind) <> ('product', 'processed')
     UNION ALL
+    -- A batch that ended without infusion, where a site records disposals: the fleet allows so long for one.
+    SELECT b.site_id, b.order_id, 'custody', 'custody_break', 'error',
+           'batch ' || b.batch_id || ' was ' || b.ended_as || ' by ' || shown(b.ended_at) || ': no custody event tells of its disposal within ' || c.within_h || ' h', b.ended_at
+    FROM (
+        SELECT b.site_id, b.order_id, b.batch_id, b.batch_started_at, CASE WHEN d.signed_at IS NULL THEN 'terminated' ELSE 'rejected' END AS ended_as,
+               coalesce(d.signed_at, b.harvested_at, u.last_at, b.batch_started_at) AS ended_at,
+               lead(b.batch_started_at) OVER (PARTITION BY b.site_id, b.order_id ORDER BY b.batch_started_at, b.batch_id) AS next_at
+        FROM in_force_batch b
+        LEFT JOIN (SELECT site_id, batch_id, max(signed_at) AS signed_at FROM in_force_release_decision GROUP BY ALL HAVING bool_and(decision = 'rejected')) d USING (site_id, batch_id)
+        LEFT JOIN (SELECT site_id, batch_id, max(operation_ended_at) AS last_at FROM in_force_unit_operation GROUP BY ALL) u USING (site_id, batch_id)
+        QUALIFY d.signed_at IS NOT NULL OR b.batch_status = 'terminated') b
+    JOIN custody_limit c ON c.custody_kind = 'disposed' JOIN site_clock k USING (site_id) JOIN in_force_therapy_order o ON o.site_id = b.site_id AND o.order_id = b.order_id
+    WHERE date_diff('second', b.ended_at, k.newest_event_at) / 3600.0 > c.within_h AND b.site_id IN (SELECT site_id FROM custody_link WHERE custody_kind = 'disposed')
+      AND NOT EXISTS (FROM custody_link e WHERE e.coi_id = o.coi_id AND e.is_link AND e.custody_kind IN ('disposed', 'infused') AND e.happened_at >= b.batch_started_at
+                      AND e.happened_at < coalesce(b.next_at, TIMESTAMPTZ 'infinity'))
+    UNION ALL
     SELECT i.site_id, o.order_id, 'identity', 'identity_conflict', 'critical', 'infusion ' || i.infusion_id || ' was given for order ' || i.order_id || ', its batch ' || i.batch_id || ' was made for ' || b.order_id, i.infused_at
     FROM in_force_infusion i JOIN in_force_batch b USING (site_id, batch_id) JOIN in_force_therapy_order o ON o.site_id = i.site_id AND o.order_id IN (i.order_id, b.order_id)
     WHERE i.order_id <> b.order_id

@@ -206,6 +206,7 @@ _EPCIS = {
     "release": ("ObjectEvent", "inspecting", "conformant"),
     "deliver": ("AggregationEvent", "arriving", "in_progress"),
     "infuse": ("ObjectEvent", "dispensing", "dispensed"),
+    "dispose": ("ObjectEvent", "destroying", "destroyed"),
 }
 
 

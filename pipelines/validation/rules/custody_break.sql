@@ -1,6 +1,6 @@
 -- custody_break: a chain of custody does not lead from collection to infusion.
 -- What: a chain that begins without a collection; a collection, start or infusion that the site's own records tell and no custody event does,
---   or the reverse; an event without giver, receiver or place; a hash that is not that of the event before.
+--   or the reverse; a batch that failed or was rejected whose disposal nobody recorded; an event without giver, receiver or place; a hash that is not that of the event before.
 -- Why: nobody can say where the patient's cells were.
 -- Severity: error.
 -- Cannot be seen: what neither the chain nor any other record tells. Judged where a site's custody events and records agree as a rule, parties and places where it

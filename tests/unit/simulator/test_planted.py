@@ -14,11 +14,13 @@ import pytest
 from pipelines.simulator.build import build
 from pipelines.simulator.defects import plant
 
+FAR = datetime(2100, 1, 1, tzinfo=UTC)
 CLASSES = {
     "unit_swap", "duplicate_custody_event", "clock_skew", "dst", "decimal_comma", "sensor_flat_line",
     "sensor_drift", "swapped_sample", "result_edited_after_release", "missing_lot", "spec_not_effective",
     "lod_as_zero", "late_file", "resent_changed_row", "retired_code", "renamed_column", "phi_in_free_text",
-    "ledger_fork",
+    "ledger_fork", "custody_break", "custody_swap", "custody_overlap", "missing_hand_over", "impossible_order",
+    "temperature_excursion", "time_out_of_control",
 }  # fmt: skip
 
 
@@ -129,3 +131,25 @@ def test_labels_follow_from_the_numbers(truth: dict[str, Any]) -> None:
     assert all(0.97 < v["sd_ratio"] < 1.03 for v in truth["verdicts"] if v not in noisy)
     sick = [v for v in truth["verdicts"] if v["raw_difference"] != v["true_difference"]]
     assert {v["site"] for v in sick} == {"prairie"}
+
+
+def test_every_batch_that_nobody_was_given_is_disposed_of() -> None:
+    """By whoever held it last."""
+    world = build(1, "demo", 365)
+    for site in world.sites.values():
+        orders = {r["order_id"]: r for r in site.state("order", FAR)}
+        given = {r["batch_id"] for r in site.tables["infusion"]}
+        ended = [
+            b["batch_id"]
+            for b in site.state("batch", FAR)
+            if b["disposition"] == "rejected"
+            or (b["batch_id"] not in given and orders[b["order_id"]]["status"] in ("died", "withdrawn"))
+        ]
+        thrown = [r for r in site.tables["custody"] if r["kind"] == "dispose"]
+        assert len(thrown) == len(ended) > 0
+        assert {r["taker"] for r in thrown} == {"waste_contractor"}
+        for row in thrown:
+            before = [
+                r for r in site.tables["custody"] if r["coi"] == row["coi"] and r["_seen"] < row["_seen"]
+            ]
+            assert before[-1]["taker"] == row["giver"]

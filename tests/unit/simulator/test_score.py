@@ -21,7 +21,10 @@ REASON = {
     "late_file": "late_file",
     "resent_changed_row": "changed_without_notice", "retired_code": "code_retired",
     "renamed_column": "column_missing", "phi_in_free_text": "identifier_in_free_text",
-    "ledger_fork": "chain_fork",
+    "ledger_fork": "chain_fork", "custody_break": "custody_break", "custody_swap": "swap_suspicion",
+    "custody_overlap": "custody_overlap", "missing_hand_over": "missing_hand_over",
+    "impossible_order": "impossible_order", "temperature_excursion": "excursion",
+    "time_out_of_control": "time_out_of_control",
 }  # fmt: skip
 
 
