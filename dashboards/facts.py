@@ -694,9 +694,33 @@ class Journey:
     vein_to_vein_h: float | None
     order_to_infusion_h: float | None
     late: str | None
+    due_at: datetime | None
+    risk: str | None
+    in_time: float | None
+    in_time_low: float | None
+    in_time_high: float | None
+    expected_at: datetime | None
+    basis: str | None
+    alike: int | None
     record_id: str
     source_file: str
     source_row: int
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One measure of sites that make for themselves against contract manufacturers, with its 95 % interval."""
+
+    measure: str
+    kind: str
+    local: float | None
+    central: float | None
+    estimate: float | None
+    low: float | None
+    high: float | None
+    n_local: int
+    n_central: int
+    method: str
 
 
 @dataclass(frozen=True)

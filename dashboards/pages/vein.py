@@ -21,7 +21,7 @@ from dashboards.components.graph import graph
 from dashboards.components.panel import panel
 from dashboards.components.table import Column, Table, grid, html_table, number
 from dashboards.components.words import age, plain, plural
-from dashboards.facts import Journey
+from dashboards.facts import Contrast, Journey
 from dashboards.figures.hours import medians, strips
 from dashboards.providers.journeys import JourneyProvider
 from dashboards.shell.guard import guarded
@@ -62,6 +62,7 @@ def layout(visit: Visit) -> Component:
             head,
             html.P(_answer(visit, journeys, open_orders), className="cf-lede"),
             html.Div([_risk(visit, open_orders)], className="cf-panels"),
+            *_contrast(visit),
             html.Div(
                 [
                     _medians_panel(visit, journeys),
@@ -153,6 +154,14 @@ def at_risk(journeys: Sequence[Journey]) -> list[dict[str, Any]]:
                 "n": len(past),
                 "slow": waited is not None and ninth is not None and waited > ninth,
                 "late": j.late,
+                "due_at": j.due_at,
+                "risk": j.risk,
+                "in_time": j.in_time,
+                "in_time_low": j.in_time_low,
+                "in_time_high": j.in_time_high,
+                "expected_at": j.expected_at,
+                "basis": j.basis,
+                "alike": j.alike,
                 "total_h": (j.observed_until - j.ordered_at).total_seconds() / 3600 if j.ordered_at else None,
                 "record_id": j.record_id,
                 "source_file": j.source_file,
@@ -178,6 +187,87 @@ def _state(r: dict[str, Any]) -> Component:
     return html.Span([f"{symbol} ", word], className=f"cf-verdict cf-nowrap cf-{kind}")
 
 
+RISKS = {
+    "on_track": ("●", "ok"),
+    "at_risk": ("◆", "unsure"),
+    "likely_to_miss": ("✕", "bad"),
+    "missed": ("✕", "bad"),
+}
+
+
+def _chance(r: dict[str, Any]) -> Component | str:
+    """Chance to be infused in time: symbol, figure, interval."""
+    if r["in_time"] is None:
+        return plain(r["risk"])
+    symbol, kind = RISKS.get(r["risk"], ("◔", "muted"))
+    interval = f" {r['in_time_low']:.0%} to {r['in_time_high']:.0%}" if r["in_time_low"] is not None else ""
+    return html.Span(
+        [f"{symbol} ", f"{r['in_time']:.0%}", html.Small(interval, className="cf-muted")],
+        className=f"cf-verdict cf-nowrap cf-{kind}",
+    )
+
+
+def _contrast(visit: Visit) -> list[Component]:
+    """Local against central; nothing for a reader of some sites only."""
+    rows = JourneyProvider(visit.snapshot).contrasts(visit.scope)
+    if not rows:
+        return []
+    return [
+        html.Div(
+            panel(
+                "contrast",
+                "Made where the patient is, against made elsewhere",
+                "Patients are randomised to neither: a difference may be theirs.",
+                html_table(_contrast_table(rows, short=True), "Local sites against contract manufacturers"),
+                csv=visit.csv("vein", "contrast"),
+                computed="All sites of the fleet, whichever are looked at. Local: sites that make for themselves; "
+                "central: contract manufacturers. 95 % intervals, by the method named: Newcombe for shares, Welch's t "
+                "for means (of logarithms for ratios), Aalen-Johansen for infused by a day. "
+                f"Table mart.vein_contrast, snapshot {visit.snapshot.number}.",
+                wide=True,
+            ),
+            className="cf-panels",
+        )
+    ]
+
+
+def _contrast_table(rows: Sequence[Contrast], *, short: bool = False) -> Table:
+    told = [vars(r) for r in rows]
+    if not short:
+        keys = (
+            "measure",
+            "kind",
+            "local",
+            "central",
+            "estimate",
+            "low",
+            "high",
+            "n_local",
+            "n_central",
+            "method",
+        )
+        return Table("local-against-central", tuple(Column(k, plain(k), 4) for k in keys), told)
+    return Table(
+        "local-against-central",
+        (
+            Column("measure", "Measure", cell=lambda r: plain(r["measure"])),
+            Column("local", "Local"),
+            Column("central", "Central"),
+            Column("estimate", "Estimate"),
+            Column("interval", "95 % interval", cell=_interval),
+            Column("kind", "As"),
+            Column("n_local", "n local"),
+            Column("n_central", "n central"),
+            Column("method", "Method"),
+        ),
+        told,
+    )
+
+
+def _interval(r: dict[str, Any]) -> str:
+    return f"{number(r['low'], 3)} to {number(r['high'], 3)}" if r["low"] is not None else "none"
+
+
 def _risk(visit: Visit, open_orders: Sequence[dict[str, Any]]) -> Component:
     table = risk_table(visit, open_orders, short=True)
     return panel(
@@ -192,8 +282,11 @@ def _risk(visit: Visit, open_orders: Sequence[dict[str, Any]]) -> Component:
         "to now. Usual and "
         f"nine of ten: median and ninth decile of the site's own ended intervals of that kind, {LEAST} "
         f"and {2 * LEAST} at "
-        "least. Late: past a deadline of the fleet's file. This describes; it is no forecast. "
-        f"Tables mart.vein_to_vein and mart.batch_status, snapshot {visit.snapshot.number}.",
+        "least. Late: past a deadline of the fleet's file. In the window: chance to be infused by the end of the "
+        "fleet's window from order to infusion, with its 95 % interval, and half of those alike by Expected: "
+        "Aalen-Johansen over the past orders that stood there as long, of the site or, where they are fewer than ten, "
+        "of the fleet; patients lost meanwhile are counted. "
+        f"Tables mart.vein_to_vein, mart.batch_status and mart.order_forecast, snapshot {visit.snapshot.number}.",
         wide=True,
     )  # fmt: skip
 
@@ -205,7 +298,8 @@ def risk_table(visit: Visit, rows: Sequence[dict[str, Any]], *, short: bool = Fa
     if not short:
         keys = (
             "site", "order_id", "batch_id", "status", "since", "waited_h", "usual_h", "ninth_h", "n", "slow", "late",
-            "total_h", "source_file", "source_row", "record_id",
+            "total_h", "due_at", "risk", "in_time", "in_time_low", "in_time_high", "expected_at", "basis", "alike",
+            "source_file", "source_row", "record_id",
         )  # fmt: skip
         return Table("open-orders", tuple(Column(k, plain(k)) for k in keys), told)
     return Table(
@@ -218,7 +312,8 @@ def risk_table(visit: Visit, rows: Sequence[dict[str, Any]], *, short: bool = Fa
             Column("waited_h", "Waited", cell=lambda r: age(r["waited_h"])),
             Column("usual_h", "Usual", cell=lambda r: age(r["usual_h"])),
             Column("ninth_h", "Nine of ten", cell=lambda r: age(r["ninth_h"])),
-            Column("n", "n"),
+            Column("in_time", "In the window", cell=_chance),
+            Column("expected_at", "Expected, UTC"),
             Column("total_h", "Since order", cell=lambda r: age(r["total_h"])),
             Column(
                 "batch_id",
@@ -393,6 +488,7 @@ PAGE = Page(
     tables={
         "orders": lambda visit: _orders_table(visit, _all(visit)),
         "medians": lambda visit: _median_table(visit, _all(visit)),
+        "contrast": lambda v: _contrast_table(JourneyProvider(v.snapshot).contrasts(v.scope)),
         "open": lambda visit: risk_table(visit, at_risk(_all(visit))),
     },
     key="v",

@@ -29,6 +29,8 @@ SCHEMAS = ("core", "history", "raw", "quality", "mart", "meta")
 FIGURES = ("mart.comparability", "mart.change")
 # Tables that name no site's batches or records.
 OPEN = ("mart.plan", "mart.plan_lock", "mart.chart_rule", "meta.dictionary", "meta.tables", "meta.snapshot")
+# Figures over all sites at once: only for readers who may see every site's figures.
+FLEET = ("mart.vein_contrast",)
 # In this order: time zones load an extension, which a closed connection may not.
 SESSION = ("SET GLOBAL TimeZone = 'UTC'", "SET enable_external_access = false")
 
@@ -146,6 +148,10 @@ def _views(path: Path, rows: frozenset[str], figures: frozenset[str], few: int) 
     for name, has in columns.items():
         if name in OPEN:
             con.execute(f"CREATE VIEW {name} AS SELECT *, rowid AS rowid FROM snap.{name}")
+            continue
+        if name in FLEET:
+            whole = f"NOT EXISTS (FROM snap.core.site WHERE site_id NOT IN ({_listed(rows | figures)}))"
+            con.execute(f"CREATE VIEW {name} AS SELECT *, rowid AS rowid FROM snap.{name} WHERE {whole}")
             continue
         site = next((c for c in ("site_id", "site") if c in has), None)
         if site is None:

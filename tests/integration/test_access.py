@@ -17,7 +17,7 @@ from werkzeug.test import TestResponse
 
 from dashboards.app import create_app
 from dashboards.pages import PAGES
-from dashboards.providers.snapshot import OPEN, SCHEMAS, Snapshots
+from dashboards.providers.snapshot import FLEET, OPEN, SCHEMAS, Snapshots
 from dashboards.security import session as sessions
 from dashboards.security.scope import Scope
 from tests.conftest import cellfleet
@@ -291,10 +291,19 @@ def test_the_scope_s_database_holds_no_other_row_whatever_is_asked(home: Path) -
             )
         }
         column = next((c for c in ("site_id", "site") if c in described), None)
-        assert column or name in OPEN
+        assert column or name in OPEN + FLEET
         if column and name not in ("mart.comparability", "mart.change"):
             found = snapshot.rows(f"SELECT DISTINCT {column} AS s FROM {name}, (SELECT len($sites))", scope)
             assert {r["s"] for r in found} <= {"rhein"}, name
+
+
+def test_figures_over_all_sites_are_for_those_who_may_see_every_site_s(home: Path) -> None:
+    snapshot = Snapshots(home / "published").current()
+    asked = "SELECT measure FROM mart.vein_contrast WHERE len($sites) > 0"
+    assert snapshot.rows(asked, Scope(SITES, compared=SITES))
+    assert snapshot.rows(asked, Scope(("rhein",), compared=SITES))
+    assert snapshot.rows(asked, Scope(("rhein",), compared=("rhein", "meridian"))) == []
+    assert snapshot.rows(asked, Scope(("rhein",))) == []
 
 
 def test_figures_of_few_batches_are_not_told_of_others(home: Path, tmp_path: Path) -> None:
