@@ -25,8 +25,8 @@ class JourneyProvider:
             f"SELECT {names} FROM (SELECT v.*, v.site_id AS site, s.missed_deadlines AS late, f.due_at, f.risk, "
             "f.in_time, f.in_time_low, f.in_time_high, f.expected_at, f.basis, f.n AS alike FROM mart.vein_to_vein v "
             "LEFT JOIN mart.batch_status s USING (site_id, batch_id) "
-            "LEFT JOIN mart.order_forecast f ON f.site_id = v.site_id AND f.order_id = v.order_id) WHERE site = ANY($sites) "
-            "ORDER BY ordered_at, site, order_id",
+            "LEFT JOIN mart.order_forecast f ON f.site_id = v.site_id AND f.order_id = v.order_id) "
+            "WHERE site = ANY($sites) ORDER BY ordered_at, site, order_id",
             scope,
         )
         return [Journey(**row) for row in found]
