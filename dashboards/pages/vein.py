@@ -123,14 +123,20 @@ def _answer(visit: Visit, journeys: Sequence[Journey], open_orders: Sequence[dic
             )
     late = sum(bool(r["late"]) for r in open_orders)
     slow = sum(r["slow"] for r in open_orders)
+    doubt = sum(_in_doubt(r) for r in open_orders)
     waiting = (
-        f"{plural(len(open_orders), 'open order')}: {late} past a deadline, {slow} slower than nine of ten"
+        f"{plural(len(open_orders), 'open order')}: {late} past a deadline, {doubt} at risk of missing the window, "
+        f"{slow} slower than nine of ten"
     )
     return f"Vein to vein, median: {', '.join(told) or 'nobody infused yet'}. {waiting}."
 
 
+def _in_doubt(row: dict[str, Any]) -> bool:
+    return row["risk"] in ("at_risk", "likely_to_miss", "missed")
+
+
 def at_risk(journeys: Sequence[Journey]) -> list[dict[str, Any]]:
-    """Open orders, those past a deadline first, then by how far beyond their site's ninth decile they have waited."""
+    """Open orders: those past a deadline, those at risk, then by how far beyond their site's ninth decile they waited."""
     rows = []
     for j in journeys:
         if j.status not in WAITS or j.observed_until is None:
@@ -170,7 +176,12 @@ def at_risk(journeys: Sequence[Journey]) -> list[dict[str, Any]]:
         )
     return sorted(
         rows,
-        key=lambda r: (not r["late"], not r["slow"], -((r["waited_h"] or 0) / (r["ninth_h"] or 1e9))),
+        key=lambda r: (
+            not r["late"],
+            not _in_doubt(r),
+            not r["slow"],
+            -((r["waited_h"] or 0) / (r["ninth_h"] or 1e9)),
+        ),
     )
 
 
@@ -273,7 +284,7 @@ def _risk(visit: Visit, open_orders: Sequence[dict[str, Any]]) -> Component:
     return panel(
         "risk",
         "Open orders",
-        f"{plural(len(open_orders), 'order')}, those past a deadline first, then the slowest." if open_orders else None,
+        f"{plural(len(open_orders), 'order')}, those past a deadline first, then those at risk of missing the window, then the slowest." if open_orders else None,
         html.Div(html_table(table, "Open orders"), className="cf-long")
         if open_orders
         else states.empty("No order is open at these sites."),
