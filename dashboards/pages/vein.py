@@ -136,7 +136,7 @@ def _in_doubt(row: dict[str, Any]) -> bool:
 
 
 def at_risk(journeys: Sequence[Journey]) -> list[dict[str, Any]]:
-    """Open orders: those past a deadline, those at risk, then by how far beyond their site's ninth decile they waited."""
+    """Open orders: late ones, those at risk, then by how far beyond their site's ninth decile they waited."""
     rows = []
     for j in journeys:
         if j.status not in WAITS or j.observed_until is None:
@@ -284,7 +284,10 @@ def _risk(visit: Visit, open_orders: Sequence[dict[str, Any]]) -> Component:
     return panel(
         "risk",
         "Open orders",
-        f"{plural(len(open_orders), 'order')}, those past a deadline first, then those at risk of missing the window, then the slowest." if open_orders else None,
+        f"{plural(len(open_orders), 'order')}, those past a deadline first, then those at risk of missing the "
+        "window, then the slowest."
+        if open_orders
+        else None,
         html.Div(html_table(table, "Open orders"), className="cf-long")
         if open_orders
         else states.empty("No order is open at these sites."),
