@@ -190,6 +190,8 @@ def _prepare(con: duckdb.DuckDBPyConnection, *, read_only: bool, migrating: bool
 
 def create_views(con: duckdb.DuckDBPyConnection) -> None:
     """`current.<table>` and `live.<table>` of core; `current.file`, `.record` and `.quarantine` of the evidence."""
+    # One transaction: each view by itself would ask the catalog for its state again.
+    con.execute("BEGIN")
     con.execute("CREATE SCHEMA IF NOT EXISTS current")
     con.execute("CREATE SCHEMA IF NOT EXISTS live")
     for table in dictionary().tables.values():
@@ -198,6 +200,7 @@ def create_views(con: duckdb.DuckDBPyConnection) -> None:
             con.execute(f"CREATE OR REPLACE VIEW current.{table.name} AS {current_sql(table)}")
     for name, sql in EVIDENCE.items():
         con.execute(f"CREATE OR REPLACE VIEW current.{name} AS {sql}")
+    con.execute("COMMIT")
 
 
 def _create(con: duckdb.DuckDBPyConnection) -> None:
