@@ -193,6 +193,37 @@ class Study(_Part):
         return self
 
 
+class Family(_Part):
+    """Attributes that are judged together, and what is claimed of them."""
+
+    name: str = Field(min_length=1, description="As people say it.")
+    attributes: tuple[str, ...] = Field(min_length=1, description="Attributes of the plan in it.")
+    claim: Literal["all", "each"] = Field(
+        default="all",
+        description="all: comparable where every one is (intersection-union, nothing to adjust); each: single ones may "
+        "be called comparable, p-values adjusted.",
+    )
+    adjustment: Literal["bonferroni", "holm", "hochberg", "hommel", "bh", "by"] = Field(
+        default="holm", description="For `each`: how p-values are adjusted."
+    )
+
+
+class Ranges(_Part):
+    """Ranges shown beside the verdicts; none of them decides."""
+
+    quality_k: float = Field(default=3.0, gt=0, description="Quality range: reference mean ± this many SDs.")
+    quality_share: float = Field(
+        default=0.9, gt=0, lt=1, description="Share of a site's lots that must lie inside it."
+    )
+    coverage: float = Field(
+        default=0.95, gt=0, lt=1, description="Share of lots that a tolerance range holds."
+    )
+    confidence: float = Field(
+        default=0.95, gt=0, lt=1, description="Confidence of tolerance and prediction ranges."
+    )
+    next_lots: int = Field(default=5, ge=2, le=50, description="Next lots that a prediction range is for.")
+
+
 class Plan(_Part):
     """A version of the comparability plan. `attributes` in the order in which they are shown."""
 
@@ -216,8 +247,17 @@ class Plan(_Part):
         description="Looks at each month's lots with the error held over all of them; null: none.",
     )
 
+    families: tuple[Family, ...] = Field(
+        default=(), description="Attributes judged together; declared before the data, like the margins."
+    )
+    ranges: Ranges = Field(default=Ranges(), description="Ranges shown beside the verdicts.")
+
     @model_validator(mode="after")
     def _bridged(self) -> Plan:
+        for f in self.families:
+            for name in f.attributes:
+                if name not in self.attributes:
+                    raise ValueError(f"family {f.name}: {name!r} is no attribute of this plan")
         for b in self.bridging:
             for name in b.attributes:
                 if name not in self.attributes:

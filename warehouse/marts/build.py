@@ -21,12 +21,15 @@ from warehouse.marts import (
     charts,
     comparability,
     drift,
+    families,
+    ranges,
     signals,
     trajectories,
     variance,
     vein,
 )
 from warehouse.marts.columns import attribute_sql, comments, mart_columns
+from warehouse.marts.rows import store
 from warehouse.plan import Fleet
 
 __all__ = ["assembled", "build", "mart_columns", "prepare"]
@@ -157,7 +160,8 @@ def _build(
         audit_trail.build(con, target)
         for name in ORDER:
             _mart(con, target, name)
-        comparability.build(con, target, fleet, snapshot, alpha=alpha, power=power)
+        found = comparability.build(con, target, fleet, snapshot, alpha=alpha, power=power)
+        _beside(con, target, found, alpha)
         charts.build(con, target, fleet)
         capability.build(con, target, fleet)
         variance.build(con, target, fleet, "earlier" if earlier else None)
@@ -168,6 +172,16 @@ def _build(
         con.execute("ROLLBACK")
         raise
     con.execute("COMMIT")
+
+
+def _beside(con: duckdb.DuckDBPyConnection, target: str, found: comparability.Verdicts, alpha: float) -> None:
+    """What is shown beside the verdicts: families, all sites at once, ranges, results below detection, failed lots."""
+    reference = found.lots.fleet.reference_site
+    store(con, target, "comparability_family", families.family_rows(found.lots, found.made))
+    store(con, target, "comparability_network", families.network_rows(found.lots, found.sites))
+    store(con, target, "comparability_range", ranges.range_rows(found.lots, found.sites))
+    store(con, target, "censored_fit", ranges.censored_rows(con, target, reference))
+    store(con, target, "failed_lots", ranges.failed_rows(con, target, reference, alpha))
 
 
 @contextmanager

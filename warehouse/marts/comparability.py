@@ -85,9 +85,18 @@ class Lots:
         return (mine or theirs or list(measured_by))[0], (theirs or mine or list(measured_by))[0]
 
 
+@dataclass(frozen=True)
+class Verdicts:
+    """Every verdict of a build with the lots behind it; `sites` are those compared with the reference."""
+
+    lots: Lots
+    sites: tuple[str, ...]
+    made: tuple[Judged, ...]
+
+
 def build(
     con: duckdb.DuckDBPyConnection, target: str, fleet: Fleet, snapshot: int, *, alpha: float, power: float
-) -> None:
+) -> Verdicts:
     """Create marts `plan`, `comparability_lots`, `comparability`, `comparability_analysis`, `comparability_look`.
 
     Needs `assay_long` and `batch_wide`.
@@ -104,6 +113,7 @@ def build(
     store(con, target, "comparability", rows)
     store(con, target, "comparability_analysis", beside)
     store(con, target, "comparability_look", [row for j in made for row in look_rows(j)])
+    return Verdicts(lots, tuple(sites), tuple(made))
 
 
 def build_lots(con: duckdb.DuckDBPyConnection, target: str, fleet: Fleet) -> None:

@@ -183,8 +183,7 @@ def nonparametric_tolerance(
             f"without a distribution; {needed} can."
         )
     # P(the range leaving out `out` order statistics holds the coverage) = P(Bin(n, coverage) <= n - out).
-    least = 2 if side == "two-sided" else 1
-    out = max(o for o in range(least, n + 1) if stats.binom.cdf(n - o, n, coverage) >= confidence)
+    out = n - int(stats.binom.ppf(confidence, n, coverage))
     below = 0 if side == "upper" else (out // 2 if side == "two-sided" else out)
     above = out - below if side != "lower" else 0
     low = None if side == "upper" else float(ordered[below - 1])

@@ -164,6 +164,11 @@ def test_every_mart_has_the_columns_and_types_that_are_declared(small_lake: Any)
         "audit_trail",
         "comparability_analysis",
         "comparability_look",
+        "comparability_range",
+        "comparability_family",
+        "comparability_network",
+        "censored_fit",
+        "failed_lots",
         "study_result",
         "drift",
     }
