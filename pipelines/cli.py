@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from dataclasses import asdict
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -418,6 +418,14 @@ def evidence(
     out_file: Annotated[
         Path | None, typer.Option("--out", help="Where to write the pack; <subject>.evidence.zip by default.")
     ] = None,
+    known: Annotated[
+        datetime | None,
+        typer.Option(
+            "--as-known",
+            formats=["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z"],
+            help="As the lake knew it at this time, such as 2026-03-05T00:00:00Z; the newest snapshot by default.",
+        ),
+    ] = None,
     key: Annotated[str | None, typer.Option(help="With verify: the ledger's public key in hex.")] = None,
     rerun: Annotated[
         bool, typer.Option("--rerun/--no-rerun", help="With verify: compute the results again from the lake.")
@@ -429,7 +437,7 @@ def evidence(
     try:
         if subject != "verify":
             target = out_file or Path(f"{subject.replace('/', '-')}.evidence.zip")
-            target.write_bytes(pack(settings(), subject))
+            target.write_bytes(pack(settings(), subject, known))
             out.print(f"Wrote {target}. Check it with `cellfleet evidence verify {target}`.")
             return
         if file is None or not file.is_file():

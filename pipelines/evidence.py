@@ -14,8 +14,9 @@ give the same bytes.
     proofs/<entry>.json       the ledger's proofs of custody events, decisions, specification and snapshot
     proofs/verify.py          the verifier, standard library only
 
-Data come from the published snapshot. `verify` takes another way: it goes back to the lake, to what was known when the
-snapshot was made, builds every mart again with the configuration of the pack, and compares the bytes.
+Data come from the published snapshot, or with a time from what the lake knew then. `verify` takes another way: it goes
+back to the lake, to what was known when the snapshot was made, builds every mart and report again with the
+configuration of the pack, and compares the bytes.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ import json
 import platform
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -111,9 +113,10 @@ def code_version() -> str:
     return digest.hexdigest()
 
 
-def pack(chosen: Settings, subject: str) -> bytes:
+def pack(chosen: Settings, subject: str, known: datetime | None = None) -> bytes:
     """The pack about a batch (its id, or `site/batch`) or about the plan of the fleet (its id): the archive's bytes.
 
+    With `known` (a time with its zone) everything is as the lake knew it then, computed anew, with the plan of today.
     Raises EvidenceError where nothing is published, the name is unknown or ambiguous, or the ledger refuses.
     """
     path = newest(chosen.published_path)
@@ -121,16 +124,27 @@ def pack(chosen: Settings, subject: str) -> bytes:
         raise EvidenceError(f"Nothing is published in {chosen.published_path}: run `cellfleet run` first.")
     with duckdb.connect(str(path), read_only=True) as con:
         con.execute("SET TimeZone = 'UTC'")
-        about = _about(con, subject)
-        files = _data(con, about)
         facts = dict(con.execute("SELECT fact, value FROM meta.snapshot ORDER BY fact").fetchall())
-        known = _known_at(con)
-        files |= _report(con, about, facts)
-        entries = _entries(con, about)
+        if known is None:
+            known = _known_at(con)
+            about, files, entries = _content(con, subject, facts)
+            with path.open("rb") as file:
+                digest: str | None = hashlib.file_digest(file, "sha256").hexdigest()
+            entries = [*entries, f"snapshot:{facts['number']}:{str(digest)[:16]}"]
+        else:
+            known, digest = known.astimezone(UTC), None
+            facts = {"number": "0", "as_of": known.isoformat(), "data": facts.get("data", "")}
+            with _as_known(
+                chosen,
+                known,
+                chosen.sites_path / "fleet.yaml",
+                facts,
+                float(chosen.alpha),
+                float(chosen.power),
+            ) as then:
+                about, files, entries = _content(then, subject, facts)
     files |= _configuration(chosen)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    files |= _proofs(chosen, [*entries, f"snapshot:{facts['number']}:{digest[:16]}"])
+    files |= _proofs(chosen, entries)
     manifest = {
         "format": FORMAT, "about": about, "known_at": known.isoformat(), "snapshot": {"sha256": digest, "facts": facts},
         "code": {
@@ -140,6 +154,34 @@ def pack(chosen: Settings, subject: str) -> bytes:
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())},
     }  # fmt: skip
     return _zipped(files | {"manifest.json": _json(manifest)})
+
+
+def _content(
+    con: duckdb.DuckDBPyConnection, subject: str, facts: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, bytes], list[str]]:
+    """What the subject is, its rows and report, and the ledger's entries that it rests on."""
+    about = _about(con, subject)
+    return about, _data(con, about) | _report(con, about, facts), _entries(con, about)
+
+
+@contextmanager
+def _as_known(
+    chosen: Settings, known: datetime, plan: Path, facts: Mapping[str, str], alpha: float, power: float
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection whose tables are those that a snapshot would have had, from what the lake knew at `known`."""
+    with tempfile.TemporaryDirectory() as folder:
+        con = lake.as_known(chosen, known)
+        try:
+            con.execute(f"ATTACH {quoted(str(Path(folder) / 'again.duckdb'))} AS again")
+            build(con, "again", load_plan(plan), int(facts["number"]), alpha=alpha, power=power)
+            con.execute("CREATE SCHEMA again.core")
+            for table in dictionary().tables.values():
+                if f"core.{table.name}" in OF_BATCH:
+                    con.execute(f"CREATE TABLE again.core.{table.name} AS SELECT * FROM current.{table.name}")
+            con.execute("USE again")
+            yield con
+        finally:
+            con.close()
 
 
 def check(archive: bytes, chosen: Settings | None = None, key: str | None = None) -> Checked:
@@ -195,7 +237,7 @@ def _check_files(files: Mapping[str, bytes], listed: Mapping[str, str], told: Ch
         told.holds.append(f"manifest: {len(found)} files have their hashes")
 
 
-def _check_proofs(files: Mapping[str, bytes], snapshot: str, key: str | None, told: Checked) -> None:
+def _check_proofs(files: Mapping[str, bytes], snapshot: str | None, key: str | None, told: Checked) -> None:
     good, shown = 0, set()
     for name, content in sorted(files.items()):
         if not (name.startswith("proofs/") and name.endswith(".json")):
@@ -208,7 +250,9 @@ def _check_proofs(files: Mapping[str, bytes], snapshot: str, key: str | None, to
             good += 1
         except (ledger.Refused, ValueError, KeyError) as error:
             told.fails.append(f"proof: {name} does not hold: {error}")
-    if snapshot in shown:
+    if snapshot is None:
+        told.holds.append("proof: of an earlier time, which no snapshot stands for")
+    elif snapshot in shown:
         told.holds.append("proof: the snapshot's hash is in the ledger")
     else:
         told.fails.append("proof: no proof shows the snapshot's hash")
@@ -229,30 +273,14 @@ def _check_again(
         plan = Path(folder) / "fleet.yaml"
         plan.write_bytes(files["configuration/fleet.yaml"])
         numbers = json.loads(files["configuration/settings.json"])
-        con = lake.as_known(chosen, known)
-        try:
-            con.execute(f"ATTACH {quoted(str(Path(folder) / 'again.duckdb'))} AS again")
-            build(
-                con,
-                "again",
-                load_plan(plan),
-                int(facts["number"]),
-                alpha=float(numbers["alpha"]),
-                power=float(numbers["power"]),
-            )
-            con.execute("CREATE SCHEMA again.core")
-            for table in dictionary().tables.values():
-                if f"core.{table.name}" in OF_BATCH:
-                    con.execute(f"CREATE TABLE again.core.{table.name} AS SELECT * FROM current.{table.name}")
-            con.execute("USE again")
-            again = _data(con, about)
-        finally:
-            con.close()
+        with _as_known(chosen, known, plan, facts, float(numbers["alpha"]), float(numbers["power"])) as con:
+            again = _data(con, about) | _report(con, about, facts)
     differ = [name for name in sorted(again) if files.get(name) != again[name]]
     told.fails += [f"re-run: {name} comes out otherwise" for name in differ]
     if not differ:
         told.holds.append(
-            f"re-run: {len(again)} tables came out with the same bytes, from the lake as known {known.isoformat()}"
+            f"re-run: {len(again)} tables and reports came out with the same bytes, from the lake as known "
+            f"{known.isoformat()}"
         )
 
 

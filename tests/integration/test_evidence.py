@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -50,6 +51,23 @@ def test_a_pack_is_the_same_bytes_again_and_comes_out_again_from_the_lake(
     told = check(archive, chosen, key)
     assert told.fails == []
     assert any("re-run" in sentence for sentence in told.holds)
+
+
+def test_as_it_was_known_at_a_time_is_the_same_bytes_whenever_it_is_asked(
+    made: tuple[Settings, str, bytes],
+) -> None:
+    chosen, batch, archive = made
+    with zipfile.ZipFile(io.BytesIO(archive)) as now:
+        known = datetime.fromisoformat(json.loads(now.read("manifest.json"))["known_at"])
+        then = pack(chosen, batch, known)
+        with zipfile.ZipFile(io.BytesIO(then)) as old:
+            tables = [n for n in now.namelist() if n.startswith("data/")]
+            assert [n for n in tables if old.read(n) != now.read(n)] == []
+    assert pack(chosen, batch, known + timedelta(days=1)) != then  # the time stands in the manifest
+    told = check(then, chosen)
+    assert told.fails == []
+    with pytest.raises(EvidenceError, match="no batch and no plan"):
+        pack(chosen, batch, known - timedelta(days=1))
 
 
 def test_an_outsider_reads_it_and_checks_its_proofs_with_the_file_inside(
