@@ -157,7 +157,7 @@ def grid(fleet: Fleet, runs: int) -> list[Share]:
             told.append(
                 _share(
                     ATTRIBUTE, "comparable" if shift < 1 else "not comparable", n, n, shift, words,
-                    inside * alike, beyond + inside * noisier,
+                    inside * alike, beyond + (1 - beyond) * noisier,
                 )
             )  # fmt: skip
     return told

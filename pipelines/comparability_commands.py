@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from pipelines.runner import Locked, as_json, locked
 from warehouse import lake, plan_lock
 from warehouse.dictionary.render import quoted
-from warehouse.marts import comparability, designs
+from warehouse.marts import comparability, designs, families, ranges
 from warehouse.plan import Fleet, PlanError, PlannedAttribute, load_plan
 from warehouse.plan_new import NothingToPlanError, Seen, scaffold
 from warehouse.publish import newest
@@ -286,12 +286,14 @@ def explain_command(attribute: Attribute, site: Site, json_output: Json = False)
         _known(lots, site)
         judged = comparability.judged(lots, attribute, site)
         row = _full(lots, judged, snapshot)
-        try:
-            pulled = designs.influence(
-                judged.ref, judged.new, judged.plan, alpha=lots.alpha, power=lots.power
-            )
-        except StatisticsRefusal:
-            pulled = ()
+        row["characteristics"] = _characteristics(lots, judged)
+        row["ranges"] = ranges.ranges_of(lots, attribute, site)
+        row["families"] = _families(lots, attribute, site)
+        row["network"] = [
+            n for n in families.network_rows(lots, _sites_of(lots), attribute) if n["site"] == site
+        ]
+        row["variance"] = _variance(attribute, judged.measured_as)
+        pulled = comparability.influence_of(lots, judged)
         row["influence"] = [
             {
                 "lot": i.unit,
@@ -305,31 +307,7 @@ def explain_command(attribute: Attribute, site: Site, json_output: Json = False)
     if json_output:
         typer.echo(as_json(row))
         return
-    typer.echo(
-        f"{attribute} at {site} against {row['reference']}: {row['verdict']}" + _because(row["reason"])
-    )
-    typer.echo(row["sentence"])
-    typer.echo(f"Design: {row['design']}; plan {row['plan_id']} {row['plan_version']} ({row['plan_lock']}).")
-    if row["size"] is not None:
-        typer.echo(
-            f"At these numbers and spreads the test calls a true difference at the margin comparable in "
-            f"{100 * row['size']:.1f} % (nominal {100 * lots.alpha:g} %)."
-        )
-    for a in row["analyses"]:
-        numbers = "no interval"
-        if a["estimate"] is not None:
-            where = a["place"] or "no margin"
-            numbers = f"{a['reading']} {a['estimate']:.4g} ({a['ci_low']:.4g} to {a['ci_high']:.4g}), {where}"
-        note = f"; {a['note']}" if a["note"] else ""
-        typer.echo(f"  {'*' if a['decides'] else ' '} {a['analysis']} ({a['method']}): {numbers}{note}")
-    for line in row["assumptions"]:
-        typer.echo(f"  {line}")
-    for i in row["influence"][:3]:
-        if i["shift_in_se"] is not None:
-            turned = ", and the interval would lie elsewhere" if i["changes_place"] else ""
-            typer.echo(
-                f"  Without {i['lot']} the estimate moves {i['shift_in_se']:+.2f} standard errors{turned}."
-            )
+    _tell(row)
 
 
 @app.command(name="power")
@@ -391,6 +369,134 @@ def power_command(
             f"  {row['design']}: {row['n_reference']} reference, {row['n_site']} site{share}: "
             f"power {100 * row['power']:.0f} %, size {100 * row['size']:.1f} %"
         )
+
+
+# True differences, in margins, at which the chance of `comparable` is told.
+CURVE = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+
+
+def _characteristics(lots: comparability.Lots, judged: comparability.Judged) -> list[dict[str, Any]]:
+    """Chance of `comparable` at the lots in hand over the true difference."""
+    margin = judged.plan.margin
+    if margin is None or not judged.like:
+        return []
+    limits = margin_on_scale(margin, judged.plan.scale)
+    told = []
+    for part in CURVE:
+        chance = designs.chance(judged.compared, judged.plan, true=part * limits.high, alpha=lots.alpha)
+        if chance is not None:
+            told.append({"true_in_margins": part, "true": part * limits.high, "chance_comparable": chance})
+    return told
+
+
+def _families(lots: comparability.Lots, attribute: str, site: str) -> list[dict[str, Any]]:
+    """The attribute's place in each family that holds it."""
+    plan = lots.fleet.plan
+    names = {n for f in plan.families if attribute in f.attributes for n in f.attributes}
+    made = [comparability.judged(lots, n, site) for n in plan.attributes if n in names]
+    holding = [f for f in plan.families if attribute in f.attributes]
+    rows = families.family_rows(lots, made, holding)
+    return [row for row in rows if row["attribute"] == attribute]
+
+
+def _variance(attribute: str, measured_as: str) -> list[dict[str, Any]]:
+    """The split of the variance over the fleet as the snapshot tells it."""
+    with _snapshot() as (con, _):
+        found = con.execute(
+            "SELECT component, share, sd FROM snap.mart.variance_component WHERE attribute = ? AND measured_as = ? "
+            "AND share IS NOT NULL ORDER BY share DESC",
+            [attribute, measured_as],
+        ).fetchall()
+    return [{"component": c, "share": share, "sd": sd} for c, share, sd in found]
+
+
+def _range_words(r: dict[str, Any]) -> str:
+    name = str(r["range"]).capitalize()
+    if r.get("low") is None:
+        return f"{name}: none. {r.get('note') or ''}".rstrip()
+    words = f"{name} of {r['of_site']}: {r['low']:.4g} to {r['high']:.4g}"
+    if r.get("n_judged"):
+        words += (
+            f"; {r['n_inside']} of {r['n_judged']} lots inside ({100 * r['share_wanted']:g} % wanted); a like site "
+            f"would pass in {100 * r['chance_if_same']:.0f} %"
+        )
+        if r.get("chance_at_margin") is not None:
+            words += f", one a margin away in {100 * r['chance_at_margin']:.0f} %"
+    return words + "."
+
+
+def _tell(row: dict[str, Any]) -> None:
+    """`explain` in words."""
+    typer.echo(
+        f"{row['attribute']} at {row['site']} against {row['reference']}: {row['verdict']}"
+        + _because(row["reason"])
+    )
+    typer.echo(row["sentence"])
+    typer.echo(f"Design: {row['design']}; plan {row['plan_id']} {row['plan_version']} ({row['plan_lock']}).")
+    if row["size"] is not None:
+        typer.echo(
+            f"At these numbers and spreads the test calls a true difference at the margin comparable in "
+            f"{100 * row['size']:.1f} % (nominal {100 * row['alpha']:g} %"
+            + (f", simulated, ± {100 * row['size_error']:.1f}" if row["size_error"] else "")
+            + ")."
+        )
+    if row["characteristics"]:
+        curve = ", ".join(
+            f"{c['true_in_margins']:g}: {100 * c['chance_comparable']:.0f} %" for c in row["characteristics"]
+        )
+        typer.echo(
+            f"Chance of comparable with these lots, by true difference in margins (spreads alike): {curve}."
+        )
+    deciding = row["analyses"][0] if row["analyses"] else {}
+    if deciding.get("probability_inside") is not None:
+        typer.echo(
+            f"Posterior probability that the difference lies inside the margin: {deciding['probability_inside']:.3f}; "
+            f"as a rule (0.95 or more) it would accept one at the margin in {100 * (deciding['rule_size'] or 0):.1f} %."
+        )
+    _tell_analyses(row)
+    _tell_beside(row)
+    for i in row["influence"][:3]:
+        if i["shift_in_se"] is not None:
+            turned = ", and the interval would lie elsewhere" if i["changes_place"] else ""
+            typer.echo(
+                f"  Without {i['lot']} the estimate moves {i['shift_in_se']:+.2f} standard errors{turned}."
+            )
+
+
+def _tell_analyses(row: dict[str, Any]) -> None:
+    for a in row["analyses"]:
+        numbers = "no interval"
+        if a["estimate"] is not None:
+            where = a["place"] or "no margin"
+            numbers = f"{a['reading']} {a['estimate']:.4g} ({a['ci_low']:.4g} to {a['ci_high']:.4g}), {where}"
+        note = f"; {a['note']}" if a["note"] else ""
+        typer.echo(f"  {'*' if a['decides'] else ' '} {a['analysis']} ({a['method']}): {numbers}{note}")
+    if not any(a["analysis"] == "without flagged outliers" for a in row["analyses"]):
+        typer.echo("  No lots are flagged as outliers: the answer without them is the same.")
+    for line in row["assumptions"]:
+        typer.echo(f"  {line}")
+
+
+def _tell_beside(row: dict[str, Any]) -> None:
+    for f in row["families"]:
+        typer.echo(f"  Family {f['family']}: {f['sentence']}")
+    for n in row["network"]:
+        if n.get("estimate") is not None:
+            share = ""
+            if n.get("site_share") is not None:
+                share = (
+                    f"; sites carry {100 * n['site_share']:.0f} % of the variance (at most "
+                    f"{100 * n['site_share_upper']:.0f} %)"
+                )
+            typer.echo(
+                f"  {n['sites']} sites at once (Dunnett): {n['estimate']:+.4g} ({n['low']:.4g} to {n['high']:.4g}) on "
+                f"the {n['scale']} scale, {'inside' if n['inside'] else 'not inside'} the margin{share}."
+            )
+    for r in row["ranges"]:
+        typer.echo(f"  {_range_words(r)}")
+    if row["variance"]:
+        parts = ", ".join(f"{v['component']} {100 * v['share']:.0f} %" for v in row["variance"])
+        typer.echo(f"  Variance over the fleet, patient against process and assay: {parts}.")
 
 
 def _because(reason: str | None) -> str:

@@ -25,16 +25,35 @@ import duckdb
 
 from warehouse import plan_lock
 from warehouse.dictionary import dictionary
-from warehouse.marts.designs import Analysis, Compared, Lot, Side, StudyRows, analyses, compare, looks, split
+from warehouse.marts.designs import (
+    Analysis,
+    Compared,
+    Lot,
+    Side,
+    StudyRows,
+    analyses,
+    chance,
+    changed,
+    compare,
+    heaviest,
+    influence,
+    looks,
+    split,
+    study_influence,
+)
 from warehouse.marts.rows import store
 from warehouse.plan import COVARIATES, Fleet, PlannedAttribute
+from warehouse.statistics.influence import Influence
 from warehouse.statistics.means import Estimate
+from warehouse.statistics.refusal import StatisticsRefusal
 from warehouse.statistics.scales import unread
 from warehouse.statistics.sequential import Look, SequentialPlan
 from warehouse.statistics.verdict import Facts, Judgement, NoEstimate, judge
 
 HERE = Path(__file__).parent
 ENOUGH = 2
+# Lots or donors whose influence is kept.
+PULLING = 3
 LEFT_OUT = {
     "censored": "below or above a limit of detection",
     "no logarithm": "of zero",
@@ -113,6 +132,7 @@ def build(
     store(con, target, "comparability", rows)
     store(con, target, "comparability_analysis", beside)
     store(con, target, "comparability_look", [row for j in made for row in look_rows(j)])
+    store(con, target, "comparability_influence", [row for j in made for row in influence_rows(lots, j)])
     return Verdicts(lots, tuple(sites), tuple(made))
 
 
@@ -210,9 +230,17 @@ def judged(lots: Lots, name: str, site: str, as_planned: PlannedAttribute | None
         else []
     )
     design = compared.design if a.spread_margin else f"{compared.design}, means only"
+    decides_here = study is None or name not in study.decides or as_planned is not None
+    unsteady = (
+        [words for words in (changed(ref, a, "reference"), changed(new, a, "site's")) if words]
+        if like and decides_here
+        else []
+    )
     apart = bool(ref.labs and new.labs and not ref.labs & new.labs)
     bridge = fleet.plan.bridge(name, fleet.reference_site, site) if apart else None
-    facts = Facts(design=design, like_methods=like, lab_confounded=apart and bridge is None, stable=True)
+    facts = Facts(
+        design=design, like_methods=like, lab_confounded=apart and bridge is None, stable=not unsteady
+    )
     limit = a.spread_margin
     spread = (compared.ratio, limit) if compared.ratio is not None and limit is not None else None
     j = judge(
@@ -220,7 +248,7 @@ def judged(lots: Lots, name: str, site: str, as_planned: PlannedAttribute | None
         further=compared.further,
     )  # fmt: skip
     state, said = lots.plan_lock(site, site_as)
-    remarks = [*_left_out(ref, new), *compared.remarks]
+    remarks = [*unsteady, *_left_out(ref, new), *compared.remarks]
     if like and bridge is not None:
         remarks.append(
             f"Each side was measured in its own laboratories, joined by study {bridge.study}: {bridge.found}"
@@ -275,6 +303,7 @@ def row_of(lots: Lots, judged: Judged) -> dict[str, Any]:
         if study and judged.studied
         else ()
     )
+    size, size_error = (j.size, None) if judged.compared.size is None else judged.compared.size()
     records = "|".join(sorted({*judged.ref.records, *judged.new.records, *of_study}))
 
     def on_scale(value: float | None) -> float | None:
@@ -301,7 +330,9 @@ def row_of(lots: Lots, judged: Judged) -> dict[str, Any]:
         "method": result.method,
         "df": shown.df if shown else None,
         "df_method": shown.df_method if shown else None,
-        "size": j.size,
+        "size": size,
+        "size_error": size_error,
+        "chance_comparable": chance(judged.compared, a, alpha=lots.alpha),
         "measured_as": judged.measured_as,
         "unit": dictionary().attributes[judged.measured_as.split(" / ")[0]].unit,
         "sd_ratio": ratio.estimate if ratio else None,
@@ -347,6 +378,38 @@ def look_rows(judged: Judged) -> list[dict[str, Any]]:
     return rows
 
 
+def influence_of(lots: Lots, judged: Judged, *, most: int | None = None) -> tuple[Influence, ...]:
+    """Pull of each lot (or donor, where a split study decides) on the deciding estimate, largest first.
+
+    `most`: only of so many routine lots, those that can pull most. Empty where there is no estimate.
+    """
+    if not judged.like or not isinstance(judged.compared.result, Estimate):
+        return ()
+    study = lots.fleet.plan.study_of(judged.attribute, judged.site)
+    try:
+        if judged.studied and study is not None and judged.attribute in study.decides:
+            rows = lots.studies[study.study, judged.attribute, judged.measured_as]
+            return study_influence(
+                rows, judged.plan, judged.compared.result, reference=lots.fleet.reference_site, site=judged.site,
+                borrow=study.borrow_history, alpha=lots.alpha, power=lots.power,
+            )[:most]  # fmt: skip
+        only = None if most is None else heaviest(judged.ref, judged.new, judged.plan, most)
+        return influence(judged.ref, judged.new, judged.plan, alpha=lots.alpha, power=lots.power, only=only)
+    except StatisticsRefusal:
+        return ()
+
+
+def influence_rows(lots: Lots, judged: Judged) -> list[dict[str, Any]]:
+    """Rows of `mart.comparability_influence`: the lots or donors that pull most."""
+    return [
+        {
+            "attribute": judged.attribute, "site": judged.site, "unit_left_out": i.unit, "shift_in_se": i.shift,
+            "place_without": i.place, "changes_place": i.changes, "note": i.why,
+        }
+        for i in influence_of(lots, judged, most=PULLING)
+    ]  # fmt: skip
+
+
 def analysis_row(judged: Judged, a: Analysis) -> dict[str, Any]:
     """A row of `mart.comparability_analysis`; differences on the analysis scale, ratios where the reading is one."""
     found = a.result if isinstance(a.result, Estimate) else None
@@ -365,6 +428,7 @@ def analysis_row(judged: Judged, a: Analysis) -> dict[str, Any]:
         "n_site": a.result.n_test,
         "place": a.where,
         "probability_inside": a.probability,
+        "rule_size": a.rule_size,
         "note": a.result.why if isinstance(a.result, NoEstimate) else a.note or None,
         "assumptions": " ".join(a.assumptions) or None,
     }

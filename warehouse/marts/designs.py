@@ -11,9 +11,9 @@ without them is shown and does not decide.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import log
 from typing import Any
 
@@ -22,24 +22,32 @@ from scipy import stats
 
 from warehouse.plan import COVARIATES, PlannedAttribute, Watch
 from warehouse.statistics import means
-from warehouse.statistics.bayes import probability_of_equivalence
-from warehouse.statistics.covariates import compare_routine
+from warehouse.statistics.bayes import probability_of_equivalence, rule_size
+from warehouse.statistics.covariates import ancova_size, compare_routine
 from warehouse.statistics.influence import Influence, leave_one_out
-from warehouse.statistics.lots import welch_lots
+from warehouse.statistics.lots import t_tost_power, welch_lots, welch_tost_power
 from warehouse.statistics.means import Estimate, Summary
 from warehouse.statistics.outliers import generalised_esd
 from warehouse.statistics.power import further_pairs, observed_design
 from warehouse.statistics.ranks import mann_whitney
-from warehouse.statistics.refusal import StatisticsRefusal
-from warehouse.statistics.scales import Margin, Scale, forward
+from warehouse.statistics.refusal import Floats, StatisticsRefusal
+from warehouse.statistics.scales import Margin, Scale, forward, margin_on_scale
 from warehouse.statistics.sequential import Look, SequentialPlan, watch
 from warehouse.statistics.split_apheresis import compare_split
-from warehouse.statistics.variability import sd_ratio
+from warehouse.statistics.split_simulation import simulate_split
+from warehouse.statistics.trend import pettitt
+from warehouse.statistics.variability import sd_ratio, sd_ratio_power
 from warehouse.statistics.verdict import Further, NoEstimate, estimate_lots, place
 
 ROUTINE = "routine lots, unadjusted"
 SUSPECTED = 5
 RANKED = 60
+# A side is unsteady where a step in time is beyond chance at this level and larger than the margin; fewer lots
+# than this cannot show one.
+STEADY_LEVEL = 0.001
+STEADY_FROM = 12
+# Studies drawn for the size of a split study with history: Monte-Carlo error about 1 %.
+SIZE_RUNS = 400
 
 
 @dataclass(frozen=True)
@@ -103,7 +111,9 @@ class StudyRows:
 class Compared:
     """One comparison: means, spread (None where it cannot be told), the design in words, lots still needed.
 
-    `further` plans the lots of methods that plan their own; `remarks` are sentences for the verdict.
+    `further` plans the lots of methods that plan their own; `remarks` are sentences for the verdict. `size` gives the
+    chance that the test of the means passes a true difference at the margin, and the Monte-Carlo error where that
+    was simulated, for methods that `warehouse.statistics.verdict` has no formula of.
     """
 
     result: Estimate | NoEstimate
@@ -111,6 +121,7 @@ class Compared:
     design: str
     further: Further | None = None
     remarks: tuple[str, ...] = ()
+    size: Callable[[], tuple[float | None, float | None]] | None = None
 
 
 @dataclass(frozen=True)
@@ -139,6 +150,13 @@ class Analysis:
         if self.margin is None or not isinstance(self.result, Estimate) or self.result.se is None:
             return None
         return probability_of_equivalence(self.result, self.margin)
+
+    @property
+    def rule_size(self) -> float | None:
+        """How often that probability, taken as a rule (0.95 or more), would accept a difference at the margin."""
+        if self.probability is None or not self.decides or self.margin is None:
+            return None
+        return rule_size(self.result, self.margin)[0] if isinstance(self.result, Estimate) else None
 
 
 def top_of(scale: Scale) -> float:
@@ -211,8 +229,17 @@ def adjusted(ref: Side, new: Side, a: PlannedAttribute, *, alpha: float, power: 
             return None
         return welch_lots(limits, left.sd, left.n, over.sd, over.n, true=true, alpha=alpha, power=power)
 
+    def size() -> tuple[float | None, float | None]:
+        if left is None or over is None:
+            return None, None
+        lots = [lot for lot, _ in rows]
+        at_site = np.array([0.0] * n + [1.0] * m)
+        matrix = np.insert(_columns(lots, varying), 1, at_site, axis=1)
+        each = np.where(at_site > 0, over.sd**2, left.sd**2)
+        return ancova_size(matrix, 1, each, alpha=alpha), None
+
     ratio = _spread(left, over, alpha)
-    return Compared(estimate, ratio, design, further, tuple(remarks))
+    return Compared(estimate, ratio, design, further, tuple(remarks), size)
 
 
 def split(
@@ -253,6 +280,17 @@ def split(
         model.fit, pairs=found.donors_split, history=len(rows.historical) if borrowed else 0
     )
 
+    remarks.append(
+        f"Donors (patients) carry {100 * planned.rho:.0f} % of a lot's variance, lots and assays (process) the rest."
+    )
+
+    def size() -> tuple[float | None, float | None]:
+        if not borrowed and found.mixed.estimates[site].n_reference == found.donors_split:
+            return alpha, None
+        return _split_size(
+            found.donors_split, len(rows.historical) if borrowed else 0, round(planned.rho, 1), alpha
+        )
+
     def further(limits: Margin, true: float) -> int | None:
         return further_pairs(planned, limits, true=true, alpha=alpha, power=power)
 
@@ -275,7 +313,16 @@ def split(
         )
     row("closed form with history", found.unknown_rho, "Burdick's weight, share of donors estimated")
     words = f"{design}, with history" if borrowed else design
-    return Compared(model.estimates[site], routine_lots.ratio, words, further, tuple(remarks)), told
+    return Compared(model.estimates[site], routine_lots.ratio, words, further, tuple(remarks), size), told
+
+
+@lru_cache(maxsize=64)
+def _split_size(pairs: int, history: int, rho: float, alpha: float) -> tuple[float, float]:
+    """Simulated size of the mixed model at this number of donors; a few hundred studies, drawn once."""
+    found = simulate_split(
+        "mixed-kr", pairs=pairs, history=history, rho=min(rho, 0.9), runs=SIZE_RUNS, alpha=alpha
+    )
+    return found.share, found.mc_error
 
 
 def analyses(ref: Side, new: Side, a: PlannedAttribute, decided: Compared, *, alpha: float) -> list[Analysis]:
@@ -364,10 +411,111 @@ def looks(
     return list(zip(months, watch(estimates, plan, a.margin), strict=True)) if months else []
 
 
-def influence(
-    ref: Side, new: Side, a: PlannedAttribute, *, alpha: float, power: float
+def changed(side: Side, a: PlannedAttribute, who: str) -> str | None:
+    """Words where the side's own lots have no common mean: a step in time beyond chance, larger than the margin.
+
+    Pettitt's rank test at 0.1 %, which drift raises as well; what the plan's covariates explain is taken out before.
+    """
+    if a.margin is None:
+        return None
+    lots = sorted((lot for lot in side.used if lot.at is not None), key=lambda lot: (lot.at, lot.batch_id))
+    names: list[str] = []
+    if a.design == "adjusted":
+        lots = [lot for lot in lots if all(_covariate(lot, c) is not None for c in a.covariates)]
+        names = [c for c in a.covariates if len({_covariate(lot, c) for lot in lots}) > 1]
+    if len(lots) < STEADY_FROM:
+        return None
+    left, _ = _left_over(lots, a, names)
+    if np.ptp(left) == 0:
+        return None
+    found = pettitt(left)
+    step = float(left[found.index :].mean() - left[: found.index].mean())
+    limits = margin_on_scale(a.margin, a.scale)
+    if found.p >= STEADY_LEVEL or limits.low < step < limits.high:
+        return None
+    return (
+        f"The {who} lots changed after {lots[found.index - 1].batch_id} of {lots[found.index - 1].at:%Y-%m-%d}: by "
+        f"{step:+.3g} on the {a.scale} scale, more than the margin (Pettitt p = {found.p:.1g})."
+    )
+
+
+def chance(compared: Compared, a: PlannedAttribute, *, true: float = 0.0, alpha: float) -> float | None:
+    """Chance of `comparable` with these lots: the means at a true difference of `true` on the scale, spreads alike.
+
+    Mean and spread are taken as independent. None without an interval or a margin.
+    """
+    result, limit = compared.result, a.spread_margin
+    if a.margin is None or not isinstance(result, Estimate) or result.se is None or result.df is None:
+        return None
+    limits = margin_on_scale(a.margin, a.scale)
+    if result.method == "welch-t" and result.sd_reference is not None and result.sd_test is not None:
+        of_means = welch_tost_power(
+            limits,
+            result.sd_reference,
+            result.n_reference,
+            result.sd_test,
+            result.n_test,
+            true=true,
+            alpha=alpha,
+        )
+    else:
+        of_means = t_tost_power(limits, result.se, result.df, true=true, alpha=alpha)
+    if compared.ratio is None or limit is None:
+        return of_means
+    return of_means * sd_ratio_power(limit, compared.ratio.n_reference, compared.ratio.n_test, alpha=alpha)
+
+
+def heaviest(ref: Side, new: Side, a: PlannedAttribute, most: int) -> list[str]:
+    """Lots furthest from their own side's fit, over its number of lots: those that can pull most."""
+    pull: list[tuple[float, str]] = []
+    for side in (ref, new):
+        lots = list(side.used)
+        names: list[str] = []
+        if a.design == "adjusted":
+            lots = _with(side, a.covariates)
+            names = [c for c in a.covariates if len({_covariate(lot, c) for lot in lots}) > 1]
+        if len(lots) > 2:
+            left, _ = _left_over(lots, a, names)
+            pull += [
+                (abs(float(v)) / (len(lots) - 1), lot.batch_id) for v, lot in zip(left, lots, strict=True)
+            ]
+    return [batch for _, batch in sorted(pull, reverse=True)[:most]]
+
+
+def study_influence(
+    rows: StudyRows, a: PlannedAttribute, decided: Estimate, **told: Any
 ) -> tuple[Influence, ...]:
-    """Each lot's pull on the deciding estimate, largest first."""
+    """Each donor's pull on the deciding estimate of a split study, largest first; `told` is as for `split`."""
+    none = Compared(decided, None, "")
+
+    def estimate_without(donor: str | None) -> Estimate:
+        keep = [i for i, d in enumerate(rows.donor) if d != donor]
+        part = replace(
+            rows,
+            values=tuple(rows.values[i] for i in keep),
+            donor=tuple(rows.donor[i] for i in keep),
+            site=tuple(rows.site[i] for i in keep),
+            lot=tuple(rows.lot[i] for i in keep),
+            historical=rows.historical - {donor or ""},
+        )
+        found = split(part, none, a, **told)[0].result
+        if isinstance(found, NoEstimate):
+            raise StatisticsRefusal(found.why)
+        return found
+
+    return leave_one_out(sorted(set(rows.donor)), estimate_without, margin=a.margin)
+
+
+def influence(
+    ref: Side,
+    new: Side,
+    a: PlannedAttribute,
+    *,
+    alpha: float,
+    power: float,
+    only: Sequence[str] | None = None,
+) -> tuple[Influence, ...]:
+    """Each lot's pull on the deciding estimate of routine lots, largest first; of the lots in `only` alone."""
 
     def estimate_without(batch: str | None) -> Estimate:
         gone = frozenset() if batch is None else frozenset({batch})
@@ -376,7 +524,7 @@ def influence(
             raise StatisticsRefusal(found.why)
         return found
 
-    units = [lot.batch_id for lot in (*ref.used, *new.used)]
+    units = [lot.batch_id for lot in (*ref.used, *new.used)] if only is None else only
     return leave_one_out(units, estimate_without, margin=a.margin)
 
 
@@ -442,7 +590,20 @@ def _residual(lots: Sequence[Lot], a: PlannedAttribute, names: Sequence[str]) ->
 
     Each side by itself, so that the two variances are independent and their ratio is F. None where too few are left.
     """
+    left, df = _left_over(lots, a, names)
+    return Summary(0.0, float(np.sqrt((left**2).sum() / df)), df + 1) if df >= 1 else None
+
+
+def _left_over(lots: Sequence[Lot], a: PlannedAttribute, names: Sequence[str]) -> tuple[Floats, int]:
+    """What the lots' own regression on the covariates leaves over on the scale, and its degrees of freedom."""
     y = forward([lot.value for lot in lots], a.scale, top=top_of(a.scale), what="lots", at_least=0)
+    x = _columns(lots, names)
+    df = len(lots) - int(np.linalg.matrix_rank(x)) if len(lots) else 0
+    beta = np.linalg.lstsq(x, y, rcond=None)[0]
+    return np.asarray(y - x @ beta), df
+
+
+def _columns(lots: Sequence[Lot], names: Sequence[str]) -> Floats:
     columns = [np.ones(len(lots))]
     for name in names:
         seen = [_covariate(lot, name) for lot in lots]
@@ -451,9 +612,4 @@ def _residual(lots: Sequence[Lot], a: PlannedAttribute, names: Sequence[str]) ->
             columns += [np.array([str(s) == w for s in seen], dtype=np.float64) for w in words[1:]]
         else:
             columns.append(np.array(seen, dtype=np.float64))
-    x = np.column_stack(columns)
-    df = len(lots) - int(np.linalg.matrix_rank(x)) if len(lots) else 0
-    if df < 1:
-        return None
-    beta = np.linalg.lstsq(x, y, rcond=None)[0]
-    return Summary(0.0, float(np.sqrt(((y - x @ beta) ** 2).sum() / df)), df + 1)
+    return np.column_stack(columns)

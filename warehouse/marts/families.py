@@ -38,12 +38,14 @@ def p_comparable(one: Judged) -> float | None:
     return max(tost(result, margin).p, sd_ratio_tost(one.compared.ratio, limit).p)
 
 
-def family_rows(lots: Lots, made: Sequence[Judged]) -> list[dict[str, Any]]:
-    """Rows of `mart.comparability_family`: one attribute of one family at one site."""
+def family_rows(
+    lots: Lots, made: Sequence[Judged], families: Sequence[Family] | None = None
+) -> list[dict[str, Any]]:
+    """Rows of `mart.comparability_family`: one attribute of one family (all of the plan's) at one site."""
     rows = []
     by_site = {one.site: {m.attribute: m for m in made if m.site == one.site} for one in made}
     for site, of_site in by_site.items():
-        for family in lots.fleet.plan.families:
+        for family in lots.fleet.plan.families if families is None else families:
             members = [of_site[name] for name in family.attributes]
             rows += _family(family, site, members, lots.alpha)
     return rows
@@ -83,13 +85,14 @@ def _family(family: Family, site: str, members: Sequence[Judged], alpha: float) 
     ]  # fmt: skip
 
 
-def network_rows(lots: Lots, sites: Sequence[str]) -> list[dict[str, Any]]:
+def network_rows(lots: Lots, sites: Sequence[str], only: str | None = None) -> list[dict[str, Any]]:
     """Rows of `mart.comparability_network`: every site that measured as the reference did, all at once.
 
     Lots as they are, spread pooled over the sites, Dunnett's simultaneous intervals; share of the variance between
     sites with its upper limit; Wellek's F with the margin in pooled standard deviations as its bound.
     """
-    return [row for name in lots.fleet.plan.attributes for row in _network(lots, name, sites)]
+    names = lots.fleet.plan.attributes if only is None else [only]
+    return [row for name in names for row in _network(lots, name, sites)]
 
 
 def _network(lots: Lots, name: str, sites: Sequence[str]) -> list[dict[str, Any]]:

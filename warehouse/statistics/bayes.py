@@ -222,6 +222,28 @@ class RuleSize:
     mc_error: float
 
 
+def rule_size(
+    estimate: Estimate, margin: Margin, *, threshold: float = 0.95, runs: int = 20_000, seed: int = 20240101
+) -> tuple[float, float]:
+    """How often "posterior probability of equivalence >= threshold" accepts a true difference at the margin.
+
+    At the standard error and degrees of freedom of `estimate`, the worse of both limits; with its Monte-Carlo error.
+    """
+    posterior = posterior_of(estimate)
+    low, high = margin_on_scale(margin, estimate.scale)
+    rng = np.random.default_rng(seed)
+    scale = posterior.scale * np.sqrt(rng.chisquare(posterior.df, runs) / posterior.df)
+    drawn = posterior.scale * rng.standard_normal(runs)
+    shares = []
+    for true in (low, high):
+        inside = special.stdtr(posterior.df, (high - true - drawn) / scale) - special.stdtr(
+            posterior.df, (low - true - drawn) / scale
+        )
+        shares.append(float((inside >= probability(threshold, "threshold")).mean()))
+    worst = max(shares)
+    return worst, sqrt(max(worst * (1.0 - worst), 1.0 / runs) / runs)
+
+
 def posterior_rule_size(
     n_reference: int,
     n_test: int,

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import stats
 
 from warehouse.statistics.means import Estimate, estimate_from_t
 from warehouse.statistics.mixed import MixedFit, contrast, fit_mixed, treatment_coding
@@ -105,6 +106,28 @@ def compare_routine(
         warnings=warnings,
         fit=fit,
     )
+
+
+def ancova_size(design: Floats, column: int, variances: Floats, *, alpha: float = 0.05) -> float | None:
+    """Chance that the one-sided t test of one coefficient passes a true value at its limit, lots of unlike spread.
+
+    `design` has a row a lot, `variances` the true variance of each. Where all are equal it is alpha. The residual mean
+    square is taken as a chi-square with Satterthwaite's degrees of freedom. None where the design has no rank to spare.
+    """
+    rows, rank = design.shape[0], int(np.linalg.matrix_rank(design))
+    if rank < design.shape[1] or rows <= rank or not variances.sum() > 0:
+        return None
+    q, r = np.linalg.qr(design)
+    weight = q @ np.linalg.solve(r.T, np.eye(rank)[:, column])
+    leverage = (q**2).sum(axis=1)
+    mean = float((variances * (1 - leverage)).sum())
+    inner = q.T @ (variances[:, None] * q)
+    square = float((variances**2 * (1 - 2 * leverage)).sum() + (inner**2).sum())
+    df = rows - rank
+    true = float((weight**2 * variances).sum())
+    told = mean / df * float((weight**2).sum())
+    critical = float(stats.t.isf(alpha, df))
+    return float(stats.t.cdf(-critical * np.sqrt(told / true), mean**2 / square))
 
 
 def _covariates(

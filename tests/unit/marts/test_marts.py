@@ -165,6 +165,7 @@ def test_every_mart_has_the_columns_and_types_that_are_declared(small_lake: Any)
         "comparability_analysis",
         "comparability_look",
         "comparability_range",
+        "comparability_influence",
         "comparability_family",
         "comparability_network",
         "censored_fit",
