@@ -125,13 +125,16 @@ class Roots:
 
     def finish(self, size: int) -> None:
         """Say what should follow after the log's last entry, and what was never acknowledged."""
+        beyond = None
         while self._next is not None:
+            if self._next[0] > size:
+                beyond = beyond or self._next[2]
             self.acknowledged = max(self.acknowledged, self._next[0])
             self._next = next(self._batches, None)
         if self.acknowledged > size:
             self._book.note(
                 "missing",
-                f"the log ends after {size} entries where {self.acknowledged} were acknowledged",
+                f"the log ends after {size} entries where {self.acknowledged} were acknowledged, first by {beyond}",
                 (size, size),
             )
         for other in sorted(self._signed):

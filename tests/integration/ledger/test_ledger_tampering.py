@@ -1,6 +1,7 @@
 """A thousand random tamperings: every one is seen, and the first bad entry named."""
 
 import collections
+import json
 
 import pytest
 from tampering import ATTACKS, Fleet, attack, expected_at
@@ -34,3 +35,16 @@ def test_every_single_hash_of_the_tree_is_missed_when_it_changes(tmp_path, kind)
         assert first <= expected.entries[1]
         assert expected.entries[0] <= last
         assert not expected.exact or (first, last) == expected.entries
+
+
+def test_a_batch_that_acknowledges_more_than_there_is_is_named(tmp_path):
+    """Whichever it is: the line after it, which is whole, does not follow on it either."""
+    fleet = Fleet(tmp_path, 102)
+    lines = fleet.clean[fleet.place.batches].splitlines(keepends=True)
+    for number, line in enumerate(lines):
+        size = json.loads(line)["size"]
+        more = line.replace(f'"size":{size}'.encode(), f'"size":{size + 40 + len(fleet.lines)}'.encode())
+        assert more != line
+        fleet.place.batches.write_bytes(b"".join([*lines[:number], more, *lines[number + 1 :]]))
+        report = fleet.audit()
+        assert any(f"first by line {number + 1} of batches.jsonl" in f.sentence for f in report.findings)
