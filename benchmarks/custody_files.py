@@ -1,19 +1,13 @@
 """Planted defects of custody in the sites' files: written, read, promoted, judged and scored, over seeds.
 
-    python benchmarks/custody_files.py FIRST LAST OUT.jsonl [--scale tiny]
-
 Belongs here: simulated fleets whose files go through the real vault, reader, contract, audit and lake, for the feeds
-that a chain of custody is held against; one JSON row for each seed. Seeds that OUT has already are not run again.
-Does not belong here: what is planted (`pipelines/simulator`), whole runs with every feed (`cellfleet score --seeds`).
+that a chain of custody is held against. Does not belong here: what is planted (`pipelines/simulator`), whole runs with
+every feed (`cellfleet score --seeds`), the page (`custody.py`).
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +29,7 @@ from warehouse.settings import Settings  # noqa: E402
 TABLES = {"therapy_order", "collection", "batch", "release_decision", "infusion", "custody_event"}
 
 
-def trial(seed: int, scale: str, folder: Path) -> dict[str, Any]:
+def through_files(seed: int, scale: str, folder: Path) -> dict[str, Any]:
     """Planted, found and false by class of custody, and the orders of the fleet."""
     chosen = Settings(home=str(folder), sources=str(folder / "sources"))
     simulate(folder / "sources", scale, seed)
@@ -60,38 +54,3 @@ def trial(seed: int, scale: str, folder: Path) -> dict[str, Any]:
         found = score(folder / "sources", told)["defects"]
     kept = {c: {k: found[c][k] for k in ("planted", "found", "false")} for c in CLASSES}
     return {"seed": seed, "scale": scale, "orders": orders, "classes": kept}
-
-
-def main() -> int:
-    """All seeds; 1 where a defect was missed."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("first", type=int)
-    parser.add_argument("last", type=int)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--scale", default="tiny")
-    given = parser.parse_args()
-    done = {}
-    if given.out.exists():
-        rows = (json.loads(line) for line in given.out.read_text("utf-8").splitlines())
-        done = {row["seed"]: row for row in rows if row["scale"] == given.scale}
-    for seed in range(given.first, given.last + 1):
-        if seed in done:
-            continue
-        begun = time.perf_counter()
-        with tempfile.TemporaryDirectory() as folder:
-            done[seed] = trial(seed, given.scale, Path(folder))
-        with given.out.open("a", encoding="utf-8") as out:
-            out.write(json.dumps(done[seed]) + "\n")
-        print(f"seed {seed}: {time.perf_counter() - begun:.0f} s", flush=True)
-    classes = [c for row in done.values() for c in row["classes"].values()]
-    missed = sum(c["planted"] - c["found"] for c in classes)
-    print(
-        f"{sum(c['planted'] for c in classes)} planted, {missed} missed, {sum(c['false'] for c in classes)} false"
-    )
-    return 1 if missed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
