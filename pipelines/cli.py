@@ -559,6 +559,39 @@ def read(
     show("Refused", [vars(r) for r in told.refused])
 
 
+@app.command()
+def gates(
+    fcs: Annotated[Path, typer.Argument(help="The FCS file.")],
+    by: Annotated[Path, typer.Argument(help="A Gating-ML 2.0 document or a FlowJo workspace (.wsp).")],
+    ratio: Annotated[
+        str | None, typer.Option(help="Two gates, by name or path, whose events are divided: 'CD4+:CD8+'.")
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Apply gates to an FCS file: events and shares with each gate's path, compensation and method."""
+    from pipelines.formats.gating_ml import gate_counts
+
+    try:
+        rows = gate_counts(fcs, by).to_dicts()
+    except UnreadableFile as error:
+        raise fail(1, f"{error.problem} {error.mend}") from error
+    told: dict[str, Any] = {"gates": rows}
+    if ratio:
+        counts = {row[key]: row["events"] for key in ("gate", "gate_path") for row in rows}
+        over, colon, under = (part.strip() for part in ratio.partition(":"))
+        if not colon or {over, under} - counts.keys() or not counts[under]:
+            raise fail(
+                2, f"--ratio {ratio!r}: write two gates with events, as 'A:B', of {', '.join(counts)}."
+            )
+        told["ratio"] = {"of": f"{over}:{under}", "value": round(counts[over] / counts[under], 4)}
+    if json_output:
+        typer.echo(as_json(told))
+        return
+    show(f"Gates of {by.name} on {fcs.name}", rows)
+    if ratio:
+        out.print(f"{told['ratio']['of']} = {told['ratio']['value']}")
+
+
 @site_app.command(name="check")
 def site_check(
     contract: Annotated[

@@ -7,7 +7,9 @@ contract's to say, never without the gate's path.
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -73,32 +75,59 @@ class GateMembership:
 
 
 def gate_counts(fcs: Path, gates: Path) -> pl.DataFrame:
-    """Apply a Gating-ML document to an FCS file: gate, gate_path, parent, events, percent of parent.
+    """Apply the gates of a Gating-ML document or a FlowJo workspace to an FCS file, with compensation.
 
-    By flowkit, which agrees with the compliance set's reference results. Raises UnreadableFile.
+    One row a gate: gate, gate_path, gate_type, events, percent_of_parent, percent_of_all, compensation (of its
+    dimensions: a matrix by name, FCS for the file's own, or uncompensated) and method. By flowkit, which agrees
+    with the compliance set's reference results. Raises UnreadableFile.
     """
     import flowkit  # costly
 
+    workspace = gates.suffix.lower() == ".wsp"
     try:
         sample = flowkit.Sample(str(fcs))
-        report = flowkit.parse_gating_xml(str(gates)).gate_sample(sample).report
-    except (ValueError, KeyError, TypeError, OSError, flowkit.exceptions.FlowKitException) as failed:
+        if workspace:
+            opened = flowkit.Workspace(str(gates), fcs_samples=[sample])
+            samples = opened.get_sample_ids()
+            if len(samples) != 1:
+                raise ValueError(f"{len(samples)} samples of the workspace are the file {fcs.name}")
+            opened.analyze_samples(sample_id=samples[0], use_mp=False)
+            report = opened.get_gating_results(samples[0]).report
+            gate_of = functools.partial(opened.get_gate, samples[0])
+        else:
+            strategy = flowkit.parse_gating_xml(str(gates))
+            report = strategy.gate_sample(sample).report
+            gate_of = strategy.get_gate
+        rows = [
+            {
+                "gate": str(row.gate_name),
+                "gate_path": "/".join((*row.gate_path, row.gate_name)),
+                "gate_type": str(row.gate_type),
+                "events": int(row.events),
+                "percent_of_parent": float(row.relative_percent),
+                "percent_of_all": float(row.absolute_percent),
+                "compensation": _compensation(gate_of, str(row.gate_name), tuple(row.gate_path)),
+                "method": f"flowkit {flowkit.__version__}, {'FlowJo workspace' if workspace else 'Gating-ML 2.0'}",
+            }
+            for row in report.rename(columns={"count": "events"}).itertuples()
+        ]
+    except (ValueError, LookupError, TypeError, OSError, flowkit.exceptions.FlowKitException) as failed:
         raise UnreadableFile(
             fcs,
             f"gates of {gates.name}",
             f"cannot be gated: {failed}",
             "Check that the gates name its channels.",
         ) from failed
-    return pl.DataFrame(
-        {
-            "gate": [str(name) for name in report["gate_name"]],
-            "gate_path": [
-                "/".join((*path, name))
-                for path, name in zip(report["gate_path"], report["gate_name"], strict=True)
-            ],
-            "gate_type": [str(kind) for kind in report["gate_type"]],
-            "events": [int(count) for count in report["count"]],
-            "percent_of_parent": [float(share) for share in report["relative_percent"]],
-            "percent_of_all": [float(share) for share in report["absolute_percent"]],
-        }
-    )
+    return pl.DataFrame(rows)
+
+
+def _compensation(gate_of: Callable[..., Any], name: str, path: tuple[str, ...]) -> str | None:
+    """Names of the matrices that the gate's dimensions are compensated by; None for a gate of gates."""
+    import flowkit  # costly
+
+    try:
+        dimensions = getattr(gate_of(name, path), "dimensions", None) or []
+    except (KeyError, ValueError, flowkit.exceptions.FlowKitException):
+        return None  # a quadrant is part of a gate
+    named = {getattr(dimension, "compensation_ref", None) for dimension in dimensions} - {None}
+    return ", ".join(sorted(str(ref) for ref in named)) or None

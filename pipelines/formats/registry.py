@@ -18,6 +18,7 @@ from pipelines.formats.excel import Excel
 from pipelines.formats.facsdiva import FacsDiva
 from pipelines.formats.fcs import Fcs
 from pipelines.formats.fhir import Fhir, FhirExportLog
+from pipelines.formats.flowjo import FlowJo
 from pipelines.formats.gating_ml import GateMembership, GatingMl
 from pipelines.formats.jsonl import JsonLines
 from pipelines.formats.luminex import Intelliflex, Xponent
@@ -41,6 +42,7 @@ FORMATS: tuple[Format, ...] = (
     Fcs(),
     B2mml(),
     FacsDiva(),
+    FlowJo(),
     GatingMl(),
     GateMembership(),
     Epcis(),

@@ -184,6 +184,14 @@ FACSDIVA = (
     '<gate fullname="All Events\\P1" type="R"><name>P1</name><num_events>22927</num_events></gate>'
     "</gates></tube></specimen></experiment></bdfacs>"
 )
+FLOWJO = (
+    '<?xml version="1.0"?><Workspace version="20.0" flowJoVersion="10.8.1" '
+    'xmlns:gating="http://www.isac-net.org/std/Gating-ML/v2.0/gating"><SampleList>'
+    '<Sample><DataSet uri="file:/d/a.fcs"/><Keywords><Keyword name="$CYT" value="X"/>'
+    '<Keyword name="$OP" value="Jo"/></Keywords>'
+    '<SampleNode name="a.fcs" count="1000" sampleID="1"><Subpopulations><Population name="CD3+" count="400">'
+    "<Gate><gating:RectangleGate/></Gate></Population></Subpopulations></SampleNode></Sample></SampleList></Workspace>"
+)
 GATING = (
     '<gating:Gating-ML xmlns:gating="http://www.isac-net.org/std/Gating-ML/v2.0/gating" '
     'xmlns:data-type="http://www.isac-net.org/std/Gating-ML/v2.0/datatypes">'
@@ -267,6 +275,7 @@ SAMPLES = [
     Sample("cfx.csv", CFX.encode(), "allotrope", 4),
     Sample("qubit.csv", QUBIT.encode(), "allotrope", 3),
     Sample("diva.xml", FACSDIVA.encode(), "facsdiva", 4),
+    Sample("study.wsp", FLOWJO.encode(), "flowjo", 3),
     Sample("gates.xml", GATING.encode(), "gating_ml", 1),
     Sample("Results_R1.txt", b"1\r\n0\r\n1\r\n", "gate_membership", 3),
     Sample("record.xml", B2MML.encode(), "b2mml", 5),
