@@ -131,6 +131,14 @@ def _events(path: Path, document: dict[str, Any]) -> tuple[list[Any], dict[str, 
     )
     if not isinstance(events, list):
         raise UnreadableFile(path, "epcisBody", "holds no list of events", "Export the events again.")
+    created = document.get("creationDate")
+    if not (isinstance(created, str) and is_time(created)):
+        raise UnreadableFile(
+            path,
+            f"creationDate {created}",
+            "the document does not say when it was made",
+            "Export the events again with creationDate, a time with its offset.",
+        )
     header = {
         "type": kind,
         "schemaVersion": version,
@@ -172,6 +180,10 @@ def _problems(event: Any, context: bool) -> Iterator[_Problem]:
     shapes = [f for f in (*_EPC_LISTS, *_QUANTITY_LISTS, *_ARRAYS) if not isinstance(event.get(f, []), list)]
     for field in shapes:
         yield "wrong_type", field, as_text(event[field]), f"{field} is a list."
+    for field in ("readPoint", "bizLocation"):
+        place = event.get(field, {"id": "urn:none"})
+        if not isinstance(place, dict) or not isinstance(place.get("id"), str):
+            yield "wrong_type", field, as_text(place), f"{field} is an object with an id."
     for field in ("persistentDisposition", "errorDeclaration"):
         if not isinstance(event.get(field, {}), dict):
             shapes.append(field)
@@ -302,12 +314,26 @@ def _lists(event: dict[str, Any]) -> Iterator[_Problem]:
     for sensed in event.get("sensorElementList", []):
         if not isinstance(sensed, dict) or not sensed.get("sensorReport"):
             yield "missing_field", "sensorElementList", None, "A sensor element has a sensorReport."
+            continue
+        reports = sensed["sensorReport"]
+        for report in reports if isinstance(reports, list) else [reports]:
+            yield from _sensor_report(report)
     certificates = event.get("certificationInfo", [])
     for certificate in certificates if isinstance(certificates, list) else [certificates]:
         if isinstance(certificate, dict):
             yield from _certificate_dates(certificate)
         elif not (isinstance(certificate, str) and _URI.fullmatch(certificate)):
             yield "wrong_type", "certificationInfo", as_text(certificate), "certificationInfo holds URIs."
+
+
+def _sensor_report(report: Any) -> Iterator[_Problem]:
+    if not isinstance(report, dict):
+        yield "wrong_type", "sensorElementList", as_text(report), "A sensorReport is an object."
+        return
+    for field in ("value", "minValue", "maxValue", "meanValue", "sDev", "percRank", "percValue"):
+        if field in report and not isinstance(report[field], Number):
+            said = as_text(report[field])
+            yield "wrong_type", "sensorElementList", said, f"sensorReport: {field} {said} is not a number."
 
 
 def _quantity(field: str, element: Any) -> Iterator[_Problem]:

@@ -199,6 +199,9 @@ CHANGES: list[tuple[dict[str, Any], str | None]] = [
     ({"action": "ADD", "ilmd": {"batch": "B1"}}, "unknown_term"),
     ({"sourceList": [{"type": "place", "source": "urn:x:1"}]}, "unknown_term"),
     ({"temperature": 4}, "unknown_term"),
+    ({"readPoint": "urn:epc:id:sgln:1"}, "wrong_type"),
+    ({"sensorElementList": [{"sensorReport": [{"type": "Temperature", "value": "hot"}]}]}, "wrong_type"),
+    ({"sensorElementList": [{"sensorReport": [{"type": "Temperature", "value": -151.5}]}]}, None),
     ({"example:temperature": 4}, None),
     ({"type": "AggregationEvent"}, "missing_field"),
     ({"type": "TransportEvent"}, "unknown_term"),
@@ -226,6 +229,8 @@ def test_epcis_documents(tmp_path: Path) -> None:
     ]
     with pytest.raises(UnreadableFile, match="not EPCIS 2"):
         read(tmp_path, samples.epcis(samples.EVENT, schemaVersion="1.2"), "a.json")
+    with pytest.raises(UnreadableFile, match="does not say when"):
+        read(tmp_path, samples.epcis(samples.EVENT, creationDate=None), "a.json")
     with pytest.raises(UnreadableFile, match="no list of events"):
         read(tmp_path, samples.epcis(epcisBody={}), "a.json")
 
