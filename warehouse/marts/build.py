@@ -166,6 +166,9 @@ def _build(
         capability.build(con, target, fleet)
         variance.build(con, target, fleet, "earlier" if earlier else None)
         trajectories.build(con, target, fleet)
+        # After the trajectories, which know the hours of sensors at fault.
+        for name in ("sensor_fault", "sensor_usable"):
+            _mart(con, target, name)
         vein.build(con, target, fleet)
         drift.build(con, target)
     except BaseException:

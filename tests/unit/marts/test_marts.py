@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from math import sqrt
 from typing import Any
 
+import numpy as np
 import pytest
 
 from warehouse.dictionary.render import SQL_TYPES
@@ -154,6 +155,8 @@ def test_every_mart_has_the_columns_and_types_that_are_declared(small_lake: Any)
         "trajectory_contribution",
         "metabolic_rate",
         "excursion",
+        "sensor_fault",
+        "sensor_usable",
         "signal",
         "signal_evidence",
         "change",
@@ -448,6 +451,47 @@ def test_sensor_hours_count_all_readings_and_average_the_good(small_lake: Any) -
     assert (first["n_readings"], first["minimum"], first["mean"], first["maximum"]) == (3, 36.0, 37.0, 38.0)
     assert first["share_good"] == pytest.approx(2 / 3)
     assert (second["n_readings"], second["mean"]) == (1, 37.0)
+
+
+def test_faults_of_a_sensor_are_stretches_and_leave_a_share_of_usable_time(small_lake: Any) -> None:
+    rng = np.random.default_rng(7)
+    minutes = [float(m) for m in range(0, 24 * 60, 5)]
+    value = {m: 37 + rng.normal(0, 0.05) for m in minutes}
+    status = dict.fromkeys(minutes, "good")
+    for m in minutes:
+        if 120 < m < 180:
+            del value[m]
+        elif 300 <= m < 330:
+            status[m] = "bad"
+    value[600.0] += 8
+    # From 15 to 16 h a reading a minute.
+    value |= {900.0 + m: 37 + rng.normal(0, 0.05) for m in range(1, 60)}
+    order = sorted(value)
+    late = order.index(1200.0)
+    order[late : late + 2] = [order[late + 1], order[late]]
+    small_lake.add("reading", *(
+        {"site_id": "a", "batch_id": "B1", "channel": "T", "quantity_name": "temperature_c", "read_at": at(m / 60),
+         "reading": value[m], "reading_status": status.get(m, "good")}
+        for m in order
+    ))  # fmt: skip
+    small_lake.add("unit_operation", *(
+        {"site_id": "a", "batch_id": "B1", "operation_id": n, "unit_procedure": "expansion",
+         "operation_started_at": at(f), "operation_ended_at": at(t)}
+        for n, f, t in (("early", 0, 12), ("late", 12, 25))
+    ))  # fmt: skip
+    build(small_lake.con, "snap", FLEET, 1)
+    told = small_lake.all(
+        "SELECT *, epoch(started_at - ?::TIMESTAMPTZ) / 60 AS m FROM snap.mart.sensor_fault", [at(0)]
+    )
+    assert {(r["fault"], r["m"], round(r["duration_h"] * 60, 6), r["n_readings"]) for r in told} == {
+        ("gap", 120, 60, 0), ("bad_quality", 300, 30, 6), ("spike", 600, 5, 1), ("wrong_rate", 900, 60, 60),
+        ("clock_jump", 1200, 5, 1),
+    }  # fmt: skip
+    usable = {r["operation_id"]: r for r in small_lake.all("SELECT * FROM snap.mart.sensor_usable")}
+    assert usable["early"]["share_usable"] == pytest.approx(1 - 95 / 720)
+    assert usable["early"]["faults"] == "bad_quality, gap, spike"
+    # An hour at a wrong rate, five minutes told twice over, the last hour not recorded.
+    assert usable["late"]["lost_h"] == pytest.approx(1 + 5 / 60 + 1)
 
 
 def test_feed_status_is_the_newest_accounting(small_lake: Any) -> None:
