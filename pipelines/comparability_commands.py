@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,9 +31,11 @@ from warehouse.publish import newest
 from warehouse.settings import settings
 from warehouse.statistics.lots import welch_size, welch_tost_power
 from warehouse.statistics.means import summarise
-from warehouse.statistics.power import SplitDesign, split_power
+from warehouse.statistics.power import SplitDesign, assurance, donors_or_replicates, split_power
+from warehouse.statistics.proportions import score_power
 from warehouse.statistics.refusal import StatisticsRefusal
-from warehouse.statistics.scales import margin_on_scale
+from warehouse.statistics.scales import Margin, margin_on_scale
+from warehouse.statistics.variability import sd_ratio_power
 
 app = typer.Typer(
     no_args_is_help=True, help="The comparability plan, its lock, and what stands behind a verdict."
@@ -315,9 +319,17 @@ def power_command(
     attribute: Attribute,
     true: Annotated[float, typer.Option(help="True difference on the scale.")] = 0.0,
     sd: Annotated[float | None, typer.Option(help="SD of lots on the scale; else the reference's.")] = None,
+    history: Annotated[int, typer.Option(help="Historical reference lots of a split study.")] = 10,
+    assay_sd: Annotated[
+        float | None, typer.Option(help="SD of one assay on the scale: donors against assay replicates.")
+    ] = None,
+    success: Annotated[
+        float | None, typer.Option(help="Share of lots that succeed (0 to 1): power for failed lots too.")
+    ] = None,
+    success_margin: Annotated[float, typer.Option(help="Margin of that share either way.")] = 0.2,
     json_output: Json = False,
 ) -> None:
-    """Chance of `comparable` by lots of a new site or split donors, exact, with the size beside it."""
+    """Chance of `comparable` by lots of a new site or split donors: means, spread, size, assurance."""
     with told(), _published() as (lots, _):
         a = _planned(lots.fleet, attribute)
         reference = lots.fleet.reference_site
@@ -332,7 +344,9 @@ def power_command(
             typer.echo(f"{error} Give --sd.", err=True)
             raise typer.Exit(1) from error
         limits = margin_on_scale(a.margin, a.scale)
-        alpha = lots.alpha
+        alpha, limit = lots.alpha, a.spread_margin
+        # An SD given by hand is taken as known; the reference's has its own error, which assurance averages over.
+        freedom = inf if sd else n - 1.0
         out: list[dict[str, Any]] = []
         for m in LOTS:
             for ref in sorted({n, m} - {0, 1}):
@@ -341,6 +355,10 @@ def power_command(
                         "design": "routine lots", "n_reference": ref, "n_site": m, "donor_share": None,
                         "power": welch_tost_power(limits, spread, ref, spread, m, true=true, alpha=alpha),
                         "size": welch_size(spread, ref, spread, m, alpha=alpha),
+                        "power_spread": sd_ratio_power(limit, ref, m, alpha=alpha) if limit else None,
+                        "assurance": assurance(
+                            partial(_routine_power, limits, ref, m, alpha), sd=spread, sd_df=freedom, true=true, nodes=8
+                        ),
                     }
                 )  # fmt: skip
         for pairs in DONORS:
@@ -353,6 +371,11 @@ def power_command(
                         "donor_share": rho, "power": chance, "size": alpha,
                     }
                 )  # fmt: skip
+        out += _with_history(limits, spread, history, true, alpha)
+        if assay_sd is not None:
+            out += _trade_off(limits, spread, assay_sd, true, alpha)
+        if success is not None:
+            out += _of_shares(success, success_margin, n, alpha)
     if json_output:
         head = {"attribute": attribute, "scale": a.scale, "sd": spread, "true": true, "alpha": alpha}
         typer.echo(as_json(head | {"margin_low": limits.low, "margin_high": limits.high, "table": out}))
@@ -367,7 +390,16 @@ def power_command(
         )
         typer.echo(
             f"  {row['design']}: {row['n_reference']} reference, {row['n_site']} site{share}: "
-            f"power {100 * row['power']:.0f} %, size {100 * row['size']:.1f} %"
+            f"power {100 * row['power']:.0f} %"
+            + "".join(
+                f", {words} {100 * row[key]:.{digits}f} %"
+                for key, words, digits in (
+                    ("size", "size", 1),
+                    ("power_spread", "of the spread", 0),
+                    ("assurance", "assurance", 0),
+                )
+                if row.get(key) is not None
+            )
         )
 
 
@@ -423,6 +455,59 @@ def _range_words(r: dict[str, Any]) -> str:
         if r.get("chance_at_margin") is not None:
             words += f", one a margin away in {100 * r['chance_at_margin']:.0f} %"
     return words + "."
+
+
+def _routine_power(limits: Margin, ref: int, m: int, alpha: float, sd: float, true: float) -> float:
+    return welch_tost_power(limits, sd, ref, sd, m, true=true, alpha=alpha)
+
+
+def _with_history(limits: Margin, sd: float, history: int, true: float, alpha: float) -> list[dict[str, Any]]:
+    """Split studies with historical lots, by donors and their share of the variance."""
+    if history < 2:
+        return []
+    told = []
+    for pairs in DONORS:
+        for rho in SHARES:
+            study = SplitDesign(pairs, sd_donor=sd * rho**0.5, sd_lot=sd * (1 - rho) ** 0.5, history=history)
+            told.append(
+                {
+                    "design": f"split apheresis, {history} historical lots", "n_reference": pairs + history,
+                    "n_site": pairs, "donor_share": rho,
+                    "power": split_power(study, limits, true=true, alpha=alpha), "size": None,
+                }
+            )  # fmt: skip
+    return told
+
+
+def _trade_off(limits: Margin, sd: float, assay_sd: float, true: float, alpha: float) -> list[dict[str, Any]]:
+    """Donors against assay replicates, donors half of the variance between lots."""
+    design = SplitDesign(3, sd_donor=sd * 0.5**0.5, sd_lot=sd * 0.5**0.5, sd_assay=assay_sd)
+    grid = donors_or_replicates(design, limits, pairs=DONORS, replicates=(1, 2, 3, 6), true=true, alpha=alpha)
+    return [
+        {
+            "design": f"split apheresis, {g.replicates} assays a lot ({g.assays} in all)", "n_reference": g.pairs,
+            "n_site": g.pairs, "donor_share": design.rho, "power": g.power, "size": alpha,
+        }
+        for g in grid
+    ]  # fmt: skip
+
+
+def _of_shares(success: float, margin: float, n: int, alpha: float) -> list[dict[str, Any]]:
+    """Share of lots that succeed, by Miettinen and Nurminen's interval; size: the site worse by the margin."""
+    limits = Margin(-margin, margin)
+    try:
+        return [
+            {
+                "design": f"share that succeeds ({100 * success:g} %, margin {100 * margin:g} points)",
+                "n_reference": n, "n_site": m, "donor_share": None,
+                "power": score_power((success, n), (success, m), limits, alpha=alpha),
+                "size": score_power((success, n), (max(success - margin, 0.0), m), limits, alpha=alpha),
+            }
+            for m in LOTS
+        ]  # fmt: skip
+    except StatisticsRefusal as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
 
 
 def _tell(row: dict[str, Any]) -> None:

