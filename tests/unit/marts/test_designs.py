@@ -22,6 +22,7 @@ from warehouse.marts.designs import (
     split,
 )
 from warehouse.plan import Plan, PlannedAttribute, Watch
+from warehouse.statistics.scales import Margin
 from warehouse.statistics.verdict import NoEstimate
 
 TOLD: dict[str, Any] = {
@@ -69,7 +70,7 @@ def test_sicker_patients_are_no_difference_of_the_process() -> None:
     assert taken_out.ratio.n_reference == 60 - 2
     assert taken_out.ratio.ci_low < 1.0 < taken_out.ratio.ci_high
     assert taken_out.further is not None
-    assert taken_out.further() == 0
+    assert taken_out.further(Margin(-0.4, 0.4), 0.0) == 0
     assert any("extrapolated" in r for r in taken_out.remarks)
 
 
@@ -159,7 +160,7 @@ def test_a_split_study_takes_the_donors_out_and_shows_every_analysis() -> None:
     width = {k: np.log(a.result.ci_high / a.result.ci_low) for k, a in told.items()}
     assert width["pairing ignored"] > 2 * width["pairs"]
     assert found.further is not None
-    assert found.further() == 0
+    assert found.further(Margin(-0.4, 0.4), 0.0) == 0
 
 
 def test_history_is_borrowed_only_where_it_does_not_differ_and_the_plan_allows() -> None:
