@@ -301,6 +301,11 @@ def _delimiter(lines: list[str]) -> str | None:
     return best
 
 
+def repeated_names(names: tuple[str, ...], used: set[str]) -> list[str]:
+    """Which of the columns in use a file names twice: nobody can tell which of the two is meant."""
+    return sorted(name for name in used if name in names and f"{name}_2" in names and f"{name}_2" not in used)
+
+
 def unique_names(names: list[str]) -> tuple[str, ...]:
     """Column names without blanks around them, each different (also to engines that ignore case)."""
     taken = {"source_row"}

@@ -104,6 +104,13 @@ def _scanned(contract: Contract, feed: Feed, arrivals: list[Arrival], scratch: P
             read.refusal = f"{error.problem} {error.mend}".replace(arrival.path.name, arrival.name)
             continue
         read.received, read.refused, read.flags = scan.received, scan.refused, scan.flags
+        if feed.format.name == "delimited" and (twice := delimited.repeated_names(tuple(scan.columns), used)):
+            read.refusal = (
+                f"Column {', '.join(twice)} stands twice among the names; which is meant cannot be told. "
+                "Ask for the file again, or state `columns` in the contract."
+            )
+            read.received, read.refused, read.flags = 1, (), ()
+            continue
         read.missing = sorted(used - set(scan.columns))
         read.unknown = sorted(set(scan.columns) - known)
         if read.missing:

@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
+from pipelines.formats.delimited import repeated_names
 from pipelines.formats.protocol import Flag, Options, Refused, UnreadableFile
 from pipelines.formats.registry import format_named
 from pipelines.harmonise.contract import Contract, Feed, marks_of_deletion
@@ -99,6 +100,14 @@ def stage(
             reading = format_named(feed.format.name).read(arrival.path, options_of(contract, feed))
         except UnreadableFile as error:
             read.refusal = f"{error.problem} {error.mend}".replace(arrival.path.name, arrival.name)
+            continue
+        if feed.format.name == "delimited" and (
+            twice := repeated_names(tuple(reading.records.columns), {column_of(name) for name in wanted})
+        ):
+            read.refusal = (
+                f"Column {', '.join(twice)} stands twice among the names; which is meant cannot be told. "
+                "Ask for the file again, or state `columns` in the contract."
+            )
             continue
         columns = set(reading.records.columns) - {"source_row"}
         records = _only(feed, reading.records)

@@ -93,6 +93,14 @@ def test_a_renamed_column_sets_the_file_aside_and_says_which(site: Site) -> None
     assert counts(site)["promoted"] == 4
 
 
+def test_a_column_named_twice_sets_the_file_aside(site: Site) -> None:
+    site.send("results_1.csv", GOOD.replace("unit,at", "result,at"))
+    site.send("results_2.csv", GOOD, 1)
+    assert counts(site)["promoted"] == 4
+    told = site.rows("SELECT refusal FROM lake.raw.file WHERE source_file = 'results_1.csv'")
+    assert "Column result stands twice" in told[0][0]
+
+
 def test_a_code_and_a_number_that_cannot_be_read_set_aside_what_they_touch(site: Site) -> None:
     site.send(
         "results_1.csv",
