@@ -87,7 +87,13 @@ class Fleet:
             append(self.place.folder, entries, at=at + timedelta(hours=part))
         if day in (1, 4):
             number = ERASED[day // 4]
-            line = self.place.entries.read_bytes().splitlines(keepends=True)[number]
+            lines = self.place.entries.read_bytes().splitlines(keepends=True)
+            # What is erased must be there, and the note of the first erasure must not be what is erased second.
+            while len(lines) == ERASED[1] or len(lines) <= number:
+                more = Entry(f"{day}-more-{len(lines)}", "custody_event", {"place": "dock 9"})
+                append(self.place.folder, [more], at=at + timedelta(hours=1))
+                lines = self.place.entries.read_bytes().splitlines(keepends=True)
+            line = lines[number]
             erase(self.place.folder, from_line(line)[1]["id"], "asked for", at=at + timedelta(hours=2))
         head = sign_head(self.place.folder, KEY, at + timedelta(hours=3))
         for home in self.witnesses:
