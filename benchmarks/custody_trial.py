@@ -110,12 +110,15 @@ class _Site:
             and sum(r["kind"] == "collect" for r in chain) == 1
             and all(r["verified"] for r in chain)
         ]
-        # Failed and rejected batches; more than one attempt, or a patient lost later, is another story.
+        # Failed and rejected batches whose disposal is overdue at the fleet's end (30 days in its file); more than one
+        # attempt, or a patient lost later, is another story.
+        until = world.tables["custody"][-1]["happened_at"] - timedelta(days=60)
         ended = [
             coi
             for coi, chain in self.chains.items()
             if chain[-1]["kind"] == "dispose"
             and chain[-1]["giver"] != "qa"
+            and chain[-1]["happened_at"] < until
             and sum(r["kind"] == "collect" for r in chain) == 1
             and all(r["verified"] for r in chain)
         ]
