@@ -486,6 +486,8 @@ def score(
             for name, entry in told["defects"].items()
         ],
     )
+    show("Planted excursions of cultures", [told["watch"]["excursions"]])
+    show("Planted drifts", told["watch"]["drifts"])
     out.print_json(json.dumps(told["verdicts"], default=str))
 
 

@@ -16,6 +16,7 @@ from . import spoil_files as files
 from . import spoil_records as records
 from .plan import Chooser, Plan
 from .sites import FLEET_START, day_start
+from .unrest import plant_excursions
 from .world import World
 from .writers.common import Notes
 
@@ -77,6 +78,7 @@ def plant(world: World) -> Plan:
     window = (FLEET_START - timedelta(days=900), day_start(world.base_days))
     for plants, stream in ((_PLANTS, 999), (_CHAINS, 997)):
         _plant(world, plan, plants, np.random.default_rng((world.seed, stream)), window)
+    plan.excursions = plant_excursions(world)
     for day in range(world.base_days, world.lived):
         daily = np.random.default_rng((world.seed, 998, day))
         how_today = _DAILY[int(daily.integers(0, len(_DAILY)))]

@@ -115,7 +115,9 @@ def _write(sources: Path, world: World, plan: Plan, state: _State, progress: Cal
     kept = {"seed": world.seed, "scale": world.scale_name, "lived": world.lived, "files": state.files}
     written = {
         _MARK: "Everything here was drawn by a simulator. No real patient, no real batch.",
-        "truth.json": _json(truth(world, _received(state.files), plan.entries(notes), natural)),
+        "truth.json": _json(
+            truth(world, _received(state.files), plan.entries(notes), natural, plan.excursions)
+        ),
         _STATE: _json({**kept, "repeated_hours": repeated}),
     }
     moment = day_start(world.lived).timestamp()

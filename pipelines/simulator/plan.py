@@ -38,6 +38,7 @@ class Plan:
     planted: list[Planted] = field(default_factory=list)
     natural: list[dict[str, str]] = field(default_factory=list)
     used: set[tuple[str, str, str]] = field(default_factory=set)
+    excursions: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, defect: Planted) -> None:
         """Record a defect."""

@@ -7,6 +7,7 @@ number), so a fleet that lives on keeps its past unchanged.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,6 +17,7 @@ from .outcomes import add_outcomes
 from .people import Patient, collected_cd3, draw_patient
 from .quality import Product, draw_product, measure, out_of_specification
 from .supply import PRODUCT, SUITES, lot_id, reactor_id, spec_versions
+from .unrest import drifted
 from .world import Culture, Row, SiteWorld, hours, minute
 
 TESTS = {
@@ -181,6 +183,8 @@ class Journey:
                 phase=phase,
             )
         product = draw_product(rng, s, p.severity, fate == "oos")
+        moved = drifted(s.name, "vcn", started, self.base_days)
+        product = replace(product, vcn=product.vcn * float(np.exp(moved)))
         culture_days = float(rng.uniform(8.3, 9.8))
         if fate == "fails":
             culture_days = float(rng.uniform(5.6, 8.0))

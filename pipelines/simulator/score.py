@@ -8,6 +8,7 @@ through its published tables.
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,8 @@ _ATTRIBUTE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "fold_expansion": (("fold", "expansion"), ()),
     "total_viable_car_cells": (("total", "cells"), ()),
 }
+# Quantities of the sensors, as the simulator and as the dictionary call them.
+_QUANTITY = {"temp": "temperature_c", "ph": "ph"}
 _BINS = 3
 
 Found = tuple[str, str, str]  # class, site, subject
@@ -68,7 +71,8 @@ def score(sources: Path, con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     """Score a published snapshot (open connection) against the `truth.json` in `sources`.
 
     Returns {"received": {site: {feed: {"written", "received"}}}, "defects": {class: {"planted", "found",
-    "false", "recall", "precision", "by_magnitude"}}, "verdicts": {"confusion", "rows"}}; a rate without a
+    "false", "recall", "precision", "by_magnitude"}}, "verdicts": {"confusion", "rows"},
+    "watch": {"excursions", "drifts"}}; a rate without a
     denominator is None. Where a fleet compares several methods of one attribute, the first verdict counts.
     What was found at sites that the simulator did not write is not judged.
     Raises FileNotFoundError without a truth file, duckdb.Error without the tables.
@@ -78,6 +82,7 @@ def score(sources: Path, con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
         "received": _received(truth["received"], con),
         "defects": _defects(truth, {f for f in _found(con) if f[1] in truth["received"]}),
         "verdicts": _verdicts(truth["verdicts"], con),
+        "watch": _watch(truth, con),
     }
 
 
@@ -196,3 +201,75 @@ def _verdicts(truth: list[dict[str, Any]], con: duckdb.DuckDBPyConnection) -> di
             }
         )
     return {"confusion": confusion, "rows": rows}
+
+
+def _watch(truth: dict[str, Any], con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    """Planted excursions and drifts against the marts; excursions of cultures, never of transport."""
+    return {
+        "excursions": _excursions(truth["excursions"], set(truth["received"]), con),
+        "drifts": [_drift(d, con) for d in truth["drifts"]],
+    }
+
+
+def _excursions(
+    planted: list[dict[str, Any]], sites: set[str], con: duckdb.DuckDBPyConnection
+) -> dict[str, Any]:
+    found = [
+        row
+        for row in con.execute(
+            "SELECT site_id, batch_id, quantity_name, side, started_at, ended_at FROM mart.excursion"
+        ).fetchall()
+        if row[0] in sites
+    ]
+    true = {
+        (e["site"], e["batch"], _QUANTITY[e["quantity"]], e["side"], _time(e["from"]), _time(e["until"]))
+        for e in planted
+    }
+    hit = {t for t in true if any(_meets(t, f) for f in found)}
+    right = sum(any(_meets(t, f) for t in true) for f in found)
+    return {
+        "planted": len(true),
+        "found": len(hit),
+        "false": len(found) - right,
+        "recall": _rate(len(hit), len(true)),
+        "precision": _rate(right, len(found)),
+    }
+
+
+def _meets(true: tuple[Any, ...], found: tuple[Any, ...]) -> bool:
+    return true[:4] == found[:4] and found[4] <= true[5] and found[5] >= true[4]
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _drift(drift: dict[str, Any], con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    """Batches and days from a planted drift to the first ring of a chart of that attribute on that side.
+
+    `watched`: approved limits watch that stretch; a small fleet has none, and then nothing can be found.
+    """
+    # Frozen and approved limits ring, outside their own baseline; which charts do, the budget says.
+    points = con.execute(
+        """SELECT p.attribute, p.batch_id, p.batch_started_at, p.side, p.outside
+           FROM mart.chart_point p
+           JOIN mart.chart_limit l USING (site, attribute, measured_as, phase, version)
+           WHERE p.site = ? AND l.in_force AND l.state = 'approved' AND NOT p.in_baseline
+             AND p.chart IN (SELECT chart FROM mart.chart_budget WHERE rings)
+             AND p.batch_started_at >= ?::TIMESTAMPTZ AND p.batch_started_at < ?::TIMESTAMPTZ
+           ORDER BY p.batch_started_at""",
+        [drift["site"], drift["from"], drift["until"]],
+    ).fetchall()
+    mine = [p for p in points if _is(drift["attribute"], p[0])]
+    side = 1 if drift["side"] == "above" else -1
+    rung = [p for p in mine if p[4] and p[3] == side]
+    told = {k: drift[k] for k in ("site", "attribute", "sds", "ramp_days")}
+    if not rung:
+        return told | {"watched": bool(mine), "found": False, "batches": None, "days": None}
+    first = rung[0]
+    return told | {
+        "watched": True,
+        "found": True,
+        "batches": len({p[1] for p in mine if p[2] <= first[2]}),
+        "days": (first[2] - _time(drift["from"])).total_seconds() / 86400,
+    }

@@ -1,7 +1,7 @@
 """Sensor readings of every culture, as arrays in canonical units.
 
-Belongs here: the signal model (set points, growth, noise) and planted sensor faults, vectorised by batch.
-Does not belong here: tags, units and files of a site (writers/). Units: temp degC, ph, do %, agit rpm,
+Belongs here: the signal model (set points, growth, noise), planted sensor faults and excursions, vectorised by
+batch. Does not belong here: tags, units and files of a site (writers/). Units: temp degC, ph, do %, agit rpm,
 glucose and lactate mmol/L, vcd 10^6 cells/mL, co2 %.
 """
 
@@ -107,6 +107,8 @@ def _plant(
     elif defect.kind == "drift":
         rise = np.clip((seconds - begin) / (defect.hours * 3600), 0, 1)
         value += np.where(quality == BAD, 0.0, defect.magnitude * noise * rise)
+    elif defect.kind == "excursion":
+        value[inside & (quality != BAD)] += defect.magnitude
     else:
         return np.asarray(inside)
     return np.zeros(seconds.size, dtype=bool)

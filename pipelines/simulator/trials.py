@@ -96,6 +96,10 @@ def page(scores: Scores, scale: str) -> str:
         "",
         _received(scores),
         "",
+        "## Excursions and drifts of the process",
+        "",
+        *_watched(scores),
+        "",
         "## Verdicts",
         "",
         "| planted truth | " + " | ".join(_words(scores)) + " |",
@@ -150,6 +154,22 @@ def _received(scores: Scores) -> str:
         f"Records received are those written in {same} of {len(pairs)} feeds "
         f"({sum(w or 0 for w, _ in pairs):,} records written, {sum(r or 0 for _, r in pairs):,} received)."
     )
+
+
+def _watched(scores: Scores) -> list[str]:
+    told = [s["watch"] for s in scores.values() if "watch" in s]
+    planted, found, false = (sum(t["excursions"][k] for t in told) for k in ("planted", "found", "false"))
+    lines = [f"Excursions of cultures: {planted} planted, {found} found, {false} false."]
+    drifts = [d for t in told for d in t["drifts"]]
+    watched = [d for d in drifts if d["watched"]]
+    if not watched:
+        return [*lines, f"Drifts: {len(drifts)} planted, none where approved limits watch (too few batches)."]
+    hit = [d for d in watched if d["found"]]
+    lines.append(
+        f"Drifts under approved limits: {len(watched)} planted, {len(hit)} found"
+        + (f", after {sum(d['batches'] for d in hit) / len(hit):.1f} batches in the mean." if hit else ".")
+    )
+    return lines
 
 
 def _confusion(scores: Scores) -> dict[str, dict[str, int]]:

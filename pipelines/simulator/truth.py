@@ -13,6 +13,7 @@ from .people import SEVERITY_CENTRE, SICKER
 from .quality import shift_of
 from .sites import ATTRIBUTES, FLEET_START, SD_LIMIT, SITES, Site
 from .studies import truth_of_study
+from .unrest import planted_drifts
 from .world import World
 
 REFERENCE = "northgate"
@@ -75,6 +76,7 @@ def truth(
     received: dict[str, dict[str, int]],
     defects: list[dict[str, Any]],
     natural: list[dict[str, str]],
+    excursions: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """The content of `truth.json`."""
     return {
@@ -87,4 +89,6 @@ def truth(
         "studies": [truth_of_study(SITES)],
         "defects": defects,
         "natural": natural,
+        "excursions": excursions,
+        "drifts": planted_drifts(world.base_days),
     }

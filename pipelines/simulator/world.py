@@ -75,7 +75,7 @@ class Culture:
 
 @dataclass(frozen=True)
 class SensorDefect:
-    """A planted fault of one channel: kind flat_line | drift | dst, from `start` on for `hours`."""
+    """What is planted in one channel: kind flat_line | drift | dst | excursion, from `start` on for `hours`."""
 
     kind: str
     channel: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,19 @@ def snapshot(found: Iterable[Named], truth: dict[str, Any]) -> duckdb.DuckDBPyCo
         " (attribute TEXT, site TEXT, verdict TEXT, reason TEXT, estimate DOUBLE,"
         " ci_low DOUBLE, ci_high DOUBLE)"
     )
+    con.execute(
+        "CREATE TABLE mart.excursion (site_id TEXT, batch_id TEXT, quantity_name TEXT, side TEXT,"
+        " started_at TIMESTAMPTZ, ended_at TIMESTAMPTZ)"
+    )
+    con.execute(
+        "CREATE TABLE mart.chart_point (site TEXT, attribute TEXT, measured_as TEXT, phase BIGINT, version BIGINT,"
+        " chart TEXT, batch_id TEXT, batch_started_at TIMESTAMPTZ, side BIGINT, outside BOOLEAN, in_baseline BOOLEAN)"
+    )
+    con.execute(
+        "CREATE TABLE mart.chart_limit (site TEXT, attribute TEXT, measured_as TEXT, phase BIGINT, version BIGINT,"
+        " in_force BOOLEAN, state TEXT)"
+    )
+    con.execute("CREATE TABLE mart.chart_budget (chart TEXT, rings BOOLEAN)")
     for site, feeds in truth["received"].items():
         for feed, n in feeds.items():
             con.execute("INSERT INTO quality.accounting VALUES (?, ?, ?)", [site, feed, n])
@@ -115,3 +129,37 @@ def test_verdicts_against_labels(fleet: Path, truth: dict[str, Any]) -> None:
     row = next(r for r in told["rows"] if r["site"] == "meridian" and r["attribute"] == "car_pct")
     assert row["verdict"] == "not comparable"
     assert row["estimate"] == pytest.approx(-0.6)
+
+
+def test_excursions_by_batch_quantity_side_and_time(fleet: Path, truth: dict[str, Any]) -> None:
+    con = snapshot([], truth)
+    told = score(fleet, con)["watch"]["excursions"]
+    assert (told["planted"], told["found"], told["precision"]) == (4, 0, None)
+    names = {"temp": "temperature_c", "ph": "ph"}
+    for e in truth["excursions"]:
+        row = [e["site"], e["batch"], names[e["quantity"]], e["side"], e["from"], e["until"]]
+        con.execute("INSERT INTO mart.excursion VALUES (?, ?, ?, ?, ?, ?)", row)
+    other = {"above": "below", "below": "above"}[e["side"]]
+    con.execute("INSERT INTO mart.excursion VALUES (?, ?, ?, ?, ?, ?)", [*row[:3], other, *row[4:]])
+    told = score(fleet, con)["watch"]["excursions"]
+    assert (told["found"], told["false"], told["recall"], told["precision"]) == (4, 1, 1.0, 0.8)
+
+
+def test_a_drift_is_found_by_the_first_ring_of_an_approved_chart_on_its_side(
+    fleet: Path, truth: dict[str, Any]
+) -> None:
+    con = snapshot([], truth)
+    (drift,) = truth["drifts"]
+    assert not score(fleet, con)["watch"]["drifts"][0]["watched"]
+    begins = datetime.fromisoformat(drift["from"])
+    con.execute(
+        "INSERT INTO mart.chart_limit VALUES (?, 'vcn', 'x', 1, 1, true, 'approved')", [drift["site"]]
+    )
+    con.execute("INSERT INTO mart.chart_budget VALUES ('I', true)")
+    for i, (side, outside) in enumerate(((0, False), (-1, True), (1, True))):
+        con.execute(
+            "INSERT INTO mart.chart_point VALUES (?, 'vcn', 'x', 1, 1, 'I', ?, ?, ?, ?, false)",
+            [drift["site"], f"B{i}", begins + timedelta(days=i), side, outside],
+        )
+    (told,) = score(fleet, con)["watch"]["drifts"]
+    assert (told["watched"], told["found"], told["batches"], told["days"]) == (True, True, 3, 2.0)
