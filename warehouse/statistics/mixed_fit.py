@@ -64,7 +64,7 @@ def _direction(hessian: Floats, expected: Floats, gradient: Floats) -> Floats:
     return step
 
 
-def _bounded(
+def bounded(
     here: Floats, free: NDArray[np.bool_], gradient: Floats, hessian: Floats, expected: Floats
 ) -> Floats:
     """The step over the free ratios; one that would pass 0 goes to 0 and the others are solved again."""
@@ -111,7 +111,7 @@ def search(cp: CrossProducts, criterion: Criterion) -> tuple[Profile, Derivative
         free = (at.lam > 0.0) | (gradient < 0.0)
         if not free.any():
             return at, of, value
-        step = _bounded(np.log1p(at.lam), free, gradient, hessian, expected)
+        step = bounded(np.log1p(at.lam), free, gradient, hessian, expected)
         promise = float(-gradient @ step)
         # So close, Newton's error squares: one more whole step is exact to rounding, and is the last.
         if promise < 1e-8:

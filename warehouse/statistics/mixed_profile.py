@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import interpolate, optimize, stats
 
-from warehouse.statistics.mixed import codes, fit_mixed
+from warehouse.statistics.mixed import bordered, codes, fit_mixed
 from warehouse.statistics.mixed_core import CrossProducts, Floats, cross_products, derivatives, profile
-from warehouse.statistics.mixed_fit import search
+from warehouse.statistics.mixed_fit import bounded, search
 from warehouse.statistics.refusal import StatisticsRefusal, probability, vector
 
 Ends = Literal["solved", "spline"]
@@ -80,21 +80,23 @@ def profile_intervals(
     first = 0.01 if precision < 1e-6 else 0.3
     sd: dict[str, tuple[float, float]] = {}
     for k, name in enumerate([*factors, "residual"]):
-        held = None if name == "residual" else k
         centre = sqrt(fit.variances[name]) / scale
-
         # The other variances move little from one value to the next: each search begins where the last one ended.
-        trail = start.copy()
+        held = _Held(cp, len(factors) if name == "residual" else k, start, precision)
 
-        def by_variance(value: float, held: int | None = held, trail: Floats = trail) -> float:
-            return _held_variance(cp, held, value**2, start, trail=trail, precision=precision)
+        def fallen(value: float, held: _Held = held) -> tuple[float, float]:
+            deviance, slope = held.at(value**2)
+            return deviance, 2.0 * value * slope
 
-        low, high = interval(
-            by_variance,
-            centre,
-            first * centre if centre > 0.0 else (1e-3 / scale if ends == "spline" else first / 10.0),
-            0.0,
-        )
+        shift = first * centre if centre > 0.0 else (1e-3 / scale if ends == "spline" else first / 10.0)
+        if ends == "spline":
+            low, high = interval(lambda value, f=fallen: f(value)[0], centre, shift, 0.0)  # type: ignore[misc]
+        else:
+            rise = _Rise(fallen, centre, lowest)
+            low = 0.0
+            if centre > 0.0 and not (name != "residual" and rise.root(0.0) > -limit):
+                low = rise.where(-limit, shift, precision)
+            high = rise.where(limit, shift, precision)
         sd[name] = (low * scale, high * scale)
     fixed: dict[str, tuple[float, float]] = {}
     errors = fit.standard_errors / scale
@@ -109,41 +111,116 @@ def profile_intervals(
     return ProfileIntervals(level=level, log_likelihood=float(fit.log_likelihood), sd=sd, fixed=fixed)
 
 
-def _held_variance(
-    cp: CrossProducts, held: int | None, variance: float, start: Floats, *, trail: Floats, precision: float
-) -> float:
-    """-2 log likelihood maximised over all but one variance: factor `held`'s, or the residual's (None).
+class _Held:
+    """-2 log likelihood maximised over all variances but one, by Newton's method with exact second derivatives.
 
-    Free are log sigma2 and log(1 + lambda_j) of the other factors. `trail` is where the search begins and then holds
-    where it ended.
+    Variances are tau_k of the factors and, last, sigma2 of the residual. Free ones move as log(1 + tau_k / s) and
+    10 + log(sigma2 / s), s being the residual's at the optimum, so that 0 is the least of every one.
     """
-    if held is None and variance <= 0.0:
-        return np.inf
-    free = np.array([i for i in range(start.size) if i != (0 if held is None else held + 1)])
 
-    def objective(point: Floats) -> tuple[float, Floats]:
-        whole = start.copy()
-        whole[free] = point
-        sigma2 = variance if held is None else float(np.exp(whole[0]))
-        lam = np.expm1(whole[1:])
-        if held is not None:
-            lam[held] = variance / sigma2
-        at = profile(cp, lam)
-        of = derivatives(cp, at)
-        slope = of.trace_w - of.square / sigma2
-        by_sigma = cp.n - at.rss / sigma2 - (slope[held] * lam[held] if held is not None else 0.0)
-        gradient = np.append(by_sigma, slope * (1.0 + lam))
-        value = cp.n * np.log(2.0 * np.pi * sigma2) + at.log_det_w + at.rss / sigma2
-        return float(value), gradient[free]
+    def __init__(self, cp: CrossProducts, which: int, start: Floats, precision: float) -> None:
+        self.cp, self.which, self.unit = cp, which, float(np.exp(start[0]))
+        self.point = np.append(start[1:], 10.0)
+        self.free = np.arange(start.size) != which
+        # So close, Newton's error squares. A rough end is not worth the last step.
+        self.enough, self.polish = (1e-8, True) if precision < 1e-6 else (1e-3 * precision, False)
 
-    # Wide for a likelihood, narrow enough for the factorisation: e^10 either way from the optimum.
-    bounds = [(start[0] - 10.0, start[0] + 10.0) if i == 0 else (0.0, start[i] + 10.0) for i in free]
-    found = optimize.minimize(
-        objective, trail[free], jac=True, bounds=bounds, method="L-BFGS-B",
-        options={"ftol": max(1e-14, precision * 1e-5), "gtol": max(1e-9, precision), "maxiter": 500},
-    )  # fmt: skip
-    trail[free] = found.x
-    return float(found.fun)
+    def at(self, variance: float) -> tuple[float, float]:
+        """The maximised -2 log likelihood with this variance held, and its slope by the variance."""
+        if variance <= 0.0 and self.which == self.point.size - 1:
+            return np.inf, -np.inf
+        here = self._taus(self.point, variance)
+        value = self._value(here)
+        for _ in range(200):
+            gradient, hessian, expected = self._slopes(here)
+            stretch = np.append(self.unit + here[:-1], here[-1])
+            pull = gradient * stretch
+            scale = np.outer(stretch, stretch)
+            free = self.free & ((self.point > 0.0) | (pull < 0.0))
+            if not free.any():
+                break
+            step = bounded(self.point, free, pull, hessian * scale + np.diag(pull), expected * scale)
+            promise = float(-pull @ step)
+            if promise < self.enough and not self.polish:
+                break
+            size = 1.0
+            while size > 1e-9:
+                there = np.where(self.free, np.maximum(self.point + size * step, 0.0), self.point)
+                taus = self._taus(there, variance)
+                now = self._value(taus)
+                if now <= value + 1e-4 * float(pull @ (there - self.point)) or promise < self.enough:
+                    break
+                size /= 2.0
+            else:
+                break
+            self.point, here, value = there, taus, now
+            if promise < self.enough:
+                gradient = self._slopes(here)[0]
+                break
+        return value, float(gradient[self.which])
+
+    def _taus(self, point: Floats, variance: float) -> Floats:
+        taus = self.unit * np.append(np.expm1(point[:-1]), np.exp(point[-1] - 10.0))
+        taus[self.which] = variance
+        return taus
+
+    def _value(self, taus: Floats) -> float:
+        s = taus[-1]
+        if not np.isfinite(taus).all() or s <= 0.0:
+            return np.inf
+        self.factored = profile(self.cp, taus[:-1] / s)
+        return float(self.cp.n * np.log(2.0 * np.pi * s) + self.factored.log_det_w + self.factored.rss / s)
+
+    def _slopes(self, taus: Floats) -> tuple[Floats, Floats, Floats]:
+        """Gradient, Hessian and expected Hessian by the variances. The residual's G is W - sum lambda_k G_k."""
+        at, s = self.factored, taus[-1]
+        of = derivatives(self.cp, at)
+        trace = np.append(of.trace_w, self.cp.n - at.lam @ of.trace_w) / s
+        quadratic = np.append(of.square, at.rss - at.lam @ of.square) / s**2
+        # `bordered` puts the residual first.
+        last = np.roll(np.arange(taus.size), -1)
+        inner = np.ix_(last, last)
+        expected = bordered(of.trace_ww, of.trace_w, at.lam, float(self.cp.n))[inner] / s**2
+        bilinear = bordered(of.bilinear, of.square, at.lam, at.rss)[inner] / s**3
+        return trace - quadratic, 2.0 * bilinear - expected, expected
+
+
+class _Rise:
+    """The signed root of how far the likelihood falls from its top: nearly a straight line, so Newton's steps suit."""
+
+    def __init__(self, fallen: Callable[[float], tuple[float, float]], centre: float, lowest: float) -> None:
+        self.fallen, self.centre, self.lowest = fallen, centre, lowest
+
+    def root(self, value: float) -> float:
+        """Below 0 left of the centre."""
+        return float(np.sign(value - self.centre) * np.sqrt(max(self.fallen(value)[0] - self.lowest, 0.0)))
+
+    def where(self, wanted: float, shift: float, precision: float) -> float:
+        """The value beyond which the root passes `wanted`, to `precision` or to rounding."""
+        side = float(np.sign(wanted))
+        inside, outside = self.centre, (np.inf if side > 0.0 else 0.0)
+        value = max(self.centre + side * shift, self.centre / 2.0)
+        for _ in range(200):
+            deviance, slope = self.fallen(value)
+            height = max(deviance - self.lowest, 0.0)
+            over = np.sqrt(height) - abs(wanted)
+            if over >= 0.0:
+                outside = value
+            else:
+                inside = value
+            stride = -side * over * 2.0 * np.sqrt(height) / abs(slope) if slope and height > 0.0 else np.nan
+            following = value + stride
+            # Not more than three times as far from the centre at once; what leaves the bracket halves it.
+            far = self.centre + side * (3.0 * abs(value - self.centre))
+            low, high = sorted((inside, outside if np.isfinite(outside) else max(far, inside)))
+            if not low < following < high:
+                following = (inside + outside) / 2.0 if np.isfinite(outside) else far
+            if not np.isfinite(following) or abs(following) > 1e12:
+                break
+            if abs(following - value) <= max(precision, 1e-9 * abs(value)):
+                return float(following)
+            value = following
+        raise StatisticsRefusal("The likelihood is too flat for an interval; more groups or lots are needed.")
 
 
 def _solve(
