@@ -16,6 +16,7 @@ import polars as pl
 
 from warehouse.dictionary import dictionary
 from warehouse.marts import charts
+from warehouse.marts.memory import Memory
 from warehouse.marts.trajectories import HERE, declared
 from warehouse.plan import Charts, Fleet, Plan, PlannedAttribute, Trajectories
 
@@ -82,7 +83,7 @@ def all_charts() -> tuple[float, int]:
         con.execute("SET TimeZone = 'UTC'")
         _lots(con, fleet)
         began = time.perf_counter()
-        charts.build(con, "snap", fleet)
+        charts.build(con, "snap", fleet, Memory(con, None))
         took = time.perf_counter() - began
         row = con.execute("SELECT count(*) FROM snap.mart.chart_point").fetchone()
     return took, int(row[0]) if row else 0

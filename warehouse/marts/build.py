@@ -29,6 +29,7 @@ from warehouse.marts import (
     vein,
 )
 from warehouse.marts.columns import attribute_sql, comments, mart_columns
+from warehouse.marts.memory import Memory
 from warehouse.marts.rows import store
 from warehouse.plan import Fleet
 
@@ -162,10 +163,12 @@ def _build(
             _mart(con, target, name)
         found = comparability.build(con, target, fleet, snapshot, alpha=alpha, power=power)
         _beside(con, target, found, alpha)
-        charts.build(con, target, fleet)
-        capability.build(con, target, fleet)
-        variance.build(con, target, fleet, "earlier" if earlier else None)
-        trajectories.build(con, target, fleet)
+        memory = Memory(con, "earlier" if earlier else None)
+        charts.build(con, target, fleet, memory)
+        capability.build(con, target, fleet, memory)
+        variance.build(con, target, fleet, memory)
+        trajectories.build(con, target, fleet, memory)
+        memory.write(target)
         # After the trajectories, which know the hours of sensors at fault.
         for name in ("sensor_fault", "sensor_usable"):
             _mart(con, target, name)

@@ -21,7 +21,8 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from warehouse.marts.rows import store
+from warehouse.marts.memory import Memory
+from warehouse.marts.rows import frame_of, store_parts
 from warehouse.plan import Fleet
 from warehouse.statistics.capability import Indices, Specification, capability, change_of, performance
 from warehouse.statistics.capability_tails import out_of_specification
@@ -34,14 +35,18 @@ DRAWS = 20_000
 VALUES = Path(__file__).parent / "capability_values.sql"
 
 
-def build(con: duckdb.DuckDBPyConnection, target: str, fleet: Fleet) -> None:
+def build(con: duckdb.DuckDBPyConnection, target: str, fleet: Fleet, memory: Memory) -> None:
     """Create mart `capability`; needs `assay_long`, `batch_wide` and the tables of `prepare`. Empty without charts."""
-    rows: list[dict[str, Any]] = []
+    made: list[pl.DataFrame] = []
     if fleet.charts is not None:
         frame = con.execute(VALUES.read_text("utf-8").replace("{target}", target)).pl()
-        for _, part in frame.group_by(["site", "attribute", "stage"], maintain_order=True):
-            rows.append(_row(part, fleet.charts.capability_batches))
-    store(con, target, "capability", rows)
+        batches = fleet.charts.capability_batches
+        for key, part in frame.group_by(["site", "attribute", "stage"], maintain_order=True):
+            if memory.same("capability", key, batches, part.rows()):
+                made.append(memory.rows("capability", ("site", "attribute", "stage"), key))
+            else:
+                made.append(frame_of("capability", [_row(part, batches)]))
+    store_parts(con, target, "capability", made)
 
 
 def _row(part: pl.DataFrame, batches: int) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -26,7 +27,8 @@ import polars as pl
 
 from warehouse import acts
 from warehouse.marts.chart_kinds import SHEWHART, Parameters, Phase, estimate, points
-from warehouse.marts.rows import store, store_frame
+from warehouse.marts.memory import Memory
+from warehouse.marts.rows import frame_of, store_frame, store_parts
 from warehouse.plan import Charts, Fleet
 from warehouse.statistics.arl import cusum_arl, ewma_arl, rule_set_arl, shewhart_arl
 from warehouse.statistics.chart_rules import NELSON, WESTERN_ELECTRIC, Rule
@@ -39,6 +41,7 @@ ORDERED = "SELECT * FROM chart_series ORDER BY kind, site, attribute, measured_a
 SHIFTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 RULE_RUNS = 1500
 YEAR = 365.25
+KEY = ("site", "attribute", "measured_as")
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,33 +173,68 @@ def _joined(site: str, name: str, members: list[Series]) -> Iterator[Series]:
     yield Series(site, name, measured, phases, protocols, dict.fromkeys(by_key, 0))
 
 
-def build(con: duckdb.DuckDBPyConnection, target: str, fleet: Fleet) -> None:
+def build(con: duckdb.DuckDBPyConnection, target: str, fleet: Fleet, memory: Memory) -> None:
     """Create the chart marts; needs `comparability_lots`, `assay_long`, `batch_wide` and the tables of `prepare`.
 
     All are empty where the fleet declares no charts.
     """
+    limits: list[pl.DataFrame] = []
+    drawn: list[pl.DataFrame] = []
+    budget: list[pl.DataFrame] = []
+    rules = frame_of("chart_rule", [])
+    series = read_series(con, target, fleet)
+    if fleet.charts is not None:
+        rules = _ruled(memory)
+        lengths = {row["family"]: row["arl"] for row in rules.filter(pl.col("shift") == 0).to_dicts()}
+        frozen = _by_phase(acts.of(con, "chart_act"))
+        for one in series:
+            told = {key: frozen.get((*one.key, key), []) for key in one.phases}
+            if memory.same("chart", one.key, *_inputs(one, told, fleet)):
+                limits.append(memory.rows("chart_limit", KEY, one.key))
+                drawn.append(memory.rows("chart_point", KEY, one.key))
+                budget.append(memory.rows("chart_budget", KEY, one.key))
+            else:
+                made = _made(one, told, fleet, lengths)
+                limits.append(frame_of("chart_limit", made[0]))
+                drawn += made[1]
+                budget.append(frame_of("chart_budget", made[2]))
+    store_parts(con, target, "chart_limit", limits)
+    store_parts(con, target, "chart_point", drawn)
+    whole = pl.concat(budget) if budget else frame_of("chart_budget", [])
+    total = whole.filter(pl.col("rings"))["false_alarms_per_year"].drop_nulls().to_list()
+    share = pl.lit(math.fsum(total)).alias("fleet_false_alarms_per_year")
+    store_frame(con, target, "chart_budget", whole.with_columns(share))
+    store_frame(con, target, "chart_rule", rules)
+
+
+def _inputs(one: Series, told: dict[str, list[dict[str, Any]]], fleet: Fleet) -> Iterator[object]:
+    """Everything that the limits, points and budget of a series follow from."""
+    assert fleet.charts is not None
+    planned = fleet.plan.attributes.get(one.attribute)
+    yield fleet.charts, planned.scale if planned else None, one.protocols, one.left_out, told
+    for key, phase in one.phases.items():
+        yield key, phase.kind, phase.names
+        yield from (phase.batches.to_frame(), phase.at.to_frame(), phase.values, phase.records.to_frame())
+        yield phase.covariates
+
+
+def _made(
+    one: Series, told: dict[str, list[dict[str, Any]]], fleet: Fleet, lengths: dict[str, float]
+) -> tuple[list[dict[str, Any]], list[pl.DataFrame], list[dict[str, Any]]]:
+    """Limits, points and budget of a series."""
+    assert fleet.charts is not None
     limits: list[dict[str, Any]] = []
     frames: list[pl.DataFrame] = []
     budget: list[dict[str, Any]] = []
-    series = read_series(con, target, fleet)
-    if fleet.charts is not None:
-        frozen = _by_phase(acts.of(con, "chart_act"))
-        for one in series:
-            for number, (key, phase) in enumerate(one.phases.items(), 1):
-                versions = _versions(one, key, phase, frozen.get((*one.key, key), []), fleet.charts)
-                chosen = next(v for v in versions if v["in_force"])
-                shared = _described(one, key, phase, number, fleet)
-                limits += [shared | {k: v for k, v in row.items() if k != "told"} for row in versions]
-                frames += _points(one, phase, number, chosen)
-                if number == len(one.phases):
-                    budget += _budget(one, number, chosen, fleet.charts)
-    store(con, target, "chart_limit", limits)
-    store_frame(con, target, "chart_point", pl.concat(frames) if frames else None)
-    total = sum(row["false_alarms_per_year"] or 0.0 for row in budget if row["rings"])
-    for row in budget:
-        row["fleet_false_alarms_per_year"] = total
-    store(con, target, "chart_budget", budget)
-    store(con, target, "chart_rule", _rules() if fleet.charts is not None else [])
+    for number, (key, phase) in enumerate(one.phases.items(), 1):
+        versions = _versions(one, key, phase, told[key], fleet.charts)
+        chosen = next(v for v in versions if v["in_force"])
+        shared = _described(one, key, phase, number, fleet)
+        limits += [shared | {k: v for k, v in row.items() if k != "told"} for row in versions]
+        frames += _points(one, phase, number, chosen)
+        if number == len(one.phases):
+            budget += _budget(one, number, chosen, fleet.charts, lengths)
+    return limits, frames, budget
 
 
 def _by_phase(told: list[dict[str, Any]]) -> dict[tuple[str, str, str, str], list[dict[str, Any]]]:
@@ -325,12 +363,14 @@ def _points(series: Series, phase: Phase, number: int, chosen: dict[str, Any]) -
     ]
 
 
-def _budget(series: Series, number: int, chosen: dict[str, Any], charts: Charts) -> Iterator[dict[str, Any]]:
+def _budget(
+    series: Series, number: int, chosen: dict[str, Any], charts: Charts, lengths: dict[str, float]
+) -> Iterator[dict[str, Any]]:
     """What each chart of the newest phase rings by chance in a year."""
     told, per_year = chosen["told"], series.points_per_year
     if told is None:
         return
-    nelson, western = _simulated("nelson", 0.0)[0], _simulated("western electric", 0.0)[0]
+    nelson, western = lengths["nelson"], lengths["western electric"]
     for chart, known, rate in _loads(series.kind, told):
         grouped = chart in ("Xbar", "S", "p", "u")
         yearly = per_year / int(told["subgroup_size"]) if grouped else per_year
@@ -383,6 +423,14 @@ def _known_ewma(weight: float, width: float) -> float | None:
 
 def _family(name: str) -> tuple[Rule, ...]:
     return NELSON if name == "nelson" else WESTERN_ELECTRIC
+
+
+def _ruled(memory: Memory) -> pl.DataFrame:
+    """Mart `chart_rule`: the same every night, while the code is."""
+    families = {rule: memory.same("chart_rule", (rule,)) for rule in ("nelson", "western electric")}
+    if all(families.values()):
+        return pl.concat([memory.rows("chart_rule", ("family",), (name,)) for name in families])
+    return frame_of("chart_rule", _rules())
 
 
 def _rules() -> Iterator[dict[str, Any]]:

@@ -73,7 +73,7 @@ CREATE OR REPLACE TEMP MACRO shown(moment) AS strftime(timezone('UTC', moment), 
 CREATE OR REPLACE TEMP TABLE channel_hour AS
 SELECT site_id, batch_id, channel, quantity_name, date_trunc('hour', read_at) AS hour_at, count(*) AS n_readings,
        count(*) FILTER (reading_status = 'good') AS n_good, min(reading) FILTER (reading_status = 'good') AS minimum,
-       avg(reading) FILTER (reading_status = 'good') AS mean, max(reading) FILTER (reading_status = 'good') AS maximum,
+       favg(reading) FILTER (reading_status = 'good') AS mean, max(reading) FILTER (reading_status = 'good') AS maximum,
        stddev_samp(reading) FILTER (reading_status = 'good') AS deviation
 FROM in_force_reading
 GROUP BY ALL;

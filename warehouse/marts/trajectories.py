@@ -20,7 +20,8 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from warehouse.marts.rows import store
+from warehouse.marts.memory import Memory
+from warehouse.marts.rows import frame_of, store_parts
 from warehouse.plan import Fleet, Trajectories
 from warehouse.statistics.checked import BoolArray, FloatArray
 from warehouse.statistics.metabolism import lactate_yield, specific_glucose_uptake, specific_growth_rate
@@ -35,25 +36,25 @@ ALPHA = 0.01
 # Cells double about once a day: rates over less than a day are noise of the sensor.
 RATE_HOURS = 24.0
 CELLS_PER_LITRE = 1e9  # of 10^6 cells/mL
+BATCH = ("site_id", "batch_id")
+MODEL = ("product_id", "protocol_version")
 EMPTY = Trajectories(dated=date(1970, 1, 1), approved_by_role="none")
 
 
-def build(con: duckdb.DuckDBPyConnection, target: str, fleet: Fleet) -> None:
+def build(con: duckdb.DuckDBPyConnection, target: str, fleet: Fleet, memory: Memory) -> None:
     """Create the trajectory marts; needs `batch_wide` and the tables of `prepare`. Empty where none are declared."""
     declared(con, fleet.trajectories or EMPTY, empty=fleet.trajectories is None)
     for name in FILES:
         con.execute((HERE / f"{name}.sql").read_text("utf-8").replace("{target}", target))
-    models: list[dict[str, Any]] = []
-    parts: list[dict[str, Any]] = []
-    rates: list[dict[str, Any]] = []
+    models: list[pl.DataFrame] = []
+    parts: list[pl.DataFrame] = []
+    rates: list[pl.DataFrame] = []
     if fleet.trajectories is not None:
-        for batch, contributions in _models(con, target, fleet.trajectories.components):
-            models.append(batch)
-            parts += contributions
-        rates = list(_rates(con, target))
-    store(con, target, "trajectory_model", models)
-    store(con, target, "trajectory_contribution", parts)
-    store(con, target, "metabolic_rate", rates)
+        models, parts = _models(con, target, fleet.trajectories.components, memory)
+        rates = _rates(con, target, memory)
+    store_parts(con, target, "trajectory_model", models)
+    store_parts(con, target, "trajectory_contribution", parts)
+    store_parts(con, target, "metabolic_rate", rates)
 
 
 def declared(con: duckdb.DuckDBPyConnection, told: Trajectories, *, empty: bool = False) -> None:
@@ -78,8 +79,9 @@ def declared(con: duckdb.DuckDBPyConnection, told: Trajectories, *, empty: bool 
 
 
 def _models(
-    con: duckdb.DuckDBPyConnection, target: str, components: int
-) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    con: duckdb.DuckDBPyConnection, target: str, components: int, memory: Memory
+) -> tuple[list[pl.DataFrame], list[pl.DataFrame]]:
+    """Each model's batches, and what each quantity contributed to them."""
     frame = con.execute(f"""
         SELECT t.site_id, t.batch_id, t.product_id, t.protocol_version, t.good_batch, t.quantity_name,
                t.step || '|' || t.step_hour AS moment, (t.value - e.mean) / e.deviation AS z
@@ -87,8 +89,28 @@ def _models(
         JOIN {target}.mart.golden_envelope e USING (product_id, protocol_version, quantity_name, step, step_hour)
         WHERE e.deviation > 0
         ORDER BY t.product_id, t.protocol_version, t.site_id, t.batch_id, t.quantity_name, t.bin_at""").pl()
-    for (product, protocol), part in frame.group_by(["product_id", "protocol_version"], maintain_order=True):
-        yield from _model(str(product), None if protocol is None else str(protocol), part, components)
+    models: list[pl.DataFrame] = []
+    parts: list[pl.DataFrame] = []
+    for key, part in frame.group_by(MODEL, maintain_order=True):
+        product, protocol = key
+        if memory.same("trajectory_model", key, components, part):
+            own = memory.rows("trajectory_model", MODEL, key)
+            models.append(own)
+            parts += [
+                memory.rows("trajectory_contribution", BATCH, batch)
+                for batch in own.select(BATCH).iter_rows()
+            ]
+            continue
+        rows: list[dict[str, Any]] = []
+        told: list[dict[str, Any]] = []
+        for batch, contributions in _model(
+            str(product), None if protocol is None else str(protocol), part, components
+        ):
+            rows.append(batch)
+            told += contributions
+        models.append(frame_of("trajectory_model", rows))
+        parts.append(frame_of("trajectory_contribution", told))
+    return models, parts
 
 
 def _model(
@@ -167,7 +189,7 @@ def _cube(
     return flat, there.reshape(len(row), -1), channels
 
 
-def _rates(con: duckdb.DuckDBPyConnection, target: str) -> Iterator[dict[str, Any]]:
+def _rates(con: duckdb.DuckDBPyConnection, target: str, memory: Memory) -> list[pl.DataFrame]:
     """Rates of every day of the expansion, and of the whole of it, where cells and metabolites were followed."""
     frame = con.execute(f"""
         SELECT site_id, batch_id, quantity_name, bin_at, mean,
@@ -176,18 +198,27 @@ def _rates(con: duckdb.DuckDBPyConnection, target: str) -> Iterator[dict[str, An
         WHERE step = 'expansion' AND mean IS NOT NULL
           AND quantity_name IN ('viable_density_e6_ml', 'glucose_mmol_l', 'lactate_mmol_l')
         ORDER BY site_id, batch_id, hour""").pl()
-    for (site, batch), part in frame.group_by(["site_id", "batch_id"], maintain_order=True):
-        wide = part.pivot(on="quantity_name", index="hour", values="mean").sort("hour")
-        hours = wide["hour"].to_numpy()
-        start = part["bin_at"].min()
-        edges = np.arange(0.0, hours[-1] + RATE_HOURS, RATE_HOURS)
-        windows = [(int(a), b - 1e-9) for a, b in pairwise(edges)]
-        for day, (low, high) in enumerate(windows, 1):
-            inside = wide.filter((pl.col("hour") >= low) & (pl.col("hour") <= high))
-            yield {"site_id": site, "batch_id": batch, "day": day, "from_h": float(low), "until_h": float(edges[day]),
-                   "started_at": start} | _rate(inside)  # fmt: skip
-        yield {"site_id": site, "batch_id": batch, "day": 0, "from_h": 0.0, "until_h": float(hours[-1]),
-               "started_at": start} | _rate(wide)  # fmt: skip
+    made: list[pl.DataFrame] = []
+    for key, part in frame.group_by(BATCH, maintain_order=True):
+        if memory.same("metabolic_rate", key, part):
+            made.append(memory.rows("metabolic_rate", BATCH, key))
+        else:
+            made.append(frame_of("metabolic_rate", _rates_of(key[0], key[1], part)))
+    return made
+
+
+def _rates_of(site: Any, batch: Any, part: pl.DataFrame) -> Iterator[dict[str, Any]]:
+    wide = part.pivot(on="quantity_name", index="hour", values="mean").sort("hour")
+    hours = wide["hour"].to_numpy()
+    start = part["bin_at"].min()
+    edges = np.arange(0.0, hours[-1] + RATE_HOURS, RATE_HOURS)
+    windows = [(int(a), b - 1e-9) for a, b in pairwise(edges)]
+    for day, (low, high) in enumerate(windows, 1):
+        inside = wide.filter((pl.col("hour") >= low) & (pl.col("hour") <= high))
+        yield {"site_id": site, "batch_id": batch, "day": day, "from_h": float(low), "until_h": float(edges[day]),
+               "started_at": start} | _rate(inside)  # fmt: skip
+    yield {"site_id": site, "batch_id": batch, "day": 0, "from_h": 0.0, "until_h": float(hours[-1]),
+           "started_at": start} | _rate(wide)  # fmt: skip
 
 
 def _rate(part: pl.DataFrame) -> dict[str, Any]:

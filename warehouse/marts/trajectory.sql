@@ -35,11 +35,12 @@ WHERE (s.good_until IS NULL OR b.batch_started_at < s.good_until + INTERVAL 1 DA
 
 CREATE OR REPLACE TABLE {target}.mart.trajectory AS
 WITH placed AS (
-    SELECT c.*, p.step, p.from_at, floor((epoch(c.hour_at - p.from_at) / 3600 + 0.5) / s.bin_hours) * s.bin_hours AS step_hour,
+    -- In microseconds: a difference of times with a zone asks the calendar, row by row.
+    SELECT c.*, p.step, p.from_at, floor(((epoch_us(c.hour_at) - epoch_us(p.from_at)) / 3.6e9 + 0.5) / s.bin_hours) * s.bin_hours AS step_hour,
            f.fault IS NOT NULL AS faulty
     FROM channel_hour c
     JOIN batch_step p ON p.site_id = c.site_id AND p.batch_id = c.batch_id
-         AND c.hour_at + INTERVAL 30 MINUTE >= p.from_at AND c.hour_at + INTERVAL 30 MINUTE < p.until_at
+         AND epoch_us(c.hour_at) + 1800000000 >= epoch_us(p.from_at) AND epoch_us(c.hour_at) + 1800000000 < epoch_us(p.until_at)
     LEFT JOIN (SELECT site_id, batch_id, channel, hour_at, min(fault) AS fault FROM faulty_hour GROUP BY ALL) f
       ON f.site_id = c.site_id AND f.batch_id = c.batch_id AND f.channel = c.channel AND f.hour_at = c.hour_at
     CROSS JOIN trajectory_setting s
@@ -47,12 +48,13 @@ WITH placed AS (
     SELECT site_id, batch_id, quantity_name, step, min(from_at) AS from_at, step_hour, sum(n_readings)::BIGINT AS n_readings,
            coalesce(sum(n_good) FILTER (NOT faulty), 0)::BIGINT AS n_used, coalesce(sum(n_readings) FILTER (faulty), 0)::BIGINT AS n_faulty,
            min(minimum) FILTER (NOT faulty) AS minimum,
-           sum(mean * n_good) FILTER (NOT faulty) / nullif(sum(n_good) FILTER (NOT faulty), 0) AS mean,
+           -- Compensated: the plain sum's last digits depend on the order, and what is the same must stay the same.
+           fsum(mean * n_good) FILTER (NOT faulty) / nullif(sum(n_good) FILTER (NOT faulty), 0) AS mean,
            max(maximum) FILTER (NOT faulty) AS maximum
     FROM placed GROUP BY site_id, batch_id, quantity_name, step, step_hour
 )
 SELECT r.site_id, r.batch_id, b.product_id, b.protocol_version, r.quantity_name, r.step, r.step_hour::DOUBLE AS step_hour,
-       r.from_at + to_seconds(r.step_hour * 3600) AS bin_at, epoch(r.from_at - b.batch_started_at) / 3600 + r.step_hour AS elapsed_h,
+       r.from_at + to_seconds(r.step_hour * 3600) AS bin_at, (epoch_us(r.from_at) - epoch_us(b.batch_started_at)) / 3.6e9 + r.step_hour AS elapsed_h,
        r.n_readings, r.n_used, r.n_faulty, r.minimum, r.mean, r.maximum, g.batch_id IS NOT NULL AS good_batch
 FROM rolled r
 JOIN {target}.mart.batch_wide b ON b.site_id = r.site_id AND b.batch_id = r.batch_id

@@ -23,7 +23,8 @@ WITH paired AS (
     FROM standardised
 ), judged AS (
     SELECT product_id, protocol_version, quantity_name, step, step_hour, count(*) AS n_good, list(running_score) AS scores,
-           CASE WHEN count(*) >= 20 THEN exp(avg(ln(running_score)) + 4 * stddev_samp(ln(running_score))) END AS score_limit
+           list(ln(running_score) ORDER BY site_id, batch_id) AS logs,
+           CASE WHEN count(*) >= 20 THEN exp(list_avg(logs) + 4 * list_stddev_samp(logs)) END AS score_limit
     FROM running WHERE good_batch AND running_score > 0 GROUP BY ALL
 )
 SELECT r.site_id, r.batch_id, r.product_id, r.protocol_version, r.quantity_name, r.step, r.step_hour, r.bin_at, r.elapsed_h, r.good_batch,

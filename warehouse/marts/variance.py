@@ -20,7 +20,8 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from warehouse.marts.rows import store
+from warehouse.marts.memory import Memory
+from warehouse.marts.rows import frame_of, store_parts
 from warehouse.plan import Fleet
 from warehouse.statistics.mixed import codes, fit_mixed
 from warehouse.statistics.mixed_profile import profile_intervals
@@ -42,16 +43,16 @@ FACTORS: dict[str, tuple[str, ...]] = {
 RESULTS = Path(__file__).parent / "variance_results.sql"
 
 
-def build(con: duckdb.DuckDBPyConnection, target: str, fleet: Fleet, before: str | None = None) -> None:
-    """Create mart `variance_component`; needs `comparability_lots`, `assay_long`, `batch_wide`, tables of `prepare`.
-
-    `before` is an attached older snapshot: what rests on the same results is taken from it, as fits take seconds.
-    """
-    known = _known(con, before)
-    rows: list[dict[str, Any]] = []
+def build(con: duckdb.DuckDBPyConnection, target: str, fleet: Fleet, memory: Memory) -> None:
+    """Create mart `variance_component`; needs `comparability_lots`, `assay_long`, `batch_wide`, tables of `prepare`."""
+    made: list[pl.DataFrame] = []
     frame = con.execute(RESULTS.read_text("utf-8").replace("{target}", target)).pl()
-    for (attribute, measured_as), part in frame.group_by(["attribute", "measured_as"], maintain_order=True):
+    for key, part in frame.group_by(["attribute", "measured_as"], maintain_order=True):
+        attribute, measured_as = key
         scale = fleet.plan.attributes[str(attribute)].scale
+        if memory.same("variance_component", key, scale, part):
+            made.append(memory.rows("variance_component", ("attribute", "measured_as"), key))
+            continue
         packed = "|".join([scale, *(str(cell) for row in part.iter_rows() for cell in row)])
         told = {
             "attribute": attribute,
@@ -62,23 +63,8 @@ def build(con: duckdb.DuckDBPyConnection, target: str, fleet: Fleet, before: str
             "method": METHOD,
             "inputs_hash": hashlib.md5(packed.encode(), usedforsecurity=False).hexdigest(),
         }
-        rows += known.get(told["inputs_hash"]) or [told | row for row in components(part, scale)]
-    store(con, target, "variance_component", rows)
-
-
-def _known(con: duckdb.DuckDBPyConnection, before: str | None) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
-    if before is not None:
-        there = con.execute(
-            "SELECT count(*) FROM duckdb_tables() WHERE database_name = ? AND table_name = 'variance_component'",
-            [before],
-        ).fetchone()
-        if there and there[0]:
-            for row in (
-                con.execute(f"SELECT * FROM {before}.mart.variance_component").pl().iter_rows(named=True)
-            ):
-                found.setdefault(row["inputs_hash"], []).append(row)
-    return found
+        made.append(frame_of("variance_component", (told | row for row in components(part, scale))))
+    store_parts(con, target, "variance_component", made)
 
 
 def components(part: pl.DataFrame, scale: str) -> Iterator[dict[str, Any]]:

@@ -19,14 +19,16 @@ from tests.unit.marts.test_chart_marts import CHARTED, VALUES, approve, batches,
 from warehouse import acts
 from warehouse.marts import charts, signals, trajectories
 from warehouse.marts.build import assembled
+from warehouse.marts.memory import Memory
 from warehouse.settings import Settings
 
 
 def watched(small: Any, run_id: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Signals and their evidence after what a nightly run does."""
     with assembled(small.con, CHARTED) as target:
-        charts.build(small.con, target, CHARTED)
-        trajectories.build(small.con, target, CHARTED)
+        memory = Memory(small.con, None)
+        charts.build(small.con, target, CHARTED, memory)
+        trajectories.build(small.con, target, CHARTED, memory)
         signals.build(small.con, target, CHARTED, run_id)
         return (
             small.all(f"SELECT * FROM {target}.mart.signal ORDER BY first_at"),

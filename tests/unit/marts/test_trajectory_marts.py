@@ -15,6 +15,7 @@ from warehouse import lake
 from warehouse.dictionary import dictionary
 from warehouse.marts.build import assembled
 from warehouse.marts.capability import build as build_capability
+from warehouse.marts.memory import Memory
 from warehouse.marts.trajectories import build as build_trajectories
 from warehouse.marts.variance import components
 from warehouse.plan import Charts, ExcursionLimit, Trajectories
@@ -90,7 +91,7 @@ def followed(small_lake: Any) -> Any:
     add_runs(small_lake, runs, started)
     add_finding(small_lake.con, "STUCK|temp")
     with assembled(small_lake.con, FOLLOWED) as target:
-        build_trajectories(small_lake.con, target, FOLLOWED)
+        build_trajectories(small_lake.con, target, FOLLOWED, Memory(small_lake.con, None))
         yield small_lake, runs
 
 
@@ -176,7 +177,7 @@ def test_capability_on_the_attribute_s_scale_with_its_trend(small_lake: Any) -> 
         for i, b in enumerate(ids)
     ))  # fmt: skip
     with assembled(small_lake.con, FOLLOWED) as target:
-        build_capability(small_lake.con, target, FOLLOWED)
+        build_capability(small_lake.con, target, FOLLOWED, Memory(small_lake.con, None))
         row = small_lake.one(f"SELECT * FROM {target}.mart.capability")
     new, old = logits[12:], logits[:12]
     low = math.log(80 / 20)
