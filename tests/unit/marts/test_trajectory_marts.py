@@ -13,6 +13,7 @@ import pytest
 from tests.unit.marts.test_marts import FLEET
 from warehouse import lake
 from warehouse.dictionary import dictionary
+from warehouse.marts import charts, signals
 from warehouse.marts.build import assembled
 from warehouse.marts.capability import build as build_capability
 from warehouse.marts.memory import Memory
@@ -219,3 +220,13 @@ def test_planted_components_lie_inside_their_intervals() -> None:
     assert found["assay"]["share"] == pytest.approx(0.15**2 / sum(s**2 for s in planted.values()), rel=0.6)
     assert "do not tell it" in found["operator"]["refusal"]
     assert "only where site does" in found["time"]["refusal"]
+
+
+def test_an_excursion_and_a_strayed_path_ring_by_their_kind_and_one_cause_once(followed: Any) -> None:
+    small, _ = followed
+    charts.build(small.con, "assembled", FOLLOWED, Memory(small.con, None))
+    rung = signals.alarms(small.con, "assembled", FOLLOWED)
+    assert {(a["signal_kind"], a["batch_id"], a["quantity_name"]) for a in rung} == {
+        ("excursion", "WARM", "temperature_c"),
+        ("trajectory", "WARM", "viable_density_e6_ml"),
+    }
