@@ -751,7 +751,7 @@ def verify_statistics(
 
     checks = verify(cases)
     if json_output:
-        typer.echo(as_json(rendered(checks)))
+        typer.echo(rendered(checks))
     else:
         by_status: dict[str, int] = {}
         for c in checks:
