@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from io import StringIO
-from itertools import islice
 from pathlib import Path
+from select import select
 from typing import Any, Literal, Protocol
 
 from pipelines.failures import PermanentFailure, TransientFailure
@@ -179,16 +179,44 @@ class _Postgres:
 
     def _copied(self, query: str, layout: Layout, stamps: Sequence[str]) -> Iterator[list[bytes]]:
         """Rows as the server prints them. JSON has no control characters, so these marks leave it as it is."""
-        if stamps:
-            query = query.replace("%", "%%").replace("{}", "%s")
         marks = ", QUOTE E'\\x01', DELIMITER E'\\x02'" if layout == "jsonl" else ""
-        with (
-            self.con.cursor() as cursor,
-            cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT csv{marks})", list(stamps) or None) as copy,
-        ):
-            blocks = iter(copy)
-            while batch := list(islice(blocks, COPIED)):
-                yield batch
+        copy = f"COPY ({query}) TO STDOUT (FORMAT csv{marks})"
+        if stamps:
+            from psycopg import ClientCursor
+
+            copy = ClientCursor(self.con).mogrify(copy.replace("%", "%%").replace("{}", "%s"), list(stamps))
+        yield from self._streamed(copy.encode())
+
+    def _streamed(self, copy: bytes) -> Iterator[list[bytes]]:
+        """Rows of a COPY as libpq hands them over; psycopg's own loop costs as much a row as all the rest."""
+        from psycopg import errors, pq
+
+        line: Any = self.con.pgconn
+        began = line.exec_(copy)
+        if began.status != pq.ExecStatus.COPY_OUT:
+            raise errors.error_from_result(began)
+        whole = False
+        try:
+            batch: list[bytes] = []
+            while True:
+                length, block = line.get_copy_data(1)
+                if length > 0:
+                    batch.append(bytes(block))
+                elif length == 0:
+                    select([line.socket], [], [])
+                    line.consume_input()
+                if batch and (length < 0 or len(batch) == COPIED):
+                    yield batch
+                    batch = []
+                if length < 0:
+                    break
+            while (ended := line.get_result()) is not None:
+                if ended.status != pq.ExecStatus.COMMAND_OK:
+                    raise errors.error_from_result(ended)
+            whole = True
+        finally:
+            if not whole:
+                self.con.close()  # in the middle of a COPY nothing else can be asked
 
 
 @contextmanager
