@@ -22,6 +22,7 @@ from dashboards.components.table import Column, Table, html_table, number, print
 from dashboards.components.words import plain, plural, unit
 from dashboards.facts import ChartLimit, ChartPoint, Series
 from dashboards.figures.control import control, read_as
+from dashboards.pages import watch_panels
 from dashboards.providers.charts import ChartProvider
 from dashboards.providers.fleet import FleetProvider
 from dashboards.shell.guard import guarded
@@ -115,6 +116,10 @@ def layout(visit: Visit) -> Component:
             html.Div(_overview(visit, all_series, titles, view), className="cf-panels"),
             html.Div(controls, className="cf-filters cf-between"),
             html.Div(content(visit, provider, view), id="charts-content"),
+            html.Div(
+                [watch_panels.raised_panel(visit, provider), watch_panels.capability_panel(visit, provider)],
+                className="cf-panels cf-between",
+            ),
         ]
     )
 
@@ -495,6 +500,10 @@ def _limits_panel(visit: Visit, view: View, limits: Sequence[ChartLimit]) -> Com
 def _table(visit: Visit, name: str) -> Table:
     """A table of the view that an address asks for. Raises NotHere where nothing is charted."""
     provider = ChartProvider(visit.snapshot)
+    if name == "raised":
+        return watch_panels.raised_table(visit, provider)
+    if name == "capability":
+        return watch_panels.capability_table(visit, provider)
     all_series = provider.series(visit.scope) if provider.known else []
     if not all_series:
         raise NotHere("no series")
@@ -545,6 +554,9 @@ PAGE = Page(
     title="Control charts",
     layout=layout,
     callbacks=callbacks,
-    tables={name: partial(_table, name=name) for name in ("overview", "points", "signals", "limits")},
+    tables={
+        name: partial(_table, name=name)
+        for name in ("overview", "points", "signals", "limits", "raised", "capability")
+    },
     key="h",
 )

@@ -6,6 +6,7 @@ Does not belong here: limits and rules (`warehouse/marts/charts.py`).
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import Any
 
 from dashboards.facts import ChartBudget, ChartLimit, ChartPoint, Series
 from dashboards.providers.snapshot import Snapshot
@@ -99,6 +100,29 @@ class ChartProvider:
             measured=series.measured_as,
         )
         return [ChartBudget(**row) for row in found]
+
+    def raised(self, scope: Scope) -> list[dict[str, Any]]:
+        """Signals with their life: those that wait first, then the newest; none where the snapshot has none."""
+        if "mart.signal" not in self._snapshot.tables:
+            return []
+        return self._snapshot.rows(
+            "SELECT signal_id, site_id, signal_kind, state, subject, detail, first_at, n_alarms, "
+            "acknowledged_by_role, acknowledged_because, closed_by_role, closed_because FROM mart.signal "
+            "WHERE site_id = ANY($sites) "
+            "ORDER BY list_position(['raised', 'acknowledged', 'closed'], state), first_at DESC, signal_id",
+            scope,
+        )
+
+    def capability(self, scope: Scope) -> list[dict[str, Any]]:
+        """Indices of every attribute with limits, the lowest first; none where the snapshot has none."""
+        if "mart.capability" not in self._snapshot.tables:
+            return []
+        return self._snapshot.rows(
+            "SELECT site, attribute, stage, n, ppk, ppk_low, ppk_high, cpk, cpk_low, cpk_high, p_out, p_out_low, "
+            "p_out_high, trend, coalesce(refusal, cpk_refusal) AS refusal FROM mart.capability "
+            "WHERE site = ANY($sites) ORDER BY ppk NULLS LAST, site, attribute, stage",
+            scope,
+        )
 
     def rules(self, scope: Scope) -> dict[tuple[str, int], str]:
         """Rules in words, by family and number."""
