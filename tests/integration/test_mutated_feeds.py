@@ -230,6 +230,7 @@ SELECT result_id, sample_id, operator, round(value, 6), result_at, source_versio
 FROM current.assay_result WHERE site_id = '{site}'"""
 
 
+@pytest.mark.timeout(3600)
 @settings(
     max_examples=EXAMPLES,
     deadline=None,
