@@ -119,6 +119,10 @@ def _matrix(visit: Visit, plan: Sequence[PlanEntry], verdicts: Sequence[Verdict]
     names = {s.id: s.name for s in visit.snapshot.sites}
     sites = [s for s in visit.scope.figures if s != reference]
     told = {(v.attribute, v.site): v for v in verdicts}
+    # A site that is never compared gets a sentence, not a column of nothing.
+    judged = {v.site for v in verdicts}
+    apart = [s for s in sites if s not in judged] if judged.intersection(sites) else []
+    sites = [s for s in sites if s not in apart]
     if not plan or not sites:
         content: Component = states.empty(
             "There is nothing to compare here.",
@@ -151,6 +155,7 @@ def _matrix(visit: Visit, plan: Sequence[PlanEntry], verdicts: Sequence[Verdict]
     design = "; ".join(sorted({v.design for v in verdicts}, reverse=True))
     told_design = (
         f"Each site against {names.get(reference, reference)}: {design}. Choose a cell to see the difference."
+        + (f" Not compared: {', '.join(names.get(s, s) for s in apart)}." if apart else "")
         if plan
         else None
     )
