@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dashboards.facts import Measured
+from dashboards.facts.batch import Measured
 from dashboards.figures.rows import words
 from dashboards.theme.tokens import token
 

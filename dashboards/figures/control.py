@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from dashboards.facts import ChartPoint
+from dashboards.facts.charts import ChartPoint
 from dashboards.theme.tokens import token
 
 ROW_PX, FRAME_PX, SHARE = 190, 90, 0.84

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dashboards.facts import READS, Verdict
+from dashboards.facts.comparison import READS, Verdict
 from dashboards.figures.rows import words
 from dashboards.theme.tokens import token
 

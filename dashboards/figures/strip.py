@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dashboards.facts import Limit, Lot
+from dashboards.facts.comparison import Limit, Lot
 from dashboards.figures.rows import spread, words, wrapped
 from dashboards.theme.tokens import site_mark, token
 

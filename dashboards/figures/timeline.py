@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from dashboards.facts import Custody, Deviation, Step
+from dashboards.facts.batch import Custody, Deviation, Step
 from dashboards.figures.rows import words
 from dashboards.theme.tokens import token
 

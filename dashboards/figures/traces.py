@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dashboards.facts import Envelope, Event, Run, Step, Trace
+from dashboards.facts.batch import Step
+from dashboards.facts.runs import Envelope, Event, Run, Trace
 from dashboards.theme.tokens import token
 
 ROW_PX, FRAME_PX, SHARE = 128, 138, 0.74

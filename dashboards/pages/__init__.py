@@ -1,7 +1,6 @@
 """Pages, in the order of the navigation. Each is thin: address → provider → figure → panel."""
 
 from dashboards.pages import (
-    batch,
     batches,
     charts,
     comparability,
@@ -12,6 +11,7 @@ from dashboards.pages import (
     source,
     vein,
 )
+from dashboards.pages.batch import page as batch
 
 PAGES = (
     fleet.PAGE,

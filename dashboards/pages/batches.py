@@ -14,7 +14,7 @@ from dashboards.components import states
 from dashboards.components.panel import panel
 from dashboards.components.table import Column, Table, grid
 from dashboards.components.words import plain, plural
-from dashboards.facts import Batch
+from dashboards.facts.batch import Batch
 from dashboards.providers.batch import BatchProvider
 from dashboards.shell.visit import Page, Visit, batch_href, source_href
 

@@ -20,7 +20,7 @@ from dashboards.components.graph import graph
 from dashboards.components.panel import panel
 from dashboards.components.table import Column, Table, html_table, number, printed
 from dashboards.components.words import plain, plural, unit
-from dashboards.facts import ChartLimit, ChartPoint, Series
+from dashboards.facts.charts import ChartLimit, ChartPoint, Series
 from dashboards.figures.control import control, read_as
 from dashboards.pages import watch_panels
 from dashboards.providers.charts import ChartProvider

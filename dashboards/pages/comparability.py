@@ -18,7 +18,7 @@ from dashboards.components.panel import panel
 from dashboards.components.table import Column, Table, grid, html_table
 from dashboards.components.verdict import verdict
 from dashboards.components.words import attribute_words, plural, unit
-from dashboards.facts import Lot, PlanEntry, Verdict
+from dashboards.facts.comparison import Lot, PlanEntry, Verdict
 from dashboards.figures.forest import forest
 from dashboards.figures.strip import strip
 from dashboards.pages.fleet import margin_words, verdict_table

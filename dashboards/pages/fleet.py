@@ -21,7 +21,8 @@ from dashboards.components.panel import panel, stacks
 from dashboards.components.table import Column, Table, grid, html_table, number
 from dashboards.components.verdict import SYMBOL, reason_words, severity, verdict
 from dashboards.components.words import age, attribute_words, plain, plural
-from dashboards.facts import READS, Need, PlanEntry, Verdict
+from dashboards.facts.comparison import READS, PlanEntry, Verdict
+from dashboards.facts.fleet import Need
 from dashboards.figures import forest as figures
 from dashboards.providers.fleet import FleetProvider
 from dashboards.shell.guard import guarded

@@ -18,7 +18,8 @@ from dashboards.components.panel import panel, stacks
 from dashboards.components.table import Column, Table, grid, html_table, printed
 from dashboards.components.verdict import severity
 from dashboards.components.words import age, plain, plural
-from dashboards.facts import Feed, Finding, Held, Tally
+from dashboards.facts.batch import Finding
+from dashboards.facts.feeds import Feed, Held, Tally
 from dashboards.providers.quality import QualityProvider
 from dashboards.shell.guard import guarded
 from dashboards.shell.visit import Desk, Page, Visit, source_href

@@ -18,7 +18,7 @@ from dashboards.components.aria import aria
 from dashboards.components.panel import panel
 from dashboards.components.table import Column, Table, grid, html_table
 from dashboards.components.words import plain, plural
-from dashboards.facts import Blocker, Followed, Readiness
+from dashboards.facts.release import Blocker, Followed, Readiness
 from dashboards.providers.release import ReleaseProvider
 from dashboards.shell.guard import guarded
 from dashboards.shell.visit import Desk, Page, Visit, batch_href, source_href

@@ -21,7 +21,7 @@ from dashboards.components.graph import figure_id, graph, graph_id
 from dashboards.components.panel import panel
 from dashboards.components.table import Column, Table, html_table, printed
 from dashboards.components.words import plain, plural, unit
-from dashboards.facts import Envelope, Event, Run, Trace
+from dashboards.facts.runs import Envelope, Event, Run, Trace
 from dashboards.figures.traces import traces
 from dashboards.providers.sensors import AWAY_BATCHES, POINTS, SensorProvider
 from dashboards.shell.guard import guarded

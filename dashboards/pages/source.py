@@ -14,7 +14,7 @@ from dash.development.base_component import Component
 from dashboards.components.panel import panel
 from dashboards.components.table import Column, Table, exact, html_table, printed
 from dashboards.components.words import plain, unit
-from dashboards.facts import Source
+from dashboards.facts.feeds import Source
 from dashboards.providers.sources import SourceProvider
 from dashboards.shell.visit import NotHere, Page, Visit, source_href
 from warehouse.dictionary import dictionary

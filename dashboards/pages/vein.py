@@ -21,7 +21,7 @@ from dashboards.components.graph import graph
 from dashboards.components.panel import panel
 from dashboards.components.table import Column, Table, grid, html_table, number
 from dashboards.components.words import age, plain, plural
-from dashboards.facts import Contrast, Journey
+from dashboards.facts.journeys import Contrast, Journey
 from dashboards.figures.hours import medians, strips
 from dashboards.providers.journeys import JourneyProvider
 from dashboards.shell.guard import guarded

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from dashboards.facts import (
+from dashboards.facts.batch import (
     Batch,
     Custody,
     Decision,
@@ -17,11 +17,11 @@ from dashboards.facts import (
     Finding,
     Material,
     Measured,
-    Need,
     Outcome,
     Result,
     Step,
 )
+from dashboards.facts.fleet import Need
 from dashboards.providers.snapshot import Snapshot
 from dashboards.providers.sources import SHOWN
 from dashboards.security.scope import Scope

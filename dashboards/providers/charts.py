@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from dashboards.facts import ChartBudget, ChartLimit, ChartPoint, Series
+from dashboards.facts.charts import ChartBudget, ChartLimit, ChartPoint, Series
 from dashboards.providers.snapshot import Snapshot
 from dashboards.security.scope import Scope
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from dashboards.facts import Change, Limit, Lot, Need, PlanEntry, SiteCounts, Verdict
+from dashboards.facts.comparison import Change, Limit, Lot, PlanEntry, Verdict
+from dashboards.facts.fleet import Need, SiteCounts
 from dashboards.providers.snapshot import Snapshot
 from dashboards.security.scope import Scope
 

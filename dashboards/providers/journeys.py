@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from dashboards.facts import Contrast, Journey
+from dashboards.facts.journeys import Contrast, Journey
 from dashboards.providers.snapshot import Snapshot
 from dashboards.security.scope import Scope
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from dashboards.facts import Feed, Finding, Held, Tally
+from dashboards.facts.batch import Finding
+from dashboards.facts.feeds import Feed, Held, Tally
 from dashboards.providers.snapshot import Snapshot
 from dashboards.security.scope import Scope
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from dashboards.facts import Blocker, Followed, Readiness
+from dashboards.facts.release import Blocker, Followed, Readiness
 from dashboards.providers.snapshot import Snapshot
 from dashboards.security.scope import Scope
 

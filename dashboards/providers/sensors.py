@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from dashboards.facts import Channel, Envelope, Event, ReadingFile, Run, Step, Trace
+from dashboards.facts.batch import Step
+from dashboards.facts.runs import Channel, Envelope, Event, ReadingFile, Run, Trace
 from dashboards.providers.snapshot import Snapshot
 from dashboards.security.scope import Scope
 

@@ -5,7 +5,7 @@ Belongs here: looking a record up. Does not belong here: the file itself, which 
 
 from __future__ import annotations
 
-from dashboards.facts import Source
+from dashboards.facts.feeds import Source
 from dashboards.providers.snapshot import Snapshot
 from dashboards.security.scope import Scope
 from warehouse.dictionary import dictionary

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboards.facts import Verdict
+from dashboards.facts.comparison import Verdict
 from dashboards.figures.forest import MOST, forest
 from dashboards.theme.tokens import PALETTE, PREFIX, resolve, token
 

@@ -1,0 +1,1 @@
+"""The page of one batch: `page.py` puts it together, each other module has the panels of one question."""
