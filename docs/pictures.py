@@ -8,9 +8,7 @@ Does not belong here: whether a page is right (`tests/browser`).
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
-import urllib.request
 from pathlib import Path
 from typing import Literal
 
@@ -42,8 +40,6 @@ def main() -> None:
     asked.add_argument("--into", type=Path, default=IMAGES)
     asked.add_argument("--whole", action="store_true", help="whole pages, not only what one screen shows")
     given = asked.parse_args()
-    with urllib.request.urlopen(f"{given.url}/health") as answer:
-        print(f"snapshot {json.load(answer)['snapshot']} of {given.url}")
     given.into.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as play:
         chromium = play.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
