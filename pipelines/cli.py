@@ -29,6 +29,7 @@ from pipelines.formats.protocol import Options, UnreadableFile
 from pipelines.harmonise.contract import ContractError, load_contract
 from pipelines.ingest.accounting import AccountingError
 from pipelines.ledger_commands import app as ledger_app
+from pipelines.machine_commands import dagster_home_command, fetch, worker
 from pipelines.real_files import contract_paths
 from pipelines.runner import Locked, as_json, locked, status
 from pipelines.simulator.score import score as compute_score
@@ -36,9 +37,10 @@ from pipelines.validation.audit import AuditFailed
 from pipelines.watch_commands import charts_app, signals_app
 from warehouse import logs
 from warehouse.lake import LakeError
+from warehouse.object_storage import ObjectStorageError
 from warehouse.plan import PlanError
 from warehouse.publish import newest
-from warehouse.settings import Settings, settings
+from warehouse.settings import Settings, SettingsError, settings
 
 EXIT_CODES = {
     0: "Done.",
@@ -60,6 +62,9 @@ app.add_typer(comparability_app, name="comparability")
 app.add_typer(access_app, name="access")
 app.add_typer(charts_app, name="charts")
 app.add_typer(signals_app, name="signals")
+app.command()(worker)
+app.command()(fetch)
+app.command(name="dagster-home")(dagster_home_command)
 out = Console(width=int(os.environ.get("COLUMNS", "120")))
 err = Console(stderr=True)
 OneSite = Annotated[str | None, typer.Option("--site", help="Only of this site.")]
@@ -179,7 +184,7 @@ def publish_command() -> None:
             done = publish_fleet(settings(), "command-line")
     except Locked as error:
         raise fail(3, str(error)) from error
-    except (LakeError, PlanError) as error:
+    except (LakeError, ObjectStorageError, PlanError) as error:
         raise fail(1, str(error)) from error
     out.print(f"Published snapshot {done.number}: {done.path}. Next: `cellfleet verdicts`.")
 
@@ -777,11 +782,15 @@ def main() -> None:
     logs.bind_contextvars(command=" ".join(words[: 2 if words[:1] and words[0] in groups else 1]))
     told: dict[str, str] = {}
     try:
+        settings()
+    except SettingsError as error:
+        raise SystemExit(fail(2, str(error)).exit_code) from error
+    try:
         app()
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 1
         raise
-    except LakeError as error:
+    except (LakeError, ObjectStorageError) as error:
         code = 1
         raise SystemExit(f"{error}") from error
     except BaseException as error:

@@ -15,7 +15,9 @@ def build_defs(chosen: Settings) -> dg.Definitions:
     paths = contract_paths(chosen)
     sites = sites_definitions(paths)
     core = sorted(k for k in sites.resolve_all_asset_keys() if k.path[0] == "core")
-    return dg.Definitions.merge(sites, fleet_definitions(core, sound_contracts(paths)))
+    # A process for each step would import everything anew, ten seconds each time; a run is one process's work.
+    one_process = dg.Definitions(executor=dg.in_process_executor)
+    return dg.Definitions.merge(sites, fleet_definitions(core, sound_contracts(paths)), one_process)
 
 
 @dg.definitions

@@ -123,7 +123,7 @@ def _lake(chosen: Settings) -> list[Diagnosis]:
 
 def _vaults(chosen: Settings) -> list[Diagnosis]:
     told: list[Diagnosis] = []
-    for folder in sorted((chosen.home_path / "vault").glob("*")):
+    for folder in sorted((chosen.shared_path / "vault").glob("*")):
         altered = Vault(folder).verify()
         said = (
             "every file matches its hash"

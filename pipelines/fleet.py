@@ -15,6 +15,7 @@ from pipelines.publication import publish_fleet
 from pipelines.validation.findings import find
 from pipelines.validation.samples import findings_of
 from warehouse import lake, logs
+from warehouse.alone import alone
 from warehouse.dictionary import dictionary
 from warehouse.dictionary.render import SQL_TYPES, described
 from warehouse.marts.columns import mart_columns
@@ -47,7 +48,7 @@ def fleet_definitions(core: list[dg.AssetKey], contracts: list[Contract]) -> dg.
         metadata={"dagster/column_schema": column_schema(table), "dagster/table_name": "lake.core.site"},
     )
     def sites(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
-        with lake.opened(settings()) as con:
+        with alone(settings(), "sites"), lake.opened(settings()) as con:
             return dg.MaterializeResult(metadata={"rows added": record_sites(con, contracts, context.run_id)})
 
     @dg.asset(
@@ -73,7 +74,7 @@ def fleet_definitions(core: list[dg.AssetKey], contracts: list[Contract]) -> dg.
         },
     )
     def findings(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
-        with lake.opened(settings()) as con:
+        with alone(settings(), "findings"), lake.opened(settings()) as con:
             new = find(con, context.run_id, load_plan(settings().sites_path / "fleet.yaml"))
             logs.logger(settings()).info("findings searched", run_id=context.run_id, findings=new)
             total = con.execute("SELECT count(*) FROM lake.quality.finding").fetchone()

@@ -11,9 +11,11 @@ from pipelines.harmonise.contract import ContractError, load_contract
 from pipelines.logbook import cosigned, heads_of
 from pipelines.real_files import contract_paths
 from warehouse import lake, logs
+from warehouse.alone import alone
+from warehouse.distribution import distribute, fetch
 from warehouse.ledger import LedgerError
 from warehouse.marts.build import build
-from warehouse.plan import load_plan
+from warehouse.plan import Fleet, load_plan
 from warehouse.publish import Snapshot, publish
 from warehouse.settings import Settings
 
@@ -21,8 +23,23 @@ SYNTHETIC = "SYNTHETIC"
 
 
 def publish_fleet(chosen: Settings, run_id: str) -> Snapshot:
-    """Publish the lake as it stands. Raises LakeError or PlanError; the previous snapshot then stays."""
+    """Publish the lake as it stands, and hand the snapshot to other machines where there are any.
+
+    Raises LakeError or PlanError; the previous snapshot then stays. Raises ObjectStorageError where it was published
+    here but could not be handed on.
+    """
     plan = load_plan(chosen.sites_path / "fleet.yaml")
+    with alone(chosen, "publish"):
+        if chosen.published:
+            # Numbers go on from what other machines have, also where this one's folder is new.
+            fetch(chosen)
+        done = _published(chosen, plan, run_id)
+        if chosen.published:
+            distribute(chosen, done.path)
+    return done
+
+
+def _published(chosen: Settings, plan: Fleet, run_id: str) -> Snapshot:
     with lake.opened(chosen) as con:
         made = con.execute("SELECT max(recorded_at) FROM lake.quality.accounting").fetchone()
         facts = {

@@ -13,6 +13,7 @@ from pipelines.ingest.accounting import is_large
 from pipelines.ingest.reprocess import Reread, reread
 from pipelines.real_files import contract_path, contract_paths
 from warehouse import lake, logs
+from warehouse.alone import alone
 from warehouse.settings import Settings
 
 
@@ -35,7 +36,8 @@ def reread_feeds(
     log = logs.logger(chosen)
     told = []
     for contract, name in _feeds(chosen, site, feed, only_open=only_open):
-        done = reread(chosen, contract, name, run, since=since, only_open=only_open, apply=apply)
+        with alone(chosen, f"{contract.site_id}/{name}"):
+            done = reread(chosen, contract, name, run, since=since, only_open=only_open, apply=apply)
         log.info(
             "feed read again" if done.applied else "feed read again, nothing written",
             run_id=run,

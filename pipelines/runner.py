@@ -1,4 +1,4 @@
-"""Running the fleet: real Dagster runs in this process, one at a time, under a lock that says who holds it.
+"""Running the fleet: real Dagster runs in this process or on the queue, under a lock that says who holds it.
 
 Great Expectations and Dagster are imported once for all runs. Does not belong here: what a run does (`definitions.py`).
 """
@@ -8,18 +8,17 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from pipelines.instance import dagster_home
 from pipelines.real_files import link_real_files
 from warehouse import lake, logs
-from warehouse.settings import ROOT, Settings
+from warehouse.settings import Settings
 
 
 class Locked(RuntimeError):  # noqa: N818 - it names a state, and is shown as a sentence
@@ -65,15 +64,6 @@ def locked(chosen: Settings, what: str) -> Iterator[None]:
         yield
 
 
-def dagster_home(chosen: Settings) -> Path:
-    """Folder of Dagster's instance inside the home, with `dagster.yaml` in it; sets DAGSTER_HOME."""
-    folder = chosen.home_path / "dagster"
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(ROOT / "dagster.yaml", folder / "dagster.yaml")
-    os.environ["DAGSTER_HOME"] = str(folder)
-    return folder
-
-
 def run(
     chosen: Settings,
     sites: list[str] | None,
@@ -96,7 +86,8 @@ def run(
     defs = build_defs(chosen)
     done: list[Ran] = []
     with dg.DagsterInstance.get() as instance:
-        _end_dead_runs(instance)
+        if not chosen.queue:
+            _end_dead_runs(instance)
         names = sorted(job.name for job in defs.resolve_all_job_defs() if not job.name.startswith("__"))
         broken = [k for k in defs.resolve_all_asset_keys() if k.path[0] == "contract"]
         for key in broken:
@@ -105,10 +96,41 @@ def run(
             )
         # The job `ledger_nightly` is the night's; the fleet's own ends with the same asset.
         wanted = [n for n in names if n not in FLEET_JOBS and (sites is None or n.rsplit("_", 1)[0] in sites)]
-        for name in [*wanted, "fleet"]:
-            if name == "fleet" and before_fleet is not None:
-                before_fleet()
-            done.append(_execute(chosen, defs, instance, name, progress=progress))
+        execute = _queued if chosen.queue else _executed
+        done += execute(chosen, defs, instance, wanted, progress)
+        if before_fleet is not None:
+            before_fleet()
+        done += execute(chosen, defs, instance, ["fleet"], progress)
+    return done
+
+
+def _executed(
+    chosen: Settings, defs: Any, instance: Any, jobs: list[str], progress: Callable[[str], None]
+) -> list[Ran]:
+    """Jobs one after another, in this process."""
+    return [_execute(chosen, defs, instance, name, progress=progress) for name in jobs]
+
+
+def _queued(
+    chosen: Settings, defs: Any, instance: Any, jobs: list[str], progress: Callable[[str], None]
+) -> list[Ran]:
+    """Jobs side by side, by the workers of the queue."""
+    from dagster import DagsterEventType
+
+    from pipelines.workers import ended, launch
+
+    def launched(name: str) -> Any:
+        return launch(instance, defs, name, MARK | _whole_range(defs.resolve_job_def(name)), QUIET)
+
+    log, done = logs.logger(chosen), []
+    runs = [launched(name) for name in jobs]
+    for run in ended(instance, runs, lambda lost: launched(lost.job_name)):
+        failures = instance.all_logs(run.run_id, of_type=DagsterEventType.STEP_FAILURE)
+        problem = "; ".join(_told(e.dagster_event) for e in failures) or (
+            "" if run.is_success else "run lost"
+        )
+        log.info("run ended", run_id=run.run_id, job=run.job_name, success=run.is_success)
+        done.append(_said(Ran(run.job_name, run.run_id, run.is_success, problem), progress))
     return done
 
 
@@ -131,12 +153,7 @@ def _execute(
         )
     else:
         job = defs.resolve_job_def(name)
-        if job.partitions_def is not None:
-            first, last = (
-                job.partitions_def.get_first_partition_key(),
-                job.partitions_def.get_last_partition_key(),
-            )
-            tags |= {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+        tags |= _whole_range(job)
         with logs.bound_contextvars(run_id=run_id):
             log.info("run started", job=name)
             result = job.execute_in_process(
@@ -146,8 +163,23 @@ def _execute(
     ran = Ran(name, result.run_id, result.success, problem)
     seconds = round(time.perf_counter() - started, 2)
     log.info("run ended", run_id=ran.run_id, job=name, success=ran.success, seconds=seconds)
-    progress(f"{name}: {'done' if ran.success else f'FAILED (run {ran.run_id[:8]}): {problem}'}")
+    return _said(ran, progress)
+
+
+def _said(ran: Ran, progress: Callable[[str], None]) -> Ran:
+    progress(f"{ran.job}: {'done' if ran.success else f'FAILED (run {ran.run_id[:8]}): {ran.problem}'}")
     return ran
+
+
+def _whole_range(job: Any) -> dict[str, str]:
+    """Tags of a run over every partition of a job; none of a job without partitions."""
+    from pipelines.ingest.arrivals import RANGE
+
+    months = job.partitions_def
+    if months is None:
+        return {}
+    ends = months.get_first_partition_key(), months.get_last_partition_key()
+    return dict(zip(RANGE, ends, strict=True))
 
 
 def _end_dead_runs(instance: Any) -> None:

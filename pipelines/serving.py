@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pipelines.runner import dagster_home
+from pipelines.instance import dagster_home
 from warehouse.access import Access
 from warehouse.settings import ROOT, Settings, is_loopback
 

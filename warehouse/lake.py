@@ -12,12 +12,14 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 
+from warehouse import object_storage
+from warehouse.alone import alone
 from warehouse.dictionary import Dictionary, Table, dictionary
 from warehouse.dictionary.model import NOT_CONTENT
 from warehouse.dictionary.render import ddl, quoted
@@ -89,9 +91,12 @@ def attach(
     another version.
     """
     con = duckdb.connect()
+    read_only = read_only or snapshot is not None
     try:
-        _attach(con, settings, read_only=read_only or snapshot is not None, snapshot=snapshot)
-        _prepare(con, read_only=read_only or snapshot is not None, migrating=migrating)
+        # Two that begin the same new lake at once would both create it.
+        with nullcontext() if read_only else alone(settings, "attach"):
+            _attach(con, settings, read_only=read_only, snapshot=snapshot)
+            _prepare(con, read_only=read_only, migrating=migrating)
     except BaseException:
         con.close()
         raise
@@ -158,8 +163,9 @@ def _attach(
         target = f"sqlite:{folder / 'catalog.sqlite'}"
         # Without a write-ahead log and a busy timeout a reader waits seconds beside writers.
         options += ["META_JOURNAL_MODE 'WAL'", "META_BUSY_TIMEOUT 10000"]
-    if data.startswith("s3://"):
+    if object_storage.lies_there(data):
         load_extension(con, "httpfs")
+        object_storage.give_keys(con, settings)
     if read_only:
         options.append("READ_ONLY")
     if snapshot is not None:
@@ -431,6 +437,9 @@ def opened(settings: Settings, *, read_only: bool = False) -> Iterator[duckdb.Du
     if con is None or not _alive(con, settings):
         con = _shared[key] = attach(settings, read_only=read_only)
     try:
+        if object_storage.lies_there(settings.lake_data):
+            # Keys of a machine's role expire within hours; a worker lives for weeks.
+            object_storage.give_keys(con, settings)
         yield con
     except BaseException:
         _shared.pop(key, None)

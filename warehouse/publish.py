@@ -40,6 +40,11 @@ def numbers(folder: Path) -> list[int]:
     return sorted(int(m.group(1)) for m in found if m)
 
 
+def file_name(number: int) -> str:
+    """Name of a snapshot's file."""
+    return f"fleet-{number}.duckdb"
+
+
 def newest(folder: Path) -> Path | None:
     """The snapshot that readers see, as its real path; None before the first."""
     link = folder / CURRENT
@@ -62,7 +67,7 @@ def publish(
     for left in folder.glob("*.part*"):
         left.unlink()
     number = (numbers(folder) or [0])[-1] + 1
-    part = folder / f"fleet-{number}.duckdb.part"
+    part = folder / f"{file_name(number)}.part"
     con.execute(f"ATTACH {quoted(str(part))} AS snap")
     try:
         # One transaction: each of the hundreds of comments would otherwise be made safe on disk by itself.
@@ -80,16 +85,17 @@ def publish(
         con.execute("DETACH snap")
     with part.open("rb") as written:
         os.fsync(written.fileno())
-    final = folder / f"fleet-{number}.duckdb"
+    final = folder / file_name(number)
     part.rename(final)
-    _switch(folder, final)
+    switch(folder, final)
     reached("after_publish")
     for old in numbers(folder)[: -max(int(settings.snapshots_kept), 1)]:
-        (folder / f"fleet-{old}.duckdb").unlink()
+        (folder / file_name(old)).unlink()
     return Snapshot(number, final, rows)
 
 
-def _switch(folder: Path, final: Path) -> None:
+def switch(folder: Path, final: Path) -> None:
+    """Let readers see another snapshot of the folder, from one moment to the next."""
     link = folder / f"{CURRENT}.part"
     link.unlink(missing_ok=True)
     link.symlink_to(final.name)

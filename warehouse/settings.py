@@ -1,14 +1,27 @@
 """Every setting of cellfleet: its environment variable, default and description. Nothing else reads the environment
-(a site's secrets excepted, which its contract names and its connector reads)."""
+(secrets excepted: a site's, which its contract names and its connector reads; those of PostgreSQL and S3, which
+libpq and boto3 find for themselves).
+
+One setting, `CELLFLEET_SETTINGS`, names a file that holds others, one `NAME=value` a line. Moving from one machine to
+many is naming such a file (`deploy/hub.env`)."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from ipaddress import ip_address
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+# Names the file of settings; it is the only one that such a file cannot hold.
+FILE = "CELLFLEET_SETTINGS"
+
+
+class SettingsError(RuntimeError):
+    """The file of settings cannot be used; the sentence says why, and where."""
 
 
 def _setting(variable: str, default: str, description: str) -> str:
@@ -19,6 +32,11 @@ def _setting(variable: str, default: str, description: str) -> str:
 class Settings:
     """Settings as read once from the environment; see `docs/settings.md`, which is rendered from here."""
 
+    file: str = _setting(
+        FILE,
+        "",
+        "File of settings, `NAME=value` a line, for those that the environment does not set (`deploy/hub.env`).",
+    )
     home: str = _setting(
         "CELLFLEET_HOME", ".cellfleet", "Folder that holds all state; a copied home works elsewhere."
     )
@@ -41,6 +59,37 @@ class Settings:
         "CELLFLEET_LAKE_DATA",
         "",
         "Folder or `s3://` prefix of the lake's Parquet files; in the home by default.",
+    )
+    s3_endpoint: str = _setting(
+        "CELLFLEET_S3_ENDPOINT",
+        "",
+        "`http://` or `https://` address of the S3 server; Amazon's by default. Keys come as boto3 finds them.",
+    )
+    shared: str = _setting(
+        "CELLFLEET_SHARED",
+        "",
+        "Folder of the sites' vaults and the audits' pages, reached by each machine that reads a site; the home by "
+        "default.",
+    )
+    published: str = _setting(
+        "CELLFLEET_PUBLISHED",
+        "",
+        "`s3://` prefix that snapshots are copied to, for dashboards on other machines (`cellfleet fetch`).",
+    )
+    dagster_storage: str = _setting(
+        "CELLFLEET_DAGSTER_STORAGE",
+        "",
+        "Dagster's runs and events, `postgresql://…`; SQLite in the home by default.",
+    )
+    queue: str = _setting(
+        "CELLFLEET_QUEUE",
+        "",
+        "Queue that runs wait in for workers, `redis://…`; by default runs are in the command's own process.",
+    )
+    edges: str = _setting(
+        "CELLFLEET_EDGES",
+        "",
+        "Sites, separated by commas, whose runs only workers at their own edge take (`cellfleet worker SITE`).",
     )
     snapshots_kept: str = _setting("CELLFLEET_SNAPSHOTS_KEPT", "10", "How many published snapshots are kept.")
     dashboards_host: str = _setting(
@@ -122,6 +171,20 @@ class Settings:
         return Path(self.home).resolve()
 
     @property
+    def shared_path(self) -> Path:
+        """Folder that each machine which reads a site reaches."""
+        return Path(self.shared).resolve() if self.shared else self.home_path
+
+    def vault_path(self, site: str) -> Path:
+        """Folder of one site's vault."""
+        return self.shared_path / "vault" / site
+
+    @property
+    def edge_sites(self) -> list[str]:
+        """Sites with workers of their own."""
+        return [name.strip() for name in self.edges.split(",") if name.strip()]
+
+    @property
     def sites_path(self) -> Path:
         return Path(self.sites).resolve()
 
@@ -147,7 +210,7 @@ class Settings:
     @property
     def data_docs_path(self) -> Path:
         """Folder of the pages of each audit, by site, feed and table."""
-        return self.home_path / "data_docs"
+        return self.shared_path / "data_docs"
 
     @property
     def published_path(self) -> Path:
@@ -156,9 +219,35 @@ class Settings:
 
 
 def settings() -> Settings:
-    """The settings in force, read anew at each call so that a test may change the environment."""
-    chosen = {f.name: os.environ.get(f.metadata["variable"]) for f in fields(Settings)}
+    """The settings in force, read anew at each call so that a test may change the environment.
+
+    Raises SettingsError where the file of settings is missing, or holds something else.
+    """
+    told = os.environ.get(FILE)
+    given = {**(read_file(Path(told)) if told else {}), **{k: v for k, v in os.environ.items() if v}}
+    chosen = {f.name: given.get(f.metadata["variable"]) for f in fields(Settings)}
     return Settings(**{name: value for name, value in chosen.items() if value})
+
+
+def read_file(path: Path) -> Mapping[str, str]:
+    """Settings of a file: `NAME=value` lines and `#` remarks, as Docker and systemd read. Raises SettingsError."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{FILE} names {path}, which cannot be read: {error}.") from error
+    known = {f.metadata["variable"] for f in fields(Settings)} - {FILE}
+    found: dict[str, str] = {}
+    for number, line in enumerate(map(str.strip, lines), 1):
+        if not line or line.startswith("#"):
+            continue
+        name, is_set, value = line.partition("=")
+        if not is_set or name.strip() not in known:
+            raise SettingsError(
+                f"{path}:{number}: {name.strip()!r} is no setting; `docs/settings.md` lists them. "
+                "Passwords and keys stay in the environment."
+            )
+        found[name.strip()] = value.strip()
+    return found
 
 
 def is_loopback(host: str) -> bool:

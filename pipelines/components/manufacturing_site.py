@@ -82,11 +82,16 @@ def site_definitions(contract: Contract) -> dg.Definitions:
         for layer in ("raw", "core")
     ]
     said = f"Everything new from {contract.name} but readings."
-    jobs = [dg.define_asset_job(f"{site}_records", dg.AssetSelection.assets(*small), description=said)]
+    tags = {"site": site}
+    jobs = [
+        dg.define_asset_job(f"{site}_records", dg.AssetSelection.assets(*small), description=said, tags=tags)
+    ]
     if large:
         said = f"Sensor readings of {contract.name}, by UTC month."
         jobs.append(
-            dg.define_asset_job(f"{site}_readings", dg.AssetSelection.assets(*large), description=said)
+            dg.define_asset_job(
+                f"{site}_readings", dg.AssetSelection.assets(*large), description=said, tags=tags
+            )
         )
     return dg.Definitions(assets=assets, jobs=jobs, sensors=arrival_sensors(contract))
 

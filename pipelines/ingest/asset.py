@@ -22,6 +22,7 @@ from pipelines.validation import data_docs
 from pipelines.validation.audit import Audit, AuditFailed
 from pipelines.validation.samples import Sampled, open_entries
 from warehouse import lake, logs
+from warehouse.alone import alone
 from warehouse.dictionary import dictionary
 from warehouse.settings import Settings, settings
 
@@ -45,7 +46,9 @@ def ingest(
     """
     audits: list[Audit] = []
     try:
-        return _taken_in(contract, feed_name, chosen, run_id, days, progress, audits)
+        # Two at once would both see the same files as new.
+        with alone(chosen, f"{contract.site_id}/{feed_name}"):
+            return _taken_in(contract, feed_name, chosen, run_id, days, progress, audits)
     except AuditFailed as error:
         audits.append(error.audit)
         raise

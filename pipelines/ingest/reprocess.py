@@ -208,7 +208,7 @@ def _arrivals(
     con: duckdb.DuckDBPyConnection, contract: Contract, feed_name: str, chosen: Settings
 ) -> list[Arrival]:
     """The files that hold the chosen records, from the vault."""
-    vault = Vault(chosen.home_path / "vault" / contract.site_id)
+    vault = Vault(chosen.vault_path(contract.site_id))
     rows = con.execute(f"""
         SELECT source_file, source_file_sha256, bytes, sent_at FROM current.file
         WHERE {_here(contract, feed_name)} AND (source_file, source_file_sha256, sent_at) IN (

@@ -148,7 +148,7 @@ def take(
     feed = contract.feeds[feed_name]
     system = contract.systems[feed.system]
     have = seen(con, contract, feed_name)
-    vault = Vault(settings.home_path / "vault" / contract.site_id)
+    vault = Vault(settings.vault_path(contract.site_id))
     taken = Taken()
     with TemporaryDirectory() as scratch:
         offers = CONNECTORS[system.kind].offers(system, feed, settings.sources_path, have, Path(scratch))

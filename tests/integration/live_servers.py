@@ -18,7 +18,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-START_SECONDS = 20
+START_SECONDS = 60
+S3_KEY, S3_SECRET = "cellfleet", "object-storage-secret"
+POSTGRES_PASSWORD = "lims-secret"
 BITE = 1 << 14
 
 
@@ -38,24 +40,26 @@ def free_port() -> int:
         return int(s.getsockname()[1])
 
 
-def wait_for(port: int, process: subprocess.Popen[bytes] | None = None) -> None:
+def wait_for(port: int, process: subprocess.Popen[bytes] | None = None, address: str = "127.0.0.1") -> None:
     """Wait until something answers on the port."""
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
         if process is not None and process.poll() is not None:
             raise AssertionError(f"the server ended with {process.returncode}")
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        with suppress(OSError), socket.create_connection((address, port), timeout=1):
             return
         time.sleep(0.05)
     raise AssertionError(f"nothing answers on port {port}")
 
 
 @contextmanager
-def running(*command: str, port: int, **settings: object) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    *command: str, port: int, address: str = "127.0.0.1", **settings: object
+) -> Iterator[subprocess.Popen[bytes]]:
     """A server process that listens on a port, ended with the block."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **settings)  # type: ignore[call-overload]
     try:
-        wait_for(port, process)
+        wait_for(port, process, address)
         yield process
     finally:
         process.terminate()
@@ -146,12 +150,46 @@ def proxy(target: int) -> Iterator[Proxy]:
         made.close()
 
 
+@contextmanager
+def s3(folder: Path, address: str = "127.0.0.1") -> Iterator[str]:
+    """An S3 server whose buckets are the folders of a folder; its address. Keys: `S3_KEY`, `S3_SECRET`."""
+    port = free_port()
+    command = [
+        program("rclone"), "serve", "s3", str(folder), "--addr", f"{address}:{port}", "--config", os.devnull,
+        "--auth-key", f"{S3_KEY},{S3_SECRET}", "--dir-cache-time", "1ms",
+    ]  # fmt: skip
+    with running(*command, port=port, address=address):
+        yield f"http://{address}:{port}"
+
+
+@contextmanager
+def redis(address: str = "127.0.0.1") -> Iterator[str]:
+    """A Redis server that keeps nothing; its address."""
+    port = free_port()
+    command = [
+        program("redis-server"), "--port", str(port), "--bind", address, "--save", "", "--protected-mode", "no"
+    ]  # fmt: skip
+    with running(*command, port=port, address=address):
+        yield f"redis://{address}:{port}/0"
+
+
 @dataclass
 class Postgres:
     """A PostgreSQL server of the test's own; `stop` and `start` as often as it likes."""
 
     folder: Path
     port: int
+    address: str = "127.0.0.1"
+
+    def sql(self, statement: str) -> None:
+        """One statement, as the superuser."""
+        import psycopg
+
+        with psycopg.connect(
+            host=self.address, port=self.port, user="lims", password=POSTGRES_PASSWORD, dbname="postgres",
+            autocommit=True,
+        ) as con:  # fmt: skip
+            con.execute(statement)  # type: ignore[call-overload]
 
     @property
     def url(self) -> str:
@@ -159,7 +197,7 @@ class Postgres:
 
     def at(self, port: int) -> str:
         """Its address behind a proxy."""
-        return f"postgresql://lims:lims-secret@127.0.0.1:{port}/postgres"
+        return f"postgresql://lims:{POSTGRES_PASSWORD}@127.0.0.1:{port}/postgres"
 
     def start(self) -> None:
         self._run("pg_ctl", "-D", str(self.folder / "data"), "-l", str(self.folder / "log"), "-w", "start")
@@ -183,8 +221,8 @@ def postgres_program(name: str) -> str:
 
 
 @contextmanager
-def postgres() -> Iterator[Postgres]:
-    """A PostgreSQL server with an empty database, gone with the block."""
+def postgres(address: str = "127.0.0.1") -> Iterator[Postgres]:
+    """A PostgreSQL server with an empty database, gone with the block. It answers the networks of its address."""
     postgres_program("initdb")
     if os.geteuid() == 0:
         try:
@@ -192,8 +230,8 @@ def postgres() -> Iterator[Postgres]:
         except KeyError:
             pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
     with TemporaryDirectory(prefix="cellfleet-postgres-") as held:
-        made = Postgres(Path(held), free_port())
-        (made.folder / "password").write_text("lims-secret")
+        made = Postgres(Path(held), free_port(), address)
+        (made.folder / "password").write_text(POSTGRES_PASSWORD)
         if os.geteuid() == 0:
             shutil.chown(made.folder, "postgres", "postgres")
             shutil.chown(made.folder / "password", "postgres", "postgres")
@@ -203,9 +241,11 @@ def postgres() -> Iterator[Postgres]:
         )  # fmt: skip
         with (made.folder / "data" / "postgresql.conf").open("a") as conf:
             conf.write(
-                f"port = {made.port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\n"
+                f"port = {made.port}\nlisten_addresses = '{address}'\nunix_socket_directories = ''\n"
                 "fsync = off\ntimezone = 'Europe/Berlin'\n"
             )
+        with (made.folder / "data" / "pg_hba.conf").open("a") as hba:
+            hba.write("host all all samenet scram-sha-256\n")
         made.start()
         try:
             yield made

@@ -22,8 +22,10 @@ NEW_YEAR = "2026-01-01T00:00:00+00:00"
 class SmallLake:
     """Rows in, as dicts of the fields that matter; technical fields are filled in, a record a row."""
 
-    def __init__(self, con: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, con: duckdb.DuckDBPyConnection, chosen: Settings | None = None) -> None:
         self.con = con
+        # Where it lies; that of a test that attaches for itself is the test's to know.
+        self.chosen = chosen or Settings()
         self.rows = 0
 
     def add(self, table: str, *rows: dict[str, Any]) -> None:
@@ -78,6 +80,7 @@ def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_lake(tmp_path: Path, empty_home: Path) -> Iterator[SmallLake]:
     """An empty lake of its own, with a database `snap` attached to build marts into."""
     copytree(empty_home, tmp_path, dirs_exist_ok=True)
-    with lake.opened(Settings(home=str(tmp_path))) as con:
+    chosen = Settings(home=str(tmp_path))
+    with lake.opened(chosen) as con:
         con.execute(f"ATTACH '{tmp_path / 'snap.duckdb'}' AS snap")
-        yield SmallLake(con)
+        yield SmallLake(con, chosen)

@@ -134,13 +134,11 @@ def test_a_copied_home_works_elsewhere_and_leaves_the_first_alone(tmp_path: Path
     assert [p for p in before if "data" not in p.parts] == sorted(p for p in first.rglob("*") if p.is_file())
 
 
-def test_a_reader_pinned_to_a_snapshot_does_not_see_what_came_after(
-    small_lake: SmallLake, tmp_path: Path
-) -> None:
+def test_a_reader_pinned_to_a_snapshot_does_not_see_what_came_after(small_lake: SmallLake) -> None:
     small_lake.add("batch", batch("complete", known=2))
     pinned = lake.latest_snapshot(small_lake.con)
     small_lake.add("batch", batch("complete", known=2, name="B2"))
-    with closing(lake.attach(Settings(home=str(tmp_path)), snapshot=pinned)) as con:
+    with closing(lake.attach(small_lake.chosen, snapshot=pinned)) as con:
         assert con.execute("SELECT count(*) FROM current.batch").fetchone() == (1,)
         with pytest.raises(duckdb.Error, match="read-only"):
             con.execute("DELETE FROM lake.core.batch")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -18,9 +19,9 @@ def published(small: SmallLake, chosen: Settings, **facts: str) -> Snapshot:
 
 
 @pytest.fixture
-def chosen(small_lake: SmallLake, tmp_path: Path) -> Settings:
+def chosen(small_lake: SmallLake) -> Settings:
     small_lake.con.execute("DETACH snap")  # where other tests build marts; publishing makes its own
-    return Settings(home=str(tmp_path), snapshots_kept="2")
+    return replace(small_lake.chosen, snapshots_kept="2")
 
 
 def test_the_file_stands_alone_and_explains_itself(small_lake: SmallLake, chosen: Settings) -> None:

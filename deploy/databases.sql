@@ -1,0 +1,2 @@
+-- Beside the lake's catalog: Dagster's runs and events.
+CREATE DATABASE cellfleet_dagster OWNER cellfleet;
