@@ -20,6 +20,7 @@ from dashboards.shell import data_docs, endpoints, guard, router
 from dashboards.shell.frame import frame
 from dashboards.shell.index import index_string
 from dashboards.shell.visit import Desk
+from warehouse.access import Account
 from warehouse.settings import Settings
 
 HERE = Path(__file__).parent
@@ -78,4 +79,10 @@ def _desk(server: Flask, chosen: Settings, snapshots: Snapshots) -> Desk:
     gate.guard(server)
     if chosen.oidc_issuer:
         oidc.register(server, gate)
-    return Desk(snapshots, gate.scope, lambda: f"{gate.reader().name} ({plain(gate.reader().role)})")
+    return Desk(snapshots, gate.scope, lambda: _told(gate.reader()))
+
+
+def _told(reader: Account) -> str:
+    """Who reads, as the header says it."""
+    only = f", {', '.join(reader.only_programs)} only" if reader.only_programs is not None else ""
+    return f"{reader.name} ({plain(reader.role)}{only})"

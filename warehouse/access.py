@@ -2,7 +2,7 @@
 
 Belongs here: the file `<home>/access/access.sqlite` and the rules of accounts, shared by the command line and the
 dashboards. Does not belong here: sessions and cookies (`dashboards/security`), which rows a scope lets through
-(`dashboards/providers/snapshot.py`).
+(`dashboards/providers/scoped.py`).
 
 SQLite's own triggers refuse any change or removal of a row. Each row of the log of views carries a hash over the row
 before it, so a row that was cut out or edited with another tool is seen by `first_broken`.
@@ -26,7 +26,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,119}")
-EVERY_SITE = "*"
+EVERY_SITE = EVERY_PROGRAM = "*"
 MINIMUM_PASSWORD = 12
 SHORTEST_GUESSED = 4
 # As many wrong passwords as a person types in this span; more are not even tried.
@@ -62,6 +62,7 @@ class Account:
     name: str
     role: str
     sites: tuple[str, ...]
+    programs: tuple[str, ...]
     password: str | None
     version: int
     since: datetime
@@ -74,6 +75,11 @@ class Account:
     @property
     def figures(self) -> bool:
         return ROLES[self.role].figures
+
+    @property
+    def only_programs(self) -> tuple[str, ...] | None:
+        """Programs that this account is limited to; None where it is not, also for programs that are yet to come."""
+        return None if EVERY_PROGRAM in self.programs else self.programs
 
     def sites_of(self, every: Sequence[str]) -> tuple[str, ...]:
         """Sites whose rows this account sees, of all that there are."""
@@ -100,7 +106,7 @@ class View:
 TABLES = """
 CREATE TABLE IF NOT EXISTS account (
   version INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, by TEXT NOT NULL, name TEXT NOT NULL,
-  role TEXT, sites TEXT NOT NULL, password TEXT);
+  role TEXT, sites TEXT NOT NULL, password TEXT, programs TEXT NOT NULL DEFAULT '["*"]');
 CREATE TABLE IF NOT EXISTS attempt (
   number INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, name TEXT NOT NULL, address TEXT NOT NULL,
   outcome TEXT NOT NULL);
@@ -132,6 +138,11 @@ class Access:
             if new:
                 con.execute("PRAGMA journal_mode = WAL")
             con.executescript(TABLES)
+            # A file from before accounts had programs: those accounts were made for every program.
+            if not con.execute(
+                "SELECT 1 FROM pragma_table_info('account') WHERE name = 'programs'"
+            ).fetchone():
+                con.execute("""ALTER TABLE account ADD COLUMN programs TEXT NOT NULL DEFAULT '["*"]'""")
             for table in KEPT:
                 for change in ("UPDATE", "DELETE"):
                     con.execute(
@@ -142,8 +153,17 @@ class Access:
         finally:
             con.close()
 
-    def grant(self, name: str, role: str, sites: Sequence[str], password: str | None, *, by: str) -> Account:
-        """Make an account or give it another role, sites or password; its sessions end.
+    def grant(
+        self,
+        name: str,
+        role: str,
+        sites: Sequence[str],
+        password: str | None,
+        *,
+        by: str,
+        programs: Sequence[str] = (EVERY_PROGRAM,),
+    ) -> Account:
+        """Make an account or give it another role, sites, programs or password; its sessions end.
 
         Without a password the one that it has stays; an account that never had one signs in by OpenID Connect alone.
         Raises AccessError.
@@ -156,13 +176,16 @@ class Access:
             raise AccessError(
                 f"A {role} sees rows of sites: name them with --site, or '{EVERY_SITE}' for all"
             )
+        if not programs:
+            raise AccessError(f"Name the programs with --program, or '{EVERY_PROGRAM}' for every one")
         if password is not None and len(password) < MINIMUM_PASSWORD:
             raise AccessError(f"The password has {len(password)} characters; {MINIMUM_PASSWORD} are needed")
         if password is not None and len(name) >= SHORTEST_GUESSED and name.lower() in password.lower():
             raise AccessError("The password holds the account's name; choose another")
         before = self.account(name)
         kept = before.password if before else None
-        self._change(name, role, sites, _hasher().hash(password) if password is not None else kept, by)
+        hashed = _hasher().hash(password) if password is not None else kept
+        self._change(name, role, sites, hashed, by, programs)
         made = self.account(name)
         assert made is not None
         return made
@@ -174,12 +197,19 @@ class Access:
         self._change(name, None, (), None, by)
 
     def _change(
-        self, name: str, role: str | None, sites: Sequence[str], password: str | None, by: str
+        self,
+        name: str,
+        role: str | None,
+        sites: Sequence[str],
+        password: str | None,
+        by: str,
+        programs: Sequence[str] = (),
     ) -> None:
+        told = (json.dumps(sorted(set(sites))), json.dumps(sorted(set(programs))))
         with self._open() as con:
             con.execute(
-                "INSERT INTO account (at, by, name, role, sites, password) VALUES (?, ?, ?, ?, ?, ?)",
-                (_now().isoformat(), by, name, role, json.dumps(sorted(set(sites))), password),
+                "INSERT INTO account (at, by, name, role, password, sites, programs) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (_now().isoformat(), by, name, role, password, *told),
             )
 
     def account(self, name: str) -> Account | None:
@@ -193,14 +223,13 @@ class Access:
     def _accounts(self, where: str, *values: str) -> Iterator[Account]:
         with self._open() as con:
             rows = con.execute(
-                "SELECT name, role, sites, password, version, at, by FROM account WHERE version IN "
+                "SELECT name, role, sites, programs, password, version, at, by FROM account WHERE version IN "
                 f"(SELECT max(version) FROM account {where} GROUP BY name) AND role IS NOT NULL ORDER BY name",
                 values,
             ).fetchall()
-        for name, role, sites, password, version, at, by in rows:
-            yield Account(
-                name, role, tuple(json.loads(sites)), password, version, datetime.fromisoformat(at), by
-            )
+        for name, role, sites, programs, password, version, at, by in rows:
+            seen = tuple(json.loads(sites)), tuple(json.loads(programs))
+            yield Account(name, role, *seen, password, version, datetime.fromisoformat(at), by)
 
     def sign_in(self, name: str, password: str, address: str) -> Account | None:
         """The account of a name and its password; None for any reason, and the attempt is on record.

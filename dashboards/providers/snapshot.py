@@ -1,11 +1,8 @@
 """Opening the published snapshot: its real path, read-only, a cursor for each query.
 
-Belongs here: which file is read and how, and what of it a scope lets through. Does not belong here: what is asked
-of it (the other providers). A connection keeps the file it opened, so a page that is being made never sees two
+Belongs here: which file is read and how. Does not belong here: what of it a scope lets through (`scoped.py`), what is
+asked of it (the other providers). A connection keeps the file it opened, so a page that is being made never sees two
 snapshots.
-
-Each scope has a database of its own in memory, whose views hold the rows of the scope's sites and nothing else: a query
-that forgets to ask for the sites still returns no other site's rows. A table that no rule here knows has no view.
 """
 
 from __future__ import annotations
@@ -19,20 +16,9 @@ from typing import Any
 
 import duckdb
 
+from dashboards.providers.scoped import CONFIG, SESSION, views
 from dashboards.security.scope import Scope
-from warehouse.dictionary.render import quoted
 from warehouse.publish import newest
-
-CONFIG: dict[str, str | bool | int | float | list[str]] = {"threads": 2}
-SCHEMAS = ("core", "history", "raw", "quality", "mart", "meta")
-# Tables over many batches of a site: shown of sites that a reader is compared with, but never of few batches.
-FIGURES = ("mart.comparability", "mart.change")
-# Tables that name no site's batches or records.
-OPEN = ("mart.plan", "mart.plan_lock", "mart.chart_rule", "meta.dictionary", "meta.tables", "meta.snapshot")
-# Figures over all sites at once: only for readers who may see every site's figures.
-FLEET = ("mart.vein_contrast",)
-# In this order: time zones load an extension, which a closed connection may not.
-SESSION = ("SET GLOBAL TimeZone = 'UTC'", "SET enable_external_access = false")
 
 
 class NoSnapshot(RuntimeError):  # noqa: N818 - it names a state, and is shown as a sentence
@@ -55,7 +41,7 @@ class Snapshot:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._views: dict[tuple[frozenset[str], frozenset[str]], duckdb.DuckDBPyConnection] = {}
+        self._views: dict[Scope, duckdb.DuckDBPyConnection] = {}
         self._con = duckdb.connect(str(path), read_only=True, config=CONFIG)
         for setting in SESSION:
             self._con.execute(setting)
@@ -124,52 +110,11 @@ class Snapshot:
 
     def _scoped(self, scope: Scope) -> duckdb.DuckDBPyConnection:
         """The database of a scope, whatever part of it is looked at."""
-        key = (frozenset(scope.allowed), frozenset(scope.compared))
+        whole = scope.whole()
         with self._lock:
-            if key not in self._views:
-                self._views[key] = _views(self.path, *key, self.few)
-            return self._views[key]
-
-
-def _views(path: Path, rows: frozenset[str], figures: frozenset[str], few: int) -> duckdb.DuckDBPyConnection:
-    """A database in memory with a view for each table that readers of these sites may ask."""
-    con = duckdb.connect(config=CONFIG)
-    con.execute(f"ATTACH {quoted(str(path))} AS snap (READ_ONLY)")
-    columns: dict[str, list[str]] = {}
-    for schema, table, column in con.execute(
-        "SELECT c.schema_name, c.table_name, c.column_name FROM duckdb_columns() c "
-        "JOIN duckdb_tables() t USING (database_name, schema_name, table_name) "
-        "WHERE c.database_name = 'snap' AND list_contains($1, c.schema_name) ORDER BY c.column_index",
-        [list(SCHEMAS)],
-    ).fetchall():
-        columns.setdefault(f"{schema}.{table}", []).append(column)
-    for schema in SCHEMAS:
-        con.execute(f"CREATE SCHEMA {schema}")
-    for name, has in columns.items():
-        if name in OPEN:
-            con.execute(f"CREATE VIEW {name} AS SELECT *, rowid AS rowid FROM snap.{name}")
-            continue
-        if name in FLEET:
-            whole = f"NOT EXISTS (FROM snap.core.site WHERE site_id NOT IN ({_listed(rows | figures)}))"
-            con.execute(f"CREATE VIEW {name} AS SELECT *, rowid AS rowid FROM snap.{name} WHERE {whole}")
-            continue
-        site = next((c for c in ("site_id", "site") if c in has), None)
-        if site is None:
-            continue
-        own = f"{site} IN ({_listed(rows)})"
-        if name in FIGURES:
-            # Of few batches a figure tells of single ones; of two versions in one row the smaller number counts.
-            counts = [c for c in has if c.startswith("n_")]
-            many = " AND ".join(f"coalesce({c}, 0) >= {few}" for c in counts if not c.endswith("_before"))
-            own = f"{own} OR ({site} IN ({_listed(figures)}) AND {many})"
-        con.execute(f"CREATE VIEW {name} AS SELECT * FROM snap.{name} WHERE {own}")
-    for setting in SESSION:
-        con.execute(setting)
-    return con
-
-
-def _listed(sites: frozenset[str]) -> str:
-    return ", ".join(quoted(s) for s in sorted(sites)) or "NULL"
+            if whole not in self._views:
+                self._views[whole] = views(self.path, whole, self.few)
+            return self._views[whole]
 
 
 class Snapshots:

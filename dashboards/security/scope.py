@@ -1,12 +1,12 @@
 """What a reader may see: the required argument of everything that reads data.
 
 Belongs here: the scope. Does not belong here: how a reader gets one (`session.py`), applying it
-(`dashboards/providers/snapshot.py`).
+(`dashboards/providers/scoped.py`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -14,12 +14,13 @@ class Scope:
     """Sites that a reader may see, narrowed to those he asked for. No site, no rows.
 
     `allowed` are the sites whose single batches and records he sees, `compared` those whose verdicts and other
-    figures over many batches he sees besides.
+    figures over many batches he sees besides. `programs` are the only programs whose rows he sees; None is every one.
     """
 
     allowed: tuple[str, ...]
     chosen: tuple[str, ...] = ()
     compared: tuple[str, ...] = ()
+    programs: tuple[str, ...] | None = None
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -36,11 +37,11 @@ class Scope:
 
     def narrowed(self, chosen: tuple[str, ...]) -> Scope:
         """The same reader looking at some sites only. Choices outside the scope narrow it to nothing of theirs."""
-        return Scope(self.allowed, chosen, self.compared)
+        return replace(self, chosen=chosen)
 
     def whole(self) -> Scope:
         """All that the reader may see: for a page about one thing, which the sites looked at do not hide."""
-        return Scope(self.allowed, compared=self.compared)
+        return replace(self, chosen=())
 
     def permits(self, site: str) -> bool:
         """Whether rows of a site may be returned."""

@@ -1,7 +1,7 @@
 """Signing in and out, and who asks: sessions, their cookies, forged requests, and the record of what was looked at.
 
 Belongs here: everything between a request and an account. Does not belong here: accounts (`warehouse/access.py`),
-which rows an account's scope lets through (`dashboards/providers/snapshot.py`), a provider's protocol (`oidc.py`).
+which rows an account's scope lets through (`dashboards/providers/scoped.py`), a provider's protocol (`oidc.py`).
 
 Nothing but the sign-in page and static files is answered without a session. The session's cookie is signed, names
 account and session, and holds no data; changing the account or signing out ends it, also for who kept a copy.
@@ -81,7 +81,7 @@ class Gate:
         every = tuple(s.id for s in snapshot.sites)
         seen = account.sites_of(every)
         g.looked_at = (seen, snapshot.number)
-        return Scope(seen, compared=every if account.figures else ())
+        return Scope(seen, compared=every if account.figures else (), programs=account.only_programs)
 
     def reader(self) -> Account:
         """The account that asks. Raises RuntimeError where none does, which the gate does not let happen."""

@@ -13,44 +13,35 @@ from time import time
 import duckdb
 import pytest
 from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
 
-from dashboards.app import create_app
 from dashboards.pages import PAGES
-from dashboards.providers.snapshot import FLEET, OPEN, SCHEMAS, Snapshots
+from dashboards.providers.scoped import FLEET, OPEN, SCHEMAS
+from dashboards.providers.snapshot import Snapshots
 from dashboards.security import session as sessions
 from dashboards.security.scope import Scope
 from tests.conftest import cellfleet
+from tests.integration.readers import (
+    PASSWORD,
+    ROW_ROLES,
+    SITES,
+    batches,
+    client_of,
+    home_with_accounts,
+    shown,
+    sign_in,
+    token,
+)
 from warehouse.access import ROLES, TRIES_OF_A_NAME, Access
-from warehouse.settings import settings
-
-PASSWORD = "correct horse battery staple"
-SITES = ("northgate", "rhein", "prairie", "meridian")
-ROW_ROLES = [name for name, role in ROLES.items() if role.rows]
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, published_home: Path) -> Path:
-    """A home with the small fleet's snapshot and an account for each role and site."""
-    home = tmp_path_factory.mktemp("access") / "home"
-    (home / "published").mkdir(parents=True)
-    real = (published_home / "published" / "fleet.duckdb").resolve()
-    shutil.copyfile(real, home / "published" / real.name)
-    (home / "published" / "fleet.duckdb").symlink_to(real.name)
-    access = Access(home / "access")
-    for role in ROLES:
-        for site in SITES:
-            access.grant(f"{role}_{site}", role, [site], PASSWORD, by="test")
-    access.grant("everywhere", "qa", ["*"], PASSWORD, by="test")
-    return home
+    return home_with_accounts(tmp_path_factory.mktemp("access") / "home", published_home)
 
 
 @pytest.fixture
 def client(home: Path, monkeypatch: pytest.MonkeyPatch) -> FlaskClient:
-    monkeypatch.setenv("CELLFLEET_HOME", str(home))
-    monkeypatch.setenv("CELLFLEET_ACCESS", "accounts")
-    made: FlaskClient = create_app(settings()).server.test_client()
-    return made
+    return client_of(home, monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -60,46 +51,6 @@ def con(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb
     shutil.copyfile((home / "published" / "fleet.duckdb").resolve(), copy)
     with duckdb.connect(str(copy), read_only=True) as opened:
         yield opened
-
-
-def sign_in(client: FlaskClient, name: str, password: str = PASSWORD, target: str = "/") -> TestResponse:
-    form = client.get("/sign-in").text
-    found = re.search(r'name="token" value="([^"]+)"', form)
-    assert found
-    return client.post(
-        "/sign-in", data={"token": found[1], "next": target, "name": name, "password": password}
-    )
-
-
-def token(client: FlaskClient) -> str:
-    cookie = client.get_cookie(sessions.TOKEN_COOKIE)
-    assert cookie is not None
-    return cookie.value
-
-
-def shown(client: FlaskClient, path: str, search: str = "", **headers: str) -> TestResponse:
-    """The callback that shows a page, as a browser sends it, or as somebody forges it."""
-    return client.post(
-        "/_dash-update-component",
-        json={
-            "output": "..page.children...facts.children...scope.children...notice.children..",
-            "outputs": [{"id": i, "property": "children"} for i in ("page", "facts", "scope", "notice")],
-            "inputs": [
-                {
-                    "id": "place",
-                    "property": "data",
-                    "value": {"path": path, "search": search, "why": "address"},
-                }
-            ],
-            "changedPropIds": ["place.data"],
-            "parsedChangedPropsIds": ["place.data"],
-        },
-        headers=headers or {sessions.TOKEN_HEADER: token(client)},
-    )
-
-
-def batches(con: duckdb.DuckDBPyConnection, site: str) -> list[str]:
-    return [r[0] for r in con.execute("SELECT batch_id FROM core.batch WHERE site_id = ?", [site]).fetchall()]
 
 
 @pytest.mark.parametrize("path", ["/", "/comparability", "/_dash-layout", "/_dash-dependencies", "/snapshot",
