@@ -9,7 +9,7 @@ Sources: Grubbs (1969) Technometrics 11:1; Rosner (1983) Technometrics 25:165 (N
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Grubbs:
-    """Largest deviation from the mean in SDs, critical values, whether the two-sided one is passed."""
+    """Largest deviation from the mean in SDs, critical values, whether the two-sided one is passed.
+
+    `p` is two-sided, `p_one_sided` for an end named beforehand (Bonferroni's bound, exact where below 0.5).
+    """
 
     g: float
     critical_one_sided: float
@@ -32,6 +35,8 @@ class Grubbs:
     value: float
     outlier: bool
     n: int
+    p: float
+    p_one_sided: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,12 @@ def grubbs(values: ArrayLike, *, alpha: float = 0.05) -> Grubbs:
     array, level = vector(values, "values", at_least=3), one_sided(alpha)
     index, g = _furthest(array)
     one, two = _critical(array.size, level / array.size), _critical(array.size, level / (2 * array.size))
-    return Grubbs(g, one, two, index, float(array[index]), g > two, int(array.size))
+    n = array.size
+    # G as a t statistic of the one value against the rest; its largest possible value is (n - 1) / sqrt(n).
+    room = (n - 1) ** 2 - n * g * g
+    t = sqrt(n * (n - 2) * g * g / room) if room > 0 else inf
+    tail = n * float(stats.t.sf(t, n - 2))
+    return Grubbs(g, one, two, index, float(array[index]), g > two, n, min(1.0, 2.0 * tail), min(1.0, tail))
 
 
 def generalised_esd(values: ArrayLike, suspected: int, *, alpha: float = 0.05) -> Esd:

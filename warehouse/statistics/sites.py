@@ -11,7 +11,7 @@ Other sources: Dunnett (1955, 1964); Wellek (2010), section 7.2; Wald (1940) for
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import sqrt
@@ -28,12 +28,16 @@ from warehouse.statistics.scales import Margin, Scale, forward, read
 
 @dataclass(frozen=True, slots=True)
 class SiteEstimate:
-    """One site against the reference: its own interval, Dunnett's simultaneous one, and the TOST p-value."""
+    """One site against the reference: its own interval, Dunnett's simultaneous one, and the TOST p-value.
+
+    `adjusted_p` is Dunnett's two-sided p-value of no difference, for information: it never makes a verdict.
+    """
 
     estimate: Estimate
     simultaneous_low: float
     simultaneous_high: float
     p: float | None
+    adjusted_p: float
 
 
 @dataclass(frozen=True)
@@ -151,6 +155,7 @@ def reference_vs_each(
     others = [name for name in groups.names if name != reference]
     sizes = np.array([groups.sizes[groups.names.index(name)] for name in others])
     critical = dunnett_critical(sizes, float(base), groups.df, level=simultaneous_level)
+    within = _dunnett_coverage(sizes, float(base), groups.df)
     sites = {}
     for name in others:
         found = _difference(groups, name, reference, scale=scale, alpha=alpha)
@@ -161,6 +166,7 @@ def reference_vs_each(
             read(centre - half, scale),
             read(centre + half, scale),
             None if margin is None else tost(found, margin).p,
+            min(1.0, max(0.0, 1.0 - within(abs(centre / found.se)))),
         )
     inside = _all_inside([site.estimate for site in sites.values()], margin)
     return ReferenceVsEach(
@@ -168,14 +174,13 @@ def reference_vs_each(
     )
 
 
-def dunnett_critical(sizes: ArrayLike, reference_size: float, df: int, *, level: float = 0.95) -> float:
-    """Two-sided quantile of Dunnett's multivariate t, by quadrature (no Monte-Carlo, so no seed).
+def _dunnett_coverage(sizes: Floats, reference_size: float, df: int) -> Callable[[float], float]:
+    """P(every |t_i| < c) as a function of c, by quadrature (no Monte-Carlo, so no seed).
 
     Correlations come from the shared reference, l_i l_j with l_i^2 = n_i / (n_0 + n_i): given the reference's
     deviation z and the pooled SD's ratio s the sites are independent.
     """
-    n = np.asarray(sizes, dtype=np.float64)
-    loading = np.sqrt(n / (reference_size + n))
+    loading = np.sqrt(sizes / (reference_size + sizes))
     rest = np.sqrt(1.0 - loading**2)
     x, w = np.polynomial.legendre.leggauss(80)
     z, wz = 8.0 * x, 8.0 * w * stats.norm.pdf(8.0 * x)
@@ -188,6 +193,13 @@ def dunnett_critical(sizes: ArrayLike, reference_size: float, df: int, *, level:
         inside = special.ndtr((centre + reach) / rest) - special.ndtr((centre - reach) / rest)
         return float((w / 2.0) @ inside.prod(axis=2) @ wz)
 
+    return coverage
+
+
+def dunnett_critical(sizes: ArrayLike, reference_size: float, df: int, *, level: float = 0.95) -> float:
+    """Two-sided quantile of Dunnett's multivariate t."""
+    n = np.asarray(sizes, dtype=np.float64)
+    coverage = _dunnett_coverage(n, reference_size, df)
     low, high = (
         float(stats.t.ppf(0.5 + level / 2.0, df)),
         float(stats.t.isf((1.0 - level) / 2.0 / n.size, df)),
@@ -216,18 +228,25 @@ def all_pairs(
 
 def wellek_f(lots: Mapping[str, ArrayLike], epsilon: float, *, alpha: float = 0.05) -> Omnibus:
     """Are k means within `epsilon` SDs of each other? sum n_i (mu_i - mu)^2 / (nbar sigma^2) < epsilon^2."""
+    groups = _groups(lots)
+    between = float(groups.sizes @ (groups.means - groups.sizes @ groups.means / groups.sizes.sum()) ** 2)
+    k = len(groups.names)
+    f = between / (k - 1) / groups.within
+    return wellek_f_from(f, k - 1, groups.df, float(groups.sizes.mean()), epsilon, alpha=alpha)
+
+
+def wellek_f_from(
+    f: float, df_between: int, df_within: int, mean_size: float, epsilon: float, *, alpha: float = 0.05
+) -> Omnibus:
+    """`wellek_f` from an analysis of variance: its F, degrees of freedom and lots per site on average."""
     if not epsilon > 0.0:
         raise StatisticsRefusal(f"The bound must be above 0 standard deviations, got {epsilon:g}.")
     probability(alpha, "alpha")
-    groups = _groups(lots)
-    k = len(groups.names)
-    between = float(groups.sizes @ (groups.means - groups.sizes @ groups.means / groups.sizes.sum()) ** 2)
-    f = between / (k - 1) / groups.within
-    noncentrality = float(groups.sizes.mean()) * epsilon**2
-    critical = float(stats.ncf.ppf(alpha, k - 1, groups.df, noncentrality))
-    p = float(stats.ncf.cdf(f, k - 1, groups.df, noncentrality))
-    eta = between / (between + groups.within * groups.df)
-    return Omnibus(f, k - 1, groups.df, noncentrality, critical, p, eta, f < critical)
+    noncentrality = mean_size * epsilon**2
+    critical = float(stats.ncf.ppf(alpha, df_between, df_within, noncentrality))
+    p = float(stats.ncf.cdf(f, df_between, df_within, noncentrality))
+    eta = f * df_between / (f * df_between + df_within)
+    return Omnibus(f, df_between, df_within, noncentrality, critical, p, eta, f < critical)
 
 
 def partial_eta_equivalence(f: float, df_between: int, df_within: int, bound: float) -> float:

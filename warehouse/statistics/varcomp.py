@@ -4,9 +4,9 @@ Belongs here: nested analysis of variance (multi-site precision), Satterthwaite 
 large sample (MLS) intervals, and whether laboratory and manufacturing site can be told apart. Does not
 belong here: likelihood fits (`mixed`, `mixed_profile`), gauge studies (`gauge`).
 
-Sources: CLSI EP05-A3; Searle, Casella & McCulloch (1992), Variance Components, ch. 3 and 5; Giesbrecht &
-Burns (1985) for the variances of components, as R's VCA; Graybill & Wang (1980) and Ting et al. (1990)
-for MLS, in the notation of Burdick & Graybill (1992), ch. 3.
+Sources: CLSI EP05-A3; Searle, Casella & McCulloch (1992), Variance Components, ch. 3 and 5; the
+variances of components as R's VCA ("scm"); Graybill & Wang (1980) and Ting et al. (1990) for MLS, in the
+notation of Burdick & Graybill (1992), ch. 3.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse, stats
 from scipy.sparse.csgraph import connected_components
 
-from warehouse.statistics.mixed import bordered, codes
-from warehouse.statistics.mixed_core import Floats, cross_products, derivatives, profile
+from warehouse.statistics.mixed import codes
+from warehouse.statistics.mixed_core import Floats
 from warehouse.statistics.refusal import StatisticsRefusal, probability, vector
 
 
@@ -93,7 +93,9 @@ def nested_anova(
         raise StatisticsRefusal(
             "Replicates are all identical; the error variance is 0 and nothing can be judged."
         )
-    spread = _component_covariance(layers, variance)
+    spread = np.diag(_component_covariance(layers, expected, df, raw))
+    if (raw < 0.0).any():  # a component shown as 0 is judged as if it were 0, not less
+        spread = np.where(raw < 0.0, np.diag(_component_covariance(layers, expected, df, variance)), spread)
     balanced = all(np.ptp(s) == 0 for s in sizes) and all(
         np.ptp(np.bincount(a[np.unique(b, return_index=True)[1]])) == 0 for a, b in pairwise(layers)
     )
@@ -107,7 +109,7 @@ def nested_anova(
         if k == depth:
             low, high = _chi_square(float(variance[k]), float(df[k]), level)
         else:
-            half = z * sqrt(max(float(spread[k, k]), 0.0))
+            half = z * sqrt(max(float(spread[k]), 0.0))
             low, high = max(float(raw[k]) - half, 0.0), max(float(raw[k]) + half, 0.0)
         out[name] = _component(
             float(df[k]), float(ss[k]), float(raw[k]), total=total, mean=centre, bounds=(low, high)
@@ -168,16 +170,47 @@ def _expectations(
     return matrix
 
 
-def _component_covariance(layers: list[NDArray[np.intp]], variance: Floats) -> Floats:
-    """Covariance of the components: twice the inverse information at the estimates (Giesbrecht & Burns)."""
-    n, sigma2 = layers[0].size, float(variance[-1])
-    cp = cross_products(np.hstack([np.ones((n, 1)), np.zeros((n, 1))]), layers)
-    lam = variance[:-1] / sigma2
-    of = derivatives(cp, profile(cp, lam))
-    information = bordered(of.trace_pp, of.trace_p, lam, float(n - 1))
-    covariance = 2.0 * np.linalg.inv(information) * sigma2**2
-    order = [*range(1, len(layers) + 1), 0]
-    return np.asarray(covariance[np.ix_(order, order)])
+def _component_covariance(
+    layers: list[NDArray[np.intp]], expected: Floats, df: Floats, components: Floats
+) -> Floats:
+    """Exact covariance of the components of normal results whose true components are `components`, error last.
+
+    Components are expected^-1 SS, and cov(SS_i, SS_j) = 2 tr(A_i V A_j V) (Searle et al., section 5.6).
+    """
+    depth, error = len(layers), float(components[-1])
+    every = [np.zeros_like(layers[0]), *layers]
+    levels = [int(code.max()) + 1 for code in every]
+    # How many results two cells of two layers share, cells of the whole and of each layer.
+    shared = [
+        [
+            np.bincount(a * q + b, minlength=p * q).reshape(p, q).astype(np.float64)
+            for b, q in zip(every, levels, strict=True)
+        ]
+        for a, p in zip(every, levels, strict=True)
+    ]
+    at = range(1, depth + 1)
+    smoothed = [
+        [[shared[k][i] / shared[i][i].sum(axis=0) @ shared[i][m] for m in at] for k in at]
+        for i in range(depth + 1)
+    ]
+    # Z_k' A_i Z_m of every pair of layers: the part of their sums that SS_i keeps.
+    within = [
+        [[x - y for x, y in zip(a, b, strict=True)] for a, b in zip(fine, coarse, strict=True)]
+        for coarse, fine in pairwise(smoothed)
+    ]
+    product = np.zeros((depth + 1, depth + 1))
+    for i in range(depth):
+        for j in range(i, depth):
+            both = [
+                components[k] * components[m] * float((within[i][k][m] * within[j][k][m]).sum())
+                for k in range(depth)
+                for m in range(depth)
+            ]
+            product[i, j] = product[j, i] = sum(both)
+        product[i, i] += 2.0 * error * float(expected[i, :depth] @ components[:depth]) + error**2 * df[i]
+    product[depth, depth] = error**2 * df[depth]
+    inverse = np.linalg.inv(expected)
+    return np.asarray(2.0 * inverse @ product @ inverse.T)
 
 
 def _chi_square(variance: float, df: float, level: float) -> tuple[float, float]:

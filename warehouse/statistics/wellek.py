@@ -1,11 +1,11 @@
 """Wellek's optimal equivalence tests: standardised difference of means, dispersion, P(X > Y).
 
-Belongs here: critical constants and decisions of the two-sample t, F and Mann-Whitney equivalence tests. Does
-not belong here: his k-sample F (sites.py), tests on the attribute's own scale (means.py).
+Belongs here: critical constants and decisions of the paired and two-sample t, F and Mann-Whitney equivalence
+tests. Does not belong here: his k-sample F (sites.py), tests on the attribute's own scale (means.py).
 
 The margins are in standard deviations, variance ratios or probabilities: say so beside every result, because
 a margin in SDs widens when the process gets noisier. Source: Wellek (2010), Testing Statistical Hypotheses of
-Equivalence and Noninferiority, 2nd ed., sections 6.1, 6.2, 6.5.
+Equivalence and Noninferiority, 2nd ed., sections 5.3, 6.1, 6.2, 6.4, 6.5.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class Constants:
     """Reject non-equivalence when c1 < statistic < c2. `power0` is the power where the two are the same."""
 
-    method: Literal["wellek-t", "wellek-dispersion"]
+    method: Literal["wellek-t", "wellek-paired-t", "wellek-dispersion"]
     c1: float
     c2: float
     power0: float
@@ -118,15 +118,10 @@ def _noncentral_t_quantile(p: float, df: int, shift: float) -> float:
     )
 
 
-def t_constants(m: int, n: int, eps1: float, eps2: float, *, alpha: float = 0.05) -> Constants:
-    """Two-sample t: -eps1 < (mean1 - mean2) / sd < eps2 with groups of m and n, equal variances."""
-    level = one_sided(alpha)
-    if m < 1 or n < 1 or m + n < 3:
-        raise StatisticsRefusal(f"Wellek's t needs at least 3 values in two groups, got {m} and {n}.")
-    if eps1 <= 0 or eps2 <= 0:
-        raise StatisticsRefusal("Wellek's t needs margins above 0 on both sides.")
-    df, factor = m + n - 2, sqrt(m * n / (m + n))
-    low, high = -eps1 * factor, eps2 * factor
+def _t_constants(
+    method: Literal["wellek-t", "wellek-paired-t"], df: int, low: float, high: float, level: float
+) -> Constants:
+    """Constants of a t statistic on `df` whose noncentrality lies between `low` and `high`."""
     c1, c2 = _solve(
         lambda c: _noncentral_t(c, df, low),
         lambda c: _noncentral_t(c, df, high),
@@ -134,7 +129,37 @@ def t_constants(m: int, n: int, eps1: float, eps2: float, *, alpha: float = 0.05
         _noncentral_t_quantile(1e-6, df, low),
         level,
     )
-    return Constants("wellek-t", c1, c2, float(stats.t.cdf(c2, df) - stats.t.cdf(c1, df)))
+    return Constants(method, c1, c2, float(stats.t.cdf(c2, df) - stats.t.cdf(c1, df)))
+
+
+def t_constants(m: int, n: int, eps1: float, eps2: float, *, alpha: float = 0.05) -> Constants:
+    """Two-sample t: -eps1 < (mean1 - mean2) / sd < eps2 with groups of m and n, equal variances."""
+    level = one_sided(alpha)
+    if m < 1 or n < 1 or m + n < 3:
+        raise StatisticsRefusal(f"Wellek's t needs at least 3 values in two groups, got {m} and {n}.")
+    if eps1 <= 0 or eps2 <= 0:
+        raise StatisticsRefusal("Wellek's t needs margins above 0 on both sides.")
+    factor = sqrt(m * n / (m + n))
+    return _t_constants("wellek-t", m + n - 2, -eps1 * factor, eps2 * factor, level)
+
+
+def paired_t_constants(n: int, theta1: float, theta2: float, *, alpha: float = 0.05) -> Constants:
+    """One-sample t of n paired differences: theta1 < mean / sd < theta2 (section 5.3)."""
+    level = one_sided(alpha)
+    if n < 2:
+        raise StatisticsRefusal(f"Wellek's paired t needs at least 2 pairs, got {n}.")
+    if not theta1 < theta2:
+        raise StatisticsRefusal("Wellek's paired t needs theta1 < theta2.")
+    return _t_constants("wellek-paired-t", n - 1, theta1 * sqrt(n), theta2 * sqrt(n), level)
+
+
+def paired_t_test(difference: Summary, theta1: float, theta2: float, *, alpha: float = 0.05) -> WellekTest:
+    """Wellek's t of paired differences, from their summary; raises StatisticsRefusal without a spread."""
+    if difference.sd <= 0:
+        raise StatisticsRefusal("All pairs differ by the same amount: an effect in SDs has no meaning.")
+    statistic = difference.mean * sqrt(difference.n) / difference.sd
+    constants = paired_t_constants(difference.n, theta1, theta2, alpha=alpha)
+    return WellekTest(constants, statistic, constants.c1 < statistic < constants.c2)
 
 
 def t_test(test: Summary, reference: Summary, eps1: float, eps2: float, *, alpha: float = 0.05) -> WellekTest:
@@ -182,24 +207,32 @@ def dispersion_test(
 
 
 def mann_whitney(
-    x: ArrayLike, y: ArrayLike, eps1: float, eps2: float, *, alpha: float = 0.05
+    x: ArrayLike, y: ArrayLike, eps1: float, eps2: float, *, alpha: float = 0.05, ties: bool = False
 ) -> WellekMannWhitney:
     """Asymptotic test that 1/2 - eps1 < P(X > Y) < 1/2 + eps2, for distributions of any shape.
 
-    Ties count as "not greater": the method is for continuous values. Raises StatisticsRefusal when the two
-    groups do not overlap, because the estimated standard deviation is then 0.
+    `ties` False counts a tie as "not greater", for continuous values; True tests P(X > Y | X != Y) (section
+    6.4). Raises StatisticsRefusal when the two groups do not overlap, because the estimated standard
+    deviation is then 0.
     """
     level = one_sided(alpha)
     if not (0 < eps1 <= 0.5 and 0 < eps2 <= 0.5):
         raise StatisticsRefusal("Wellek's Mann-Whitney test needs margins between 0 and 0.5.")
     first, second = vector(x, "x", at_least=2), vector(y, "y", at_least=2)
-    m, n = first.size, second.size
     above = (first[:, None] > second[None, :]).astype(float)
-    w = float(above.mean())
-    over_y, by_x = above.sum(axis=0), above.sum(axis=1)
-    xxy = float((over_y * (over_y - 1)).sum()) / (m * (m - 1) * n)
-    xyy = float((by_x * (by_x - 1)).sum()) / (n * (n - 1) * m)
-    variance = (w - (m + n - 1) * w**2 + (m - 1) * xxy + (n - 1) * xyy) / (m * n)
+    tied = (first[:, None] == second[None, :]).astype(float)
+    w, variance = float(above.mean()), _u_covariance(above, above)
+    if ties:
+        share = float(tied.mean())
+        rest = 1.0 - share
+        if rest <= 0.0:
+            raise StatisticsRefusal("Every value of one group is tied with every one of the other.")
+        variance = (
+            variance / rest**2
+            + w**2 * _u_covariance(tied, tied) / rest**4
+            + 2.0 * w * _u_covariance(above, tied) / rest**3
+        )
+        w /= rest
     if variance <= 1e-15:
         raise StatisticsRefusal(
             "The two groups do not overlap (or are all tied): P(X > Y) has no estimated spread."
@@ -209,3 +242,14 @@ def mann_whitney(
     critical = float(np.sqrt(stats.ncx2.ppf(level, 1, half**2)))
     statistic = abs(w - 0.5 - (eps2 - eps1) / 2) / sd
     return WellekMannWhitney(w, sd, critical, statistic, statistic < critical)
+
+
+def _u_covariance(a: Floats, b: Floats) -> float:
+    """Estimated covariance of the means of two indicators of pairs (m x n each), as Wellek states it."""
+    m, n = a.shape
+    both = float((a * b).mean())
+    # Pairs that share the same y, and those that share the same x.
+    by_y = float((a.sum(axis=0) * b.sum(axis=0) - (a * b).sum(axis=0)).sum()) / (m * (m - 1) * n)
+    by_x = float((a.sum(axis=1) * b.sum(axis=1) - (a * b).sum(axis=1)).sum()) / (n * (n - 1) * m)
+    product = float(a.mean()) * float(b.mean())
+    return float((both - (m + n - 1) * product + (m - 1) * by_y + (n - 1) * by_x) / (m * n))

@@ -1,27 +1,35 @@
-"""Reading a case's columns, rows and positions the same way in every adapter of monitoring and outcome
-methods.
+"""Reading a case's columns, groups, rows and positions the same way in every adapter.
 
-Belongs here: which column plays which role, which rows a selection means, how positions and lone values are
-written. Does not belong here: any method.
+Belongs here: which column plays which role, how a table splits into groups or pairs, which rows a selection
+means, how positions and lone values are written. Does not belong here: any method; parameters that are not
+about columns (`case_parameters`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from warehouse.statistics.checked import BoolArray, labels_of
 from warehouse.statistics.refusal import StatisticsRefusal
-from warehouse.verification.run import Case
+from warehouse.verification.case_parameters import Section, pick
+from warehouse.verification.run import MISSING, Case
 
 SAMPLE = ("sample", "subgroup", "group", "batch", "lot")
 PHASE = ("trial", "phase", "phase1", "baseline")
 TIME = ("year", "time", "t", "date", "day", "month", "index", "week")
 SIZE = ("size", "sizes", "n", "units", "area")
 COUNT = ("d", "defectives", "defects", "x", "count", "counts", "events", "nonconforming")
+
+GROUP = (
+    "group", "site", "treatment", "treat", "trt", "arm", "process", "method", "lab", "laboratory", "factor",
+)  # fmt: skip
+SUBJECT = ("id", "subject", "donor", "patient", "pair", "person", "block")
+ROW = ("rownames", "row", "obs", "no", "nr", "index", "rep", "replicate")
+VALUE = ("y", "value", "response", "result", "outcome", "measurement")
 
 _ROLES = (("sample", SAMPLE), ("phase", PHASE), ("time", TIME))
 
@@ -43,6 +51,121 @@ def role_column(case: Case, parameter: str, usual: tuple[str, ...]) -> str | Non
     return next((known for name in usual for known in columns if known.lower() == name), None)
 
 
+def _sides(case: Case) -> tuple[str | None, str | None]:
+    """(response, explanation) of a simple formula "y ~ group" among the parameters, where there is one."""
+    text = pick(case.parameters, "formula", "model")
+    left, tilde, right = str(text or "").partition("~")
+    return (left.strip(), right.strip()) if tilde else (None, None)
+
+
+def group_and_value(case: Case, table: str | None = None) -> tuple[str | None, str]:
+    """(group, value) columns: as named or in a formula, else by usual names, else words and numbers.
+
+    The group is None for a table of numbers alone, whose columns are then the groups.
+    """
+    columns, numeric = list(case.table(table)), case.numeric_columns(table)
+    response, explanation = _sides(case)
+    texts = {name: text for name, text in case.parameters.items() if isinstance(text, str)}
+    asked = {*(texts.get(key) for key in ("group", "by", "factor", "groups", "x")), explanation}
+    by = next((name for name in columns if name in asked), None)
+    by = by or next((name for usual in GROUP for name in columns if name.lower() == usual), None)
+    others = [name for name in columns if name not in numeric and name.lower() not in SUBJECT]
+    by = by or next(iter(others), None)
+    wanted = {*(texts.get(key) for key in ("value", "response", "outcome", "y", "column")), response}
+    usual = [name for name in numeric if name != by and name.lower() not in (*SUBJECT, *ROW)]
+    value = next((name for name in usual if name in wanted), None)
+    value = value or next((name for name in usual if name.lower() in VALUE), None) or next(iter(usual), None)
+    if value is None:
+        raise StatisticsRefusal(f"Case {case.id} has no column of numbers.")
+    return by, value
+
+
+def groups_of(case: Case, table: str | None = None) -> dict[str, list[float]]:
+    """The values of each group, in R's order of levels: one column split by another, or one column each."""
+    by, value = group_and_value(case, table)
+    if by is not None:
+        found = case.groups(value, by, table)
+        return {label: found[label] for label in levels_of(found)}
+    return {
+        name: case.numbers(name, table)
+        for name in case.numeric_columns(table)
+        if name.lower() not in (*SUBJECT, *ROW)
+        and any(text not in MISSING for text in case.table(table)[name])
+    }
+
+
+def ordered_pair(labels: Sequence[str], parameters: Section, prefix: str = "") -> tuple[str, str]:
+    """(test, reference) among `labels`: as `order` "test - reference" says, as named, else first and second.
+
+    "group1" is the first label, and a label may be written after the name of its column (`prefix`).
+    """
+    named = {f"group{i + 1}": label for i, label in enumerate(labels)}
+    named |= {f"{prefix}{label}": label for label in labels} | {label: label for label in labels}
+    words = re.split(r"\s+-\s+|\s*/\s*|\s+minus\s+|\s+vs\.?\s+|-", str(pick(parameters, "order", default="")))
+    words = [word.strip() for word in words]
+    if len(words) == 2 and set(words) <= set(named):
+        return named[words[0]], named[words[1]]
+    reference = named.get(str(pick(parameters, "reference", "reference_site", "control", default="")))
+    test = named.get(str(pick(parameters, "test", "new", default="")))
+    if reference is not None or test is not None:
+        test = test or next(label for label in labels if label != reference)
+        return test, reference or next(label for label in labels if label != test)
+    if len(labels) != 2:
+        raise StatisticsRefusal(f"Which two of {', '.join(labels)} are compared is not said.")
+    return labels[0], labels[1]
+
+
+def two_groups(case: Case, parameters: Section, *, paired: bool = False) -> tuple[list[float], list[float]]:
+    """(reference, test) of two columns or two groups, as `ordered_pair` tells them apart.
+
+    Pairs of a grouped table are matched by its subject column, else by position; a pair of which one value is
+    missing is left out.
+    """
+    table = case.table()
+    by, value = group_and_value(case)
+    labels = list(groups_of(case))
+    if by is not None and len(labels) != 2:
+        raise StatisticsRefusal(f"Case {case.id}: two groups are needed, {len(labels)} found.")
+    if len(labels) < 2:
+        raise StatisticsRefusal(f"Case {case.id}: two columns of numbers are needed, {len(labels)} found.")
+    test, reference = ordered_pair(labels, parameters, by or "")
+    if not paired:
+        groups = groups_of(case)
+        return groups[reference], groups[test]
+    if by is None:
+        rows = [(table[reference][i], table[test][i]) for i in range(len(table[test]))]
+    else:
+        subject = next((name for name in table if name.lower() in SUBJECT and name != by), None)
+        cells: dict[str, dict[str, str]] = {label: {} for label in labels}
+        for i, label in enumerate(table[by]):
+            if label in cells:
+                who = table[subject][i] if subject is not None else str(len(cells[label]))
+                cells[label][who] = table[value][i]
+        if set(cells[test]) != set(cells[reference]):
+            raise StatisticsRefusal(f"Case {case.id}: pairs need the same subjects in both groups.")
+        rows = [(cells[reference][who], text) for who, text in cells[test].items()]
+    complete = [(float(a), float(b)) for a, b in rows if a not in MISSING and b not in MISSING]
+    return [a for a, _ in complete], [b for _, b in complete]
+
+
+def complete_rows(case: Case, columns: Sequence[str]) -> dict[str, list[str]]:
+    """The table without the rows in which any of `columns` is empty."""
+    table = case.table()
+    absent = [name for name in columns if name not in table]
+    if absent:
+        raise StatisticsRefusal(f"Case {case.id} has no column {', '.join(absent)}.")
+    keep = [i for i in range(len(table[columns[0]])) if all(table[c][i] not in MISSING for c in columns)]
+    return {name: [values[i] for i in keep] for name, values in table.items()}
+
+
+def levels_of(texts: Iterable[str]) -> list[str]:
+    """Distinct labels as R orders a factor's: numbers by value, words by alphabet without case."""
+    distinct = sorted(set(texts) - MISSING)
+    if all(is_number(text) for text in distinct):
+        return sorted(distinct, key=float)
+    return sorted(distinct, key=lambda text: (text.casefold(), text))
+
+
 def value_column(case: Case) -> str:
     """The column of measured values: named by `value`, else the first numeric one without another usual role.
 
@@ -54,7 +177,7 @@ def value_column(case: Case) -> str:
     numeric = [
         name
         for name, texts in case.table().items()
-        if texts and all(is_number(text) for text in texts if text not in {"", "NA"})
+        if texts and all(is_number(text) for text in texts if text not in MISSING)
     ]
     if not numeric:
         raise StatisticsRefusal(f"Case {case.id} has no column of numbers.")

@@ -16,6 +16,7 @@ from warehouse.statistics import charts, charts_attributes, charts_memory
 from warehouse.statistics.chart_constants import d2
 from warehouse.statistics.chart_rules import run_of
 from warehouse.statistics.refusal import StatisticsRefusal
+from warehouse.verification import methods_charts_multivariate
 from warehouse.verification.case_columns import (
     COUNT,
     SAMPLE,
@@ -26,7 +27,11 @@ from warehouse.verification.case_columns import (
     role_column,
     value_column,
 )
+from warehouse.verification.case_parameters import number, pick
+from warehouse.verification.methods_charts_multivariate import rule_points
 from warehouse.verification.run import Case
+
+WIDTH = ("k", "nsigmas", "L", "width")
 
 
 def _beyond(chart: charts.Chart) -> list[int]:
@@ -43,15 +48,20 @@ def _limits(chart: charts.Chart) -> list[Any]:
 def chart_imr(case: Case) -> dict[str, Any]:
     """Individuals and moving range. Parameters: value, phase1, k."""
     values = np.array(case.numbers(value_column(case)))
-    k = float(case.parameters.get("k", 3.0))
-    base = charts.individuals_baseline(values[chosen_rows(case, "phase1")])
+    k = number(case.parameters, *WIDTH, default=3.0)
+    words = str(pick(case.parameters, "spread", "std_dev", "sigma_from", default="")).lower()
+    spread: charts.SpreadOfIndividuals = (
+        "median moving range" if "median" in words else "sd" if words in {"sd", "s"} else "moving range"
+    )
+    base = charts.individuals_baseline(values[chosen_rows(case, "phase1")], spread)
     chart, moving = charts.individuals_chart(values, base, k), charts.moving_range_chart(values, base, k)
     bar = base.sigma * d2(2)
     printed = {"limits_2.66": 2.66, "limits_d2_1.128": k / 1.128}
     return {
         "center": base.centre,
-        "sigma": base.sigma,
+        **dict.fromkeys(("sigma", "std_dev"), base.sigma),
         "mr_bar": bar,
+        "mr": moving.values.tolist(),
         "limits": _limits(chart),
         "limits_d2_exact": _limits(chart),
         **{
@@ -63,6 +73,7 @@ def chart_imr(case: Case) -> dict[str, Any]:
         "mr_ucl": float(moving.upper[0]),
         "beyond": as_written(case, "beyond", _beyond(chart)),
         "mr_beyond": as_written(case, "mr_beyond", [place + 1 for place in _beyond(moving)]),
+        **rule_points(case, (values - base.centre) / base.sigma),
     }
 
 
@@ -78,7 +89,7 @@ def chart_variables(case: Case) -> dict[str, Any]:
     else:
         raise StatisticsRefusal(f"Case {case.id} has neither a sample column nor a subgroup_size.")
     chosen = chosen_rows(case, "phase1", labels)
-    k = float(case.parameters.get("k", 3.0))
+    k = number(case.parameters, *WIDTH, default=3.0)
     every = charts.subgroups_of(values, labels)
     basis = charts.subgroups_of(
         values[chosen], [label for label, use in zip(labels, chosen, strict=True) if use]
@@ -98,6 +109,12 @@ def chart_variables(case: Case) -> dict[str, Any]:
             f"beyond_limits_{name}": as_written(case, f"beyond_limits_{name}", _beyond(means)),
             f"{letter}_beyond": as_written(case, f"{letter}_beyond", _beyond(spreads)),
         }
+        if letter == "R":
+            # Names that say nothing of the spread mean the range's, qcc's default for equal subgroups.
+            plain = {"sigma": base.sigma, "std_dev": base.sigma, "xbar_limits": _limits(means)}
+            plain |= {"limits": _limits(means), "means": means.values.tolist()}
+            out |= plain | {"beyond": as_written(case, "beyond", _beyond(means))}
+            out |= rule_points(case, means.z)
         for key in case.expected:
             asked = re.fullmatch(rf"qcc_run(\d+)_violations_{name}", key)
             if asked:
@@ -112,12 +129,15 @@ def chart_ewma(case: Case) -> dict[str, Any]:
     """
     values = case.numbers(value_column(case))
     given = case.parameters
-    own = None if {"ewma0", "s"} <= set(given) else charts.individuals_baseline(values)
-    centre = float(given["ewma0"]) if own is None else float(given.get("ewma0", own.centre))
-    sigma = float(given["s"]) if own is None else float(given.get("s", own.sigma))
+    named = pick(given, "ewma0", "center", "target", "mu0"), pick(given, "s", "sigma", "sd", "std_dev")
+    own = None if None not in named else charts.individuals_baseline(values)
+    centre, sigma = (
+        float(value) if value is not None else usual
+        for value, usual in zip(named, (own.centre, own.sigma) if own else (0.0, 0.0), strict=True)
+    )
     base = charts.Baseline(centre, sigma, "given", len(values))
     flat = str(given.get("limits", "exact")).startswith("asym")
-    weight, width = float(given.get("lambda", 0.2)), float(given.get("k", given.get("L", 3.0)))
+    weight, width = number(given, "lambda", "weight", default=0.2), number(given, *WIDTH, default=3.0)
     chart = charts_memory.ewma_chart(values, base, weight, width, "asymptotic" if flat else "exact")
     return {
         "ewma": chart.values.tolist(),
@@ -135,12 +155,13 @@ def chart_cusum(case: Case) -> dict[str, Any]:
     """
     values = case.numbers(value_column(case))
     given = case.parameters
-    unit = float(given.get("sigma", given.get("s", 1.0)))
-    target = float(given.get("target", np.mean(values)))
-    head = float(given.get("head_start", 0.0)) * unit
-    chart = charts_memory.cusum_chart(
-        values, target, float(given["k"]) * unit, float(given["h"]) * unit, head
-    )
+    unit = number(given, "sigma", "s", "sd", "std_dev", default=1.0)
+    target = number(given, "target", "center", "mu0", default=float(np.mean(values)))
+    head = number(given, "head_start", "headstart", "fir", default=0.0) * unit
+    # qcc's se.shift is the shift to find, twice k.
+    slack = number(given, "k", "K", default=number(given, "se_shift", default=1.0) / 2.0)
+    limit = number(given, "h", "H", "decision_interval", default=5.0)
+    chart = charts_memory.cusum_chart(values, target, slack * unit, limit * unit, head)
     first = chart.first_signal
     sums = {"s_hi": (chart.high / unit).tolist(), "s_lo": (chart.low / unit).tolist()}
     parts = {}
@@ -165,7 +186,7 @@ def _count_case(kind: str) -> Callable[[Case], dict[str, Any]]:
         fallback = np.full(events.size, float(fixed) if isinstance(fixed, (int, float)) else 1.0)
         sizes = np.array(case.numbers(sized)) if sized else fallback
         chosen = chosen_rows(case, "phase1")
-        k = float(case.parameters.get("k", case.parameters.get("nsigmas", 3.0)))
+        k = number(case.parameters, *WIDTH, default=3.0)
         laney = kind in {"p'", "u'"}
         estimate = (
             charts_attributes.proportion_baseline if kind[0] in "pn" else charts_attributes.rate_baseline
@@ -184,6 +205,8 @@ def _count_case(kind: str) -> Callable[[Case], dict[str, Any]]:
             "lcl": float(chart.lower[0]),
             "ucl": float(chart.upper[0]),
             "sigma_z": base.sigma_z,
+            "statistics": chart.values.tolist(),
+            **rule_points(case, chart.z),
             "beyond": as_written(case, "beyond", _beyond(chart)),
         }
 
@@ -191,6 +214,7 @@ def _count_case(kind: str) -> Callable[[Case], dict[str, Any]]:
 
 
 METHODS: dict[str, Callable[[Case], dict[str, Any]]] = {
+    **methods_charts_multivariate.METHODS,
     "control_chart_imr": chart_imr,
     "control_chart_variables": chart_variables,
     "control_chart_ewma": chart_ewma,

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from warehouse.statistics.checked import FloatArray
 from warehouse.statistics.refusal import StatisticsRefusal
 from warehouse.verification import methods_charts, methods_outcomes
 from warehouse.verification.case_columns import (
+    ROW,
     SAMPLE,
     TIME,
     as_written,
@@ -32,6 +34,7 @@ from warehouse.verification.case_columns import (
     role_column,
     value_column,
 )
+from warehouse.verification.case_parameters import LEVEL, alpha_of, asked_levels, fraction, number, pick
 from warehouse.verification.run import Case
 
 _DESIGNS: tuple[tuple[str, str], ...] = (
@@ -72,9 +75,13 @@ def process_capability(case: Case) -> dict[str, Any]:
     sample = role_column(case, "sample", SAMPLE)
     values = case.numbers(value_column(case))
     given = case.parameters
-    bounds = [None if given.get(name) is None else float(given[name]) for name in ("LSL", "USL", "target")]
-    limits = capability.Specification(*bounds)
-    level = float(given.get("conf", 0.95))
+    names = (("LSL", "lower", "lsl"), ("USL", "upper", "usl"), ("target", "T"))
+    both = pick(given, "spec_limits", "spec", "specification")
+    bounds = [pick(given, *each) for each in names]
+    if isinstance(both, list):
+        bounds[:2] = both
+    limits = capability.Specification(*(None if value is None else float(value) for value in bounds))
+    level = fraction(number(given, *LEVEL, default=0.95))
     fewest = int(given.get("minimum", 2))  # cases check the formulas; the product's own minimum is higher
     within = str(given.get("sigma_within", ""))
     if sample is not None:
@@ -83,6 +90,9 @@ def process_capability(case: Case) -> dict[str, Any]:
         base = charts.subgroup_baseline(groups, "pooled sd" if "pool" in within else spread)
     else:
         base = charts.individuals_baseline(values)
+    told = pick(given, "sigma", "std_dev")
+    if told is not None:
+        base = charts.Baseline(base.centre, float(told), "given", base.n)
     inside = capability.capability(
         values, base, limits, unstable_points=0, confidence=level, minimum=fewest, cpm_degrees="qcc"
     )
@@ -104,16 +114,29 @@ def process_capability(case: Case) -> dict[str, Any]:
         for share in capability.percent_beyond(inside.centre, inside.sigma, limits)
     )
     percent = f"{100.0 * level:g}"
+    seen = [
+        None if bound is None else sum(sign * value < sign * bound for value in values) / len(values)
+        for bound, sign in ((limits.lower, 1.0), (limits.upper, -1.0))
+    ]
     out: dict[str, Any] = {
         "qcc_indices": indices,
         "exp_below_LSL": below,
         "exp_above_USL": above,
+        "obs_below_LSL": seen[0],
+        "obs_above_USL": seen[1],
+        **{name: index["value"] for name, index in indices.items()},
+        **{f"{name}_ci{percent}": [index["lower"], index["upper"]] for name, index in indices.items()},
+        "n": overall.n,
+        "sigma_overall": overall.sigma,
         "center": inside.centre,
         "sigma_within": inside.sigma,
         "Ppk": overall.worst.value,
         f"Ppk_ci{percent}_bissell": [overall.worst.lower, overall.worst.upper],
         f"Ppk_lower_bound{percent}": overall.worst_lower_bound,
     }
+    for name, side in (("Ppl", overall.lower_side), ("Ppu", overall.upper_side)):
+        if side is not None:
+            out |= {name: side.value, f"{name}_ci{percent}": [side.lower, side.upper]}
     if overall.ratio is not None:
         out |= {"Pp": overall.ratio.value, f"Pp_ci{percent}": [overall.ratio.lower, overall.ratio.upper]}
     return out
@@ -127,10 +150,16 @@ def mspc_pca(case: Case) -> dict[str, Any]:
     numeric = [
         column for column, texts in case.table().items() if texts and all(is_number(text) for text in texts)
     ]
-    data: FloatArray = np.array([case.numbers(column) for column in given.get("columns", numeric)]).T
+    numeric = [name for name in numeric if name.lower() not in ROW]
+    data: FloatArray = np.array(
+        [case.numbers(column) for column in pick(given, "columns", default=numeric)]
+    ).T
     train = data[chosen_rows(case, "train")]
     model = mspc.fit_pca(
-        train, int(given.get("ncomp", 2)), bool(given.get("scale", True)), bool(given.get("center", True))
+        train,
+        int(number(given, "ncomp", "components", "n_components", "A", default=2)),
+        bool(pick(given, "scale", default=True)),
+        bool(pick(given, "center", "centre", default=True)),
     )
     seen = mspc.project(model, train)
     out: dict[str, Any] = {
@@ -143,7 +172,26 @@ def mspc_pca(case: Case) -> dict[str, Any]:
         fresh = mspc.project(model, data[np.array(rows if isinstance(rows, list) else [rows]) - 1])
         out |= {"T2_new": as_written(case, "T2_new", fresh.t2.tolist())}
         out |= {"Q_new": as_written(case, "Q_new", fresh.spe.tolist())}
-    alpha = float(given.get("alpha", 0.05))
+    alpha = alpha_of(given)
+    total = float(model.eigenvalues.sum())
+    out |= {
+        "sdev": np.sqrt(model.eigenvalues).tolist(),
+        "explained": (model.eigenvalues / total).tolist(),
+        "cumulative": (np.cumsum(model.eigenvalues) / total).tolist(),
+        "explained_total": model.explained,
+        "scores_abs": np.abs(seen.scores).tolist(),
+        "loadings_abs": np.abs(model.loadings).tolist(),
+        "T2_contributions": seen.t2_contributions.tolist(),
+        "Q_contributions": seen.spe_contributions.tolist(),
+    }
+    spe: tuple[tuple[str, mspc.SpeLimit], ...] = (
+        ("Q_limit_jackson_mudholkar", "Jackson-Mudholkar"),
+        ("Q_limit", "Jackson-Mudholkar"),
+        ("Q_limit_box", "Box chi-square"),
+    )
+    for name, kind_of_spe in spe:
+        with suppress(StatisticsRefusal):  # every component kept leaves nothing outside
+            out[name] = mspc.spe_limit(model, kind_of_spe, alpha)
     kinds: tuple[tuple[str, mspc.T2Limit], ...] = (
         ("T2_limit_beta", "phase I beta"),
         ("T2_limit_F", "phase II F"),
@@ -164,9 +212,14 @@ def trend_changepoint(case: Case) -> dict[str, Any]:
     out: dict[str, Any] = {}
 
     def tests() -> None:
-        rank, slope, shift = trend.mann_kendall(values), trend.sen_slope(values), trend.pettitt(values)
-        out["mann_kendall"] = {"S": rank.s, "varS": rank.variance, "z": rank.z, "p": rank.p, "tau": rank.tau}
-        out["sen_slope"] = {"slope": slope.slope, "ci95": [slope.lower, slope.upper]}
+        rank, shift = trend.mann_kendall(values), trend.pettitt(values)
+        out["mann_kendall"] = {
+            "S": rank.s, "varS": rank.variance, "z": rank.z, "p": rank.p, "tau": rank.tau, "n": rank.n,
+        }  # fmt: skip
+        for level in asked_levels(case, 0.95):
+            slope = trend.sen_slope(values, confidence=level)
+            ends = {"slope": slope.slope, f"ci{100 * level:g}": [slope.lower, slope.upper]}
+            out["sen_slope"] = {**out.get("sen_slope", {}), **ends}
         out["pettitt"] = {"U": shift.u, "index": shift.index, "p": shift.p}
 
     def homogeneity() -> None:

@@ -1,4 +1,4 @@
-"""Adapters from reference cases to proportions, spread and ranges.
+"""Adapters from reference cases to spread and ranges; `methods_proportions` holds proportions and rates.
 
 Belongs here: what methods_means.py says of itself, for these statistics. Registered through methods_means.py.
 """
@@ -6,221 +6,308 @@ Belongs here: what methods_means.py says of itself, for these statistics. Regist
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
-from warehouse.statistics import proportions, tolerance, variability
+from warehouse.statistics import tolerance, variability
 from warehouse.statistics.means import Summary, summarise
-from warehouse.statistics.proportions import Count, Difference, Pairs
 from warehouse.statistics.refusal import StatisticsRefusal
-from warehouse.statistics.scales import Margin
+from warehouse.verification import methods_proportions
+from warehouse.verification.case_columns import group_and_value, groups_of, ordered_pair
+from warehouse.verification.case_parameters import (
+    CONFIDENCE,
+    COVERAGE,
+    Section,
+    alpha_of,
+    asked_levels,
+    fraction,
+    interval_keys,
+    margin_of,
+    number,
+    pick,
+)
 from warehouse.verification.run import Adapter, Case
 
-_INTERVALS = {
-    "wald": proportions.wald,
-    "newcombe": proportions.newcombe,
-    "miettinen_nurminen": proportions.miettinen_nurminen,
-    "mn": proportions.miettinen_nurminen,
-    "propcis_score": proportions.miettinen_nurminen,
-    "mee": proportions.mee,
-    "agresti_caffo": proportions.agresti_caffo,
-    "exact": proportions.chan_zhang,
-    "chan_zhang": proportions.chan_zhang,
-    "hybrid": proportions.newcombe,
-}
 
-
-def _counts(text: str) -> tuple[Count, Count] | None:
-    """Counts written into a key, "..._190_200_vs_184_200_...": test, reference."""
-    found = re.search(r"(\d+)_(\d+)_vs_(\d+)_(\d+)", text)
-    if found is None:
-        return None
-    a, m, b, n = map(int, found.groups())
-    return Count(a, m), Count(b, n)
-
-
-def _differences(test: Count, reference: Count, wanted: dict[str, Any]) -> dict[str, Any]:
-    """The intervals a part of a case asks for by names such as `newcombe90`; a refused one in words."""
-    answer: dict[str, Any] = {
-        "counts": [test.events, test.n, reference.events, reference.n],
-        "diff": proportions.newcombe(test, reference).estimate,
+def _homogeneity(groups: list[list[float]]) -> dict[str, Any]:
+    """Levene (mean), Brown-Forsythe (median) and Bartlett; one that refuses leaves its keys out."""
+    answer: dict[str, Any] = {}
+    tests: dict[str, Callable[[], variability.Homogeneity]] = {
+        "brown_forsythe": lambda: variability.levene(groups),
+        "levene_mean": lambda: variability.levene(groups, center="mean"),
+        "bartlett": lambda: variability.bartlett(groups),
     }
-    for key in wanted:
-        named = re.fullmatch(r"([a-z_]+?)_?(\d\d)", key)
-        if named is None or named[1] not in _INTERVALS:
-            continue
+    for name, test in tests.items():
         try:
-            result: Difference = _INTERVALS[named[1]](test, reference, level=int(named[2]) / 100)
-            answer[key] = [result.ci_low, result.ci_high]
+            found = test()
         except StatisticsRefusal as refusal:
-            answer[key] = str(refusal)
-    return answer
-
-
-def _test_keys(result: proportions.ProportionTost) -> dict[str, Any]:
-    return {
-        "diff": result.estimate,
-        "z_lower": result.z_lower,
-        "z_upper": result.z_upper,
-        "p_lower": result.p_lower,
-        "p_upper": result.p_upper,
-        "p_tost": result.p,
-        "equivalent": result.equivalent,
-    }
-
-
-def _proportions(case: Case) -> dict[str, Any]:
-    """Each part of `expected` is one table: its counts stand in it, in its name or in parameters."""
-    given = case.parameters
-    alpha = float(given.get("alpha", 0.05))
-    parts = {key: part for key, part in case.expected.items() if isinstance(part, dict)}
-    answer: dict[str, Any] = {}
-    for key, part in parts.items():
-        counts = part.get("counts")
-        tables = (Count(*counts[:2]), Count(*counts[2:])) if counts else _counts(key)
-        if tables is None:
+            answer.setdefault("refusal", str(refusal))
             continue
-        answer[key] = _differences(*tables, part)
-        if {"p_tost", "z_lower", "p_lower"} & part.keys():
-            margin = re.search(r"margin_([\d.]+)", key)
-            width = float(margin[1]) if margin else float(given["tost_margin"])
-            test = proportions.chan_zhang_tost if "exact" in key else proportions.farrington_manning
-            answer[key] |= _test_keys(test(*tables, Margin(-width, width), alpha=alpha))
-    if {"a", "m", "b", "n"} <= given.keys():
-        flat = Count(given["a"], given["m"]), Count(given["b"], given["n"])
-        answer |= _differences(*flat, case.expected)
-        if "tost_margin" in given:
-            width = float(given["tost_margin"])
-            answer |= _test_keys(proportions.farrington_manning(*flat, Margin(-width, width), alpha=alpha))
-    published = {key: part for key, part in parts.items() if key.startswith("published")}
-    for key, groups in published.items():
-        # Printed intervals name their table by a letter: "a" is the part "..._a_...".
-        answer[key] = {
-            letter: _differences(*tables, printed)
-            for letter, printed in groups.items()
-            for name in parts
-            if f"_{letter}_" in name and isinstance(printed, dict) and (tables := _counts(name))
+        answer[name] = {
+            **dict.fromkeys(("F", "statistic", "K2"), found.statistic),
+            "df": found.df1 if found.df2 is None else [found.df1, found.df2],
+            "df1": found.df1,
+            "df2": found.df2,
+            "p": found.p,
         }
+    for other, name in (("levene_median", "brown_forsythe"), ("levene", "levene_mean")):
+        if name in answer:
+            answer[other] = answer[name]
     return answer
 
 
-def _paired_proportions(case: Case) -> dict[str, Any]:
-    """Tango's interval and tests of a 2x2 table of pairs: both, test only, reference only, neither."""
-    given = case.parameters
-    table = Pairs(*(given[key] for key in ("both", "test_only", "reference_only", "neither")))
-    alpha = float(given.get("alpha", 0.05))
-    answer: dict[str, Any] = {}
-    for level in (90, 95):
-        result = proportions.tango(table, level=level / 100)
-        answer[f"tango{level}"] = [result.ci_low, result.ci_high]
-    if "tost_margin" in given:
-        width = float(given["tost_margin"])
-        answer |= _test_keys(proportions.tango_tost(table, Margin(-width, width), alpha=alpha))
+def _ratio(test: Summary, reference: Summary, given: Section, levels: list[float]) -> dict[str, Any]:
+    """Ratios of variances and of SDs with their F intervals, and the tests of a margin on the ratio of SDs."""
+    answer: dict[str, Any] = {"df1": test.n - 1, "df2": reference.n - 1}
+    for level in levels:
+        found = variability.variance_ratio(test, reference, level=level)
+        answer |= {"ratio": found.ratio, "var_ratio": found.ratio, "sd_ratio": found.ratio**0.5}
+        answer |= interval_keys(level, found.ci_low, found.ci_high)
+        sds = interval_keys(level, found.ci_low**0.5, found.ci_high**0.5)
+        answer |= {f"sd_{name}": value for name, value in sds.items()}
+    answer |= {"sd1": test.sd, "sd2": reference.sd, "F": answer["ratio"]}
+    margin = margin_of(given)
+    if margin is not None:
+        tested = variability.sd_ratio_tost(
+            variability.sd_ratio(reference, test, alpha=alpha_of(given)), margin
+        )
+        answer |= {
+            "p_lower": tested.p_lower, "p_upper": tested.p_upper, "p_tost": tested.p, "equivalent": tested.equivalent,
+        }  # fmt: skip
     return answer
 
 
-def _grouped(case: Case, table: str | None = None) -> list[list[float]]:
-    """The numeric column of a table split by its group column (the first of a known name, else text)."""
-    columns, numeric = case.table(table), case.numeric_columns(table)
-    names = list(columns)
-    known = [name for name in ("group", "treatment", "site", "batch") if name in columns]
-    by = known[0] if known else next(name for name in names if name not in numeric)
-    subjects = {"ID", "id", "subject", "donor", by}
-    value = next(name for name in names if name not in subjects and name in numeric)
-    return list(case.groups(value, by, table).values())
+def _two(case: Case, table: str | None) -> tuple[Summary, Summary] | None:
+    """(first, second) groups' summaries of a table, as its `order` says; None unless there are two."""
+    groups = groups_of(case, table)
+    if len(groups) < 2:
+        return None
+    first, second = ordered_pair(list(groups), case.parameters, group_and_value(case, table)[0] or "")
+    return summarise(groups[first]), summarise(groups[second])
 
 
 def _variance(case: Case) -> dict[str, Any]:
     """Homogeneity on the table of most groups; `var_ratio_NAME` on the two groups of table NAME."""
+    given, levels = case.parameters, asked_levels(case, 0.90, 0.95)
     answer: dict[str, Any] = {}
-    tables = {name: _grouped(case, name) for name in case.tables}
-    widest = max(tables.values(), key=len)
-    if {"brown_forsythe", "levene_mean", "bartlett"} & case.expected.keys():
-        median, mean = variability.levene(widest), variability.levene(widest, center="mean")
-        k2 = variability.bartlett(widest)
-        answer["brown_forsythe"] = {"F": median.statistic, "p": median.p}
-        answer["levene_mean"] = {"F": mean.statistic, "p": mean.p}
-        answer["bartlett"] = {"K2": k2.statistic, "p": k2.p}
-    for key, part in case.expected.items():
-        if not key.startswith("var_ratio") or not isinstance(part, dict):
-            continue
-        groups = tables.get(key.removeprefix("var_ratio").removeprefix("_"), widest)
-        first, second = (summarise(group) for group in groups[:2])
-        answer[key] = {"ratio": (first.sd / second.sd) ** 2 if second.sd else None}
-        for name in part:
-            if re.fullmatch(r"ci\d\d", name):
-                ratio = variability.variance_ratio(first, second, level=int(name[2:]) / 100)
-                answer[key] |= {name: [ratio.ci_low, ratio.ci_high], "ratio": ratio.ratio}
-    return answer
+    if case.tables:
+        widest = max(case.tables, key=lambda name: len(groups_of(case, name)))
+        answer |= _homogeneity(list(groups_of(case, widest).values()))
+        if len(case.tables) == 1 and len(groups_of(case, widest)) == 2:
+            pair = _two(case, widest)
+            assert pair is not None
+            try:
+                answer |= _ratio(*pair, given, levels)
+            except StatisticsRefusal as refusal:
+                answer.setdefault("refusal", str(refusal))
+        for key in case.expected:
+            if key.startswith(("var_ratio", "sd_ratio", "variance_ratio")) and isinstance(
+                case.expected[key], dict
+            ):
+                name = re.sub(r"^(?:var|sd|variance)_ratio_?", "", key)
+                pair = _two(case, name if name in case.tables else widest)
+                if pair is not None:
+                    part = given.get(name)
+                    answer[key] = _ratio(*pair, part if isinstance(part, dict) else given, levels)
+        return answer
+    sides = [Summary(0.0, number(given, f"sd{i}", f"s{i}"), int(number(given, f"n{i}"))) for i in (1, 2)]
+    return _ratio(sides[0], sides[1], given, levels)
 
 
 def _factors(n: int, coverage: float, confidence: float) -> dict[str, Any]:
     two = tolerance.two_sided_factor(n, coverage, confidence)
     one = tolerance.one_sided_factor(n, coverage, confidence)
     answer = {"n": n, "P": coverage, "conf": confidence, "k_one_sided": one, "k_two_sided": two}
-    answer |= {
-        "k_two_sided_exact": two,
-        "k_two_sided_howe_nist": tolerance.howe_factor(n, coverage, confidence),
-    }
+    answer |= {"k_one_sided_exact": one, "k_two_sided_exact": two, "k1": one, "k2": two}
+    answer |= dict.fromkeys(
+        ("k_two_sided_howe_nist", "k_two_sided_howe", "howe", "howe_approx"),
+        tolerance.howe_factor(n, coverage, confidence),
+    )
     try:
-        return answer | {"k1_natrella_nist": tolerance.natrella_factor(n, coverage, confidence)}
+        natrella = tolerance.natrella_factor(n, coverage, confidence)
     except StatisticsRefusal:
         return answer
+    return answer | dict.fromkeys(("k1_natrella_nist", "k1_natrella", "k_one_sided_natrella"), natrella)
+
+
+def _asked(given: Section) -> tuple[float, float] | None:
+    """(coverage, confidence) where both are given."""
+    coverage, confidence = pick(given, *COVERAGE), pick(given, *CONFIDENCE)
+    if confidence is None and pick(given, "alpha") is not None:
+        confidence = 1.0 - float(pick(given, "alpha"))
+    if coverage is None or confidence is None:
+        return None
+    return fraction(float(coverage)), fraction(float(confidence))
 
 
 def _tolerance_normal(case: Case) -> dict[str, Any]:
     """Factors over a table of n, P, conf; for parts of `expected` or parameters that name n, P and conf."""
     answer: dict[str, Any] = {}
-    if case.tables and {"n", "P", "conf"} <= case.table().keys():
-        sizes = zip(*(case.numbers(name) for name in ("n", "P", "conf")), strict=True)
-        rows = [_factors(int(n), p, c) for n, p, c in sizes]
-        answer["column_exact_one_sided"] = [row["k_one_sided"] for row in rows]
-        answer["column_exact_two_sided"] = [row["k_two_sided"] for row in rows]
-    for key, part in case.expected.items():
-        if isinstance(part, dict) and {"n", "P", "conf"} <= part.keys():
-            answer[key] = _factors(int(part["n"]), part["P"], part["conf"])
-            answer[key] |= {name: part[name] for name in ("mean", "sd") if name in part}
-    given = case.parameters
-    if {"P", "conf"} <= given.keys():
+    if case.tables:
+        named = {name.lower(): name for name in case.table()}
+        found = [
+            next((named[w.lower()] for w in words if w.lower() in named), None)
+            for words in (("n",), COVERAGE, CONFIDENCE)
+        ]
+        if None not in found:
+            sizes = zip(*(case.numbers(str(name)) for name in found), strict=True)
+            rows = [_factors(int(n), p, c) for n, p, c in sizes]
+            answer["column_exact_one_sided"] = [row["k_one_sided"] for row in rows]
+            answer["column_exact_two_sided"] = [row["k_two_sided"] for row in rows]
+            for key in (key for key in case.expected if key.startswith("column_")):
+                kind = "howe" if "howe" in key else "k_one_sided" if "one" in key else "k_two_sided"
+                answer[key] = [row[kind] for row in rows]
+            return answer | _parts(case)
+    answer |= _parts(case)
+    given, asked = case.parameters, _asked(case.parameters)
+    if asked is not None:
         summary = _given_summary(case)
-        n = summary.n if summary else int(given["n"])
-        answer |= _factors(n, given["P"], given["conf"])
-        if summary is not None:
-            side = _side(given.get("side", "two-sided"))
-            limits = tolerance.normal_tolerance(summary, given["P"], given["conf"], side=side)
-            answer |= {"mean": summary.mean, "sd": summary.sd, "k": limits.k}
-            answer |= {"lower": limits.low, "upper": limits.high, "ltl": limits.low, "utl": limits.high}
+        sizes = pick(given, "n")
+        if summary is None and isinstance(sizes, list):
+            rows = [_factors(int(n), *asked) for n in sizes]
+            return answer | {key: [row[key] for row in rows] for key in rows[0]}
+        answer |= _limits(summary, int(number(given, "n")) if summary is None else summary.n, *asked, given)
     return answer
 
 
-def _side(name: str) -> tolerance.Side:
-    """A case's word for the side: upper, lower, or any word for both."""
-    return "upper" if name == "upper" else "lower" if name == "lower" else "two-sided"
+def _parts(case: Case) -> dict[str, Any]:
+    """Parts of `expected` that name their own n, P and conf, or whose parameters of that name do."""
+    answer: dict[str, Any] = {}
+    for key, part in case.expected.items():
+        own = case.parameters.get(key)
+        if not isinstance(part, dict) or key.startswith("published"):
+            continue
+        facts = {**case.parameters, **(own if isinstance(own, dict) else {}), **part}
+        asked, n = _asked(facts), pick(facts, "n")
+        if asked is None or n is None:
+            continue
+        mean, sd = pick(facts, "mean"), pick(facts, "sd")
+        summary = None if mean is None or sd is None else Summary(float(mean), float(sd), int(n))
+        answer[key] = _limits(summary, int(n), *asked, facts)
+    return answer
+
+
+def _limits(
+    summary: Summary | None, n: int, coverage: float, confidence: float, given: Section
+) -> dict[str, Any]:
+    """Factors, and with a summary the limits of the side the case names (both sides without one)."""
+    answer = _factors(n, coverage, confidence)
+    side = _side(pick(given, "side", "sides", default="two-sided"))
+    answer["k"] = answer["k_two_sided" if side == "two-sided" else "k_one_sided"]
+    if summary is not None:
+        limits = tolerance.normal_tolerance(summary, coverage, confidence, side=side)
+        answer |= {"mean": summary.mean, "sd": summary.sd, **_ends(limits)}
+        both = tolerance.normal_tolerance(summary, coverage, confidence)
+        answer |= {"two_sided": [both.low, both.high]}
+        reach = answer["k_one_sided"] * summary.sd
+        answer |= {"one_sided_lower": summary.mean - reach, "one_sided_upper": summary.mean + reach}
+    return answer
+
+
+def _ends(found: tolerance.Range) -> dict[str, Any]:
+    return {
+        **dict.fromkeys(("lower", "ltl", "lower_limit", "low"), found.low),
+        **dict.fromkeys(("upper", "utl", "upper_limit", "high"), found.high),
+        "interval": [found.low, found.high],
+    }
+
+
+def _side(name: object) -> tolerance.Side:
+    """A case's word for the side: upper, lower, or any word (or 2) for both; 1 is upper."""
+    word = str(name).lower()
+    return (
+        "upper"
+        if word in {"upper", "1", "one-sided upper"}
+        else "lower"
+        if word.startswith("low")
+        else "two-sided"
+    )
+
+
+def _column(case: Case) -> list[float]:
+    numeric = case.numeric_columns()
+    named = pick(case.parameters, "value", "column", "x", "y")
+    if not numeric:
+        raise StatisticsRefusal(f"Case {case.id} has no column of numbers.")
+    return case.numbers(named if isinstance(named, str) and named in numeric else numeric[0])
 
 
 def _given_summary(case: Case) -> Summary | None:
     given = case.parameters
-    if {"mean", "sd", "n"} <= given.keys():
-        return Summary(given["mean"], given["sd"], int(given["n"]))
-    if case.tables:
-        return summarise(case.numbers(next(iter(case.table()))))
-    return None
+    mean, sd, n = pick(given, "mean", "xbar"), pick(given, "sd", "s"), pick(given, "n")
+    if None not in (mean, sd, n):
+        return Summary(float(mean), float(sd), int(n))
+    return summarise(_column(case)) if case.tables and case.numeric_columns() else None
+
+
+def _needed(case: Case) -> tuple[float, float]:
+    asked = _asked(case.parameters)
+    if asked is None:
+        raise StatisticsRefusal(f"Case {case.id} gives no coverage and confidence.")
+    return asked
 
 
 def _tolerance_lognormal(case: Case) -> dict[str, Any]:
-    values = case.numbers(next(iter(case.table())))
-    given = case.parameters
-    side = _side(given.get("side", "upper"))
-    limits = tolerance.lognormal_tolerance(values, given["P"], given["conf"], side=side)
+    values, asked = _column(case), _needed(case)
+    side = _side(pick(case.parameters, "side", default="upper"))
+    limits = tolerance.lognormal_tolerance(values, *asked, side=side)
     logs = summarise(values, "log")
-    answer = {"n": logs.n, "log_mean": logs.mean, "log_sd": logs.sd, "k": limits.k}
-    answer |= {"utl": limits.high, "ltl": limits.low, "published_epa": limits.high}
+    answer: dict[str, Any] = {"n": logs.n, **dict.fromkeys(("log_mean", "meanlog"), logs.mean)}
+    answer |= {**dict.fromkeys(("log_sd", "sdlog"), logs.sd), "k": limits.k, **_ends(limits)}
+    return answer | {"published_epa": limits.low if side == "lower" else limits.high}
+
+
+def _tolerance_nonparametric(case: Case) -> dict[str, Any]:
+    """Wilks sizes, and with a column the order statistics; or a list of sizes for keys "n_95_95"."""
+    answer: dict[str, Any] = {}
+    for key in case.expected:
+        named = re.fullmatch(r"(?:n_)?(one|two)?_?(?:sided)?_?(\d\d)_(\d\d)(?:_(one|two)(?:_sided)?)?", key)
+        if named:
+            side: tolerance.Side = "upper" if "one" in (named[1], named[4]) else "two-sided"
+            answer[key] = tolerance.wilks_size(int(named[2]) / 100, int(named[3]) / 100, side=side)
+    asked = _asked(case.parameters)
+    if asked is None:
+        return answer
+    one, two = (tolerance.wilks_size(*asked, side=side) for side in ("upper", "two-sided"))
+    side = _side(pick(case.parameters, "side", default="two-sided"))
+    answer |= {"n_one_sided": one, "n_two_sided": two, "n_min": two if side == "two-sided" else one}
+    answer |= {"wilks_n": answer["n_min"], "n_needed": answer["n_min"]}
+    if case.tables:
+        found = tolerance.nonparametric_tolerance(_column(case), *asked, side=side)
+        answer |= {**_ends(found), "confidence": found.confidence, "achieved_confidence": found.confidence}
     return answer
 
 
+def _prediction(case: Case) -> dict[str, Any]:
+    """Limits for the next m lots, exact and by Bonferroni."""
+    given, summary = case.parameters, _given_summary(case)
+    if summary is None:
+        raise StatisticsRefusal(f"Case {case.id} gives neither lots nor their mean, sd and n.")
+    confidence = fraction(number(given, *CONFIDENCE, default=0.95))
+    lots, side = (
+        int(number(given, "m", "lots", "k", default=1)),
+        _side(pick(given, "side", default="two-sided")),
+    )
+    found = tolerance.prediction(summary, confidence, lots=lots, side=side)
+    rough = tolerance.prediction(summary, confidence, lots=lots, side=side, exact=False)
+    answer = {"n": summary.n, "mean": summary.mean, "sd": summary.sd, "k": found.k, **_ends(found)}
+    return answer | {"k_bonferroni": rough.k, "bonferroni": [rough.low, rough.high]}
+
+
+def _quality_range(case: Case) -> dict[str, Any]:
+    summary = _given_summary(case)
+    if summary is None:
+        raise StatisticsRefusal(f"Case {case.id} gives neither lots nor their mean, sd and n.")
+    found = tolerance.quality_range(summary, number(case.parameters, "k", default=3.0))
+    return {"n": summary.n, "mean": summary.mean, "sd": summary.sd, "k": found.k, **_ends(found)}
+
+
 METHODS: dict[str, Adapter] = {
-    "prop_equivalence": _proportions,
-    "prop_equivalence_paired": _paired_proportions,
+    **methods_proportions.METHODS,
     "variance": _variance,
     "tolerance_normal": _tolerance_normal,
     "tolerance_lognormal": _tolerance_lognormal,
+    "tolerance_nonparametric": _tolerance_nonparametric,
+    "prediction_normal": _prediction,
+    "quality_range": _quality_range,
 }

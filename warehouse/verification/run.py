@@ -10,7 +10,9 @@ method id to a function that returns the same nested keys as the case's `expecte
 `parameters` and `tables`; they may read from `expected` only what is an input kept there (counts, group
 sizes, a level), never a result.
 
-Rules of comparison: |got - want| <= abs + rel * |want|. A key under `published...` holds printed digits,
+Rules of comparison: |got - want| <= abs + rel * |want|. A key spelled otherwise than ours in case or
+separators is the same key, and so is a method's name; names that mean the same method are in
+`method_names`. A key under `published...` holds printed digits,
 sometimes worked from unrounded data, so it is compared to one unit of its last digit or 0.2 %, whichever is
 wider; an adapter need not repeat it, the value beside it with the same name is used. A text under a key
 `column_...` names a column of the case's table that holds the expected values.
@@ -20,6 +22,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
@@ -32,6 +35,7 @@ from typing import Any, Literal
 import numpy as np
 
 from warehouse.statistics.refusal import StatisticsRefusal
+from warehouse.verification.method_names import SAME
 
 Status = Literal["ok", "mismatch", "not implemented", "error"]
 Adapter = Callable[["Case"], dict[str, Any]]
@@ -39,6 +43,12 @@ Adapter = Callable[["Case"], dict[str, Any]]
 SHIPPED = Path(__file__).parent / "cases"
 REGISTRIES = ("methods_means", "methods_mixed", "methods_monitoring")
 PUBLISHED_RELATIVE = 0.002
+MISSING = frozenset({"", "NA", "NaN", "nan", "null"})
+
+
+def plain(name: str) -> str:
+    """A name without case and separators, by which names are compared."""
+    return re.sub(r"[^0-9a-z]", "", name.lower())
 
 
 @dataclass(frozen=True)
@@ -62,14 +72,14 @@ class Case:
 
     def numbers(self, column: str, table: str | None = None) -> list[float]:
         """A column as numbers; an empty cell or NA is left out."""
-        return [float(text) for text in self.table(table)[column] if text not in {"", "NA"}]
+        return [float(text) for text in self.table(table)[column] if text not in MISSING]
 
     def numeric_columns(self, table: str | None = None) -> list[str]:
         """The columns that hold numbers only (or are empty), in file order."""
         found = []
         for name, texts in self.table(table).items():
             try:
-                [float(text) for text in texts if text not in {"", "NA"}]
+                [float(text) for text in texts if text not in MISSING]
             except ValueError:
                 continue
             found.append(name)
@@ -80,7 +90,7 @@ class Case:
         found: dict[str, list[float]] = {}
         columns = self.table(table)
         for text, label in zip(columns[value], columns[by], strict=True):
-            if text not in {"", "NA"}:
+            if text not in MISSING:
                 found.setdefault(label, []).append(float(text))
         return found
 
@@ -108,38 +118,72 @@ def methods() -> dict[str, Adapter]:
     return found
 
 
+def adapters_of(method: str, registry: dict[str, Adapter]) -> list[Adapter]:
+    """The adapters of a case's method, "a, b" for several; none at all where one of them is unknown."""
+    known = {plain(name): adapter for name, adapter in registry.items()}
+    known |= {plain(other): registry[name] for other, name in SAME.items() if name in registry}
+    found = [known.get(plain(name)) for name in method.split(",")]
+    return [adapter for adapter in found if adapter] if None not in found else []
+
+
+def _table(path: Path) -> dict[str, list[str]]:
+    with path.open(newline="", encoding="utf-8-sig") as handle:
+        header, *rows = [row for row in csv.reader(handle) if row]
+    return {column: [row[i].strip() for row in rows] for i, column in enumerate(header)}
+
+
+def _inline(columns: Any) -> dict[str, list[str]] | None:
+    """A table written into the case itself: columns of values, or rows of named values."""
+    if isinstance(columns, list) and columns and all(isinstance(row, dict) for row in columns):
+        columns = {name: [row.get(name) for row in columns] for name in columns[0]}
+    if not isinstance(columns, dict):
+        return None
+    lists = {str(name): values for name, values in columns.items() if isinstance(values, list)}
+    return {name: ["NA" if v is None else str(v) for v in values] for name, values in lists.items()} or None
+
+
 def read_case(path: Path) -> Case:
     """A case from its JSON file and the CSV files it names beside it. Raises ValueError naming the file."""
     try:
         text = json.loads(path.read_text(encoding="utf-8"))
-        tables: dict[str, dict[str, list[str]]] = {}
-        for name, file in (text.get("data_files") or {}).items():
-            with (path.parent / file).open(newline="", encoding="utf-8-sig") as handle:
-                header, *rows = [row for row in csv.reader(handle) if row]
-            tables[name] = {column: [row[i] for row in rows] for i, column in enumerate(header)}
+        files = text.get("data_files") or {}
+        if isinstance(files, (str, list)):
+            files = {Path(name).stem: name for name in ([files] if isinstance(files, str) else files)}
+        tables = {name: _table(path.parent / file) for name, file in files.items()}
+        # R writes an empty list of parameters as [].
+        parameters = text.get("parameters") or {}
+        inline = _inline(text.get("data")) or _inline(parameters)
+        if not tables and inline is not None:
+            tables = {"data": inline}
         tolerance = text.get("tolerance") or {}
+        if not isinstance(tolerance, dict):
+            tolerance = {"rel": tolerance}
+        method = text["method"]
         return Case(
             id=text["id"],
-            method=text["method"],
-            # R writes an empty list of parameters as [].
-            parameters=text.get("parameters") or {},
+            method=", ".join(method) if isinstance(method, list) else method,
+            parameters=parameters,
             expected=text["expected"],
             tables=tables,
             title=text.get("title", ""),
             relative=float(tolerance.get("rel") or 0.0),
             absolute=float(tolerance.get("abs") or 0.0),
         )
-    except (KeyError, IndexError, ValueError, OSError) as error:
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError, OSError) as error:
         raise ValueError(f"{path.name} is not a readable reference case: {error!r}") from error
 
 
-def read_cases(folder: Path | None = None) -> list[Case]:
-    """Every case of a folder, by file name (None: the shipped ones). Raises ValueError when there is none."""
+def _paths(folder: Path | None) -> list[Path]:
     where = SHIPPED if folder is None else folder
     paths = sorted(where.glob("*.json"))
     if not paths:
         raise ValueError(f"No reference cases (*.json) in {where}.")
-    return [read_case(path) for path in paths]
+    return paths
+
+
+def read_cases(folder: Path | None = None) -> list[Case]:
+    """Every case of a folder, by file name (None: the shipped ones). Raises ValueError when there is none."""
+    return [read_case(path) for path in _paths(folder)]
 
 
 def _flatten(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
@@ -175,45 +219,74 @@ def _tolerance(case: Case, key: str, want: float) -> float:
     return max(stated, unit, PUBLISHED_RELATIVE * abs(want))
 
 
-def _beside(key: str, got: dict[str, Any]) -> str:
-    """The key to compare a published value with: its own when the adapter gave it, else its full twin."""
-    if key in got:
-        return key
-    # `published` itself may be a list; otherwise the twin has the same path without the published part.
+def _spelled(key: str) -> str:
+    """`plain` that keeps the places of a list."""
+    return re.sub(r"[^0-9a-z\[\]]", "", key.lower())
+
+
+def _answers(key: str, got: dict[str, Any]) -> list[str]:
+    """The keys of `got` that answer an expected one, best first.
+
+    Its own; for a published value its full twin, whose path lacks the published part (which may itself be a
+    list); a lone value for a list of one and the other way about; else the same key spelled otherwise.
+    """
     parts = [part for part in key.split(".") if not part.startswith("published")]
-    return ".".join(parts)
+    written = [key, ".".join(parts)] if _published(key) else [key]
+    written += [name.removesuffix("[0]") if name.endswith("[0]") else f"{name}[0]" for name in written]
+    exact = [name for name in written if name in got]
+    if exact:
+        return exact[:1]
+    wanted = {_spelled(name) for name in written}
+    return [name for name in got if _spelled(name) in wanted]
+
+
+_REFUSED = {"refused", "refusal", "refuses", "refuse", "error", "undefined", "notestimable"}
+
+
+def _agrees(got: Any, want: Any, tolerance: float) -> bool:
+    """Numbers within the tolerance (an infinite one only with itself), all else by equality; 1 is true."""
+    if isinstance(want, str) and want.lstrip("+-").lower() in {"inf", "infinity"}:
+        want = float(want)
+    if isinstance(got, bool) or isinstance(want, bool):
+        return want in (0, 1) and isinstance(got, (bool, int)) and bool(got) == bool(want)
+    if not isinstance(got, (int, float)) or not isinstance(want, (int, float)):
+        return bool(got == want)
+    if not (isfinite(got) and isfinite(want)):
+        return got == want
+    return abs(float(got) - float(want)) <= tolerance
 
 
 def _check(case: Case, key: str, want: Any, got: dict[str, Any]) -> Check:
-    address = _beside(key, got) if _published(key) else key
     numeric = isinstance(want, (int, float)) and not isinstance(want, bool)
-    tolerance = _tolerance(case, key, float(want)) if numeric else 0.0
-    if address not in got:
-        refusal = got.get("refusal")
+    tolerance = _tolerance(case, key, float(want)) if numeric and isfinite(want) else 0.0
+    found = _answers(key, got)
+    refusal = got.get("refusal")
+    if refusal is not None and want is True and plain(key) in _REFUSED:
+        return Check(case.id, key, refusal, want, tolerance, True, "ok")
+    if not found:
+        if refusal is None and plain(key) in _REFUSED and isinstance(want, bool):
+            return Check(case.id, key, False, want, tolerance, not want, "mismatch" if want else "ok")
         if refusal is None:
             return Check(case.id, key, None, want, tolerance, False, "not implemented")
         # A refused input has no value: right where none was expected, an error where one was.
         ok = want is None
         return Check(case.id, key, refusal, want, tolerance, ok, "ok" if ok else "error")
-    value = got[address]
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not numeric:
-        ok = bool(value == want) and isinstance(value, bool) == isinstance(want, bool)
-    else:
-        ok = isfinite(value) and abs(float(value) - float(want)) <= tolerance
-    return Check(case.id, key, value, want, tolerance, ok, "ok" if ok else "mismatch")
+    # Keys that differ in spelling alone may hold different things; any other value than all theirs is wrong.
+    agreeing = [name for name in found if _agrees(got[name], want, tolerance)]
+    ok = len(agreeing) == len(found)
+    return Check(case.id, key, got[found[0]], want, tolerance, ok, "ok" if ok else "mismatch")
 
 
 def check_case(case: Case, registry: dict[str, Adapter] | None = None) -> list[Check]:
     """One row per expected value. Unknown methods are "not implemented", exceptions "error" with words."""
-    known = methods() if registry is None else registry
     wanted = _expected(case)
-    adapters = [known.get(name.strip()) for name in case.method.split(",")]
-    if None in adapters:
+    adapters = adapters_of(case.method, methods() if registry is None else registry)
+    if not adapters:
         return [
             Check(case.id, key, None, want, 0.0, False, "not implemented") for key, want in wanted.items()
         ]
     try:
-        got = {key: value for adapter in adapters if adapter for key, value in _flatten(adapter(case))}
+        got = {key: value for adapter in adapters for key, value in _flatten(adapter(case))}
     except StatisticsRefusal as refusal:
         got = {"refused": True, "refusal": str(refusal)}
     except Exception as error:  # noqa: BLE001 - whatever an adapter does, the other cases still run
@@ -223,15 +296,25 @@ def check_case(case: Case, registry: dict[str, Adapter] | None = None) -> list[C
 
 
 def verify(cases_dir: Path | None = None) -> list[Check]:
-    """Every expected value of every case in `cases_dir` (None: the shipped cases), in file order."""
+    """Every expected value of every case in `cases_dir` (None: the shipped cases), in file order.
+
+    A file that is no readable case is one row in error. Raises ValueError when there is no file at all.
+    """
     registry = methods()
-    return [check for case in read_cases(cases_dir) for check in check_case(case, registry)]
+    checks: list[Check] = []
+    for path in _paths(cases_dir):
+        try:
+            checks += check_case(read_case(path), registry)
+        except ValueError as error:
+            checks.append(Check(path.stem, "", str(error), None, 0.0, False, "error"))
+    return checks
 
 
 def as_json(checks: list[Check]) -> str:
     """The checks as a JSON list of {case, key, got, want, tolerance, ok, status}."""
     rows = [asdict(check) for check in checks]
     for row in rows:
-        if isinstance(row["got"], float) and not isfinite(row["got"]):
-            row["got"] = str(row["got"])  # JSON has no NaN; the row is a mismatch and says what was given
+        for name in ("got", "want"):
+            if isinstance(row[name], float) and not isfinite(row[name]):
+                row[name] = str(row[name])  # JSON has no NaN and no infinity
     return json.dumps(rows, indent=1, allow_nan=False)

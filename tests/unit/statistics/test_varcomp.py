@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -169,3 +171,25 @@ def test_a_site_with_its_own_laboratory_is_confounded() -> None:
     part = lab_site_confounding(["A", "B", "C"], ["L1", "L1", "L2"])
     assert part.confounded
     assert part.parts == (("A", "B"), ("C",))
+
+
+def test_intervals_of_unbalanced_components_rest_on_their_exact_variance() -> None:
+    """2 tr(A_i V A_j V) with the matrices written out, for a layout in which no two cells are alike."""
+    site = [0] * 5 + [1] * 7 + [2] * 4
+    day = [0, 0, 1, 2, 2, 3, 4, 4, 4, 5, 5, 5, 6, 6, 6, 7]
+    y = np.array([3.1, 2.7, 4.4, 1.2, 1.9, 7.3, 9.1, 8.2, 8.8, 6.1, 5.2, 6.4, 1.3, 0.2, 1.0, 2.9])
+    found = nested_anova(y, {"site": site, "day": day}).components
+    parts = [found["site"], found["site:day"], found["error"]]
+    assert all(part.raw > 0 for part in parts)
+    n = y.size
+    grouped = [np.equal.outer(codes, codes).astype(np.float64) for codes in (site, day)]
+    same = [np.ones((n, n)), *grouped, np.eye(n)]
+    means = [group / group.sum(axis=1, keepdims=True) for group in same]
+    forms = [fine - coarse for coarse, fine in itertools.pairwise(means)]
+    inverse = np.linalg.inv([[np.trace(a @ group) for group in same[1:]] for a in forms])
+    whole = sum(part.raw * group for part, group in zip(parts, same[1:], strict=True))
+    squares = np.array([[2.0 * np.trace(a @ whole @ b @ whole) for b in forms] for a in forms])
+    covariance = inverse @ squares @ inverse.T
+    for k, part in enumerate(parts[:2]):
+        half = (part.sd_high**2 - part.raw) / stats.norm.ppf(0.975)
+        assert half**2 == pytest.approx(covariance[k, k], rel=1e-9)

@@ -8,7 +8,18 @@ from typing import Any
 
 import pytest
 
-from warehouse.verification.run import SHIPPED, Case, as_json, check_case, methods, read_cases, verify
+from warehouse.verification.method_names import SAME
+from warehouse.verification.run import (
+    SHIPPED,
+    Case,
+    adapters_of,
+    as_json,
+    check_case,
+    methods,
+    plain,
+    read_cases,
+    verify,
+)
 
 
 def _folder(tmp_path: Path, **changes: Any) -> Path:
@@ -88,17 +99,40 @@ def test_an_adapter_that_breaks_or_gives_nan_hurts_its_own_rows_only() -> None:
 def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="No reference cases"):
         verify(tmp_path)
-    (tmp_path / "broken.json").write_text("{")
-    with pytest.raises(ValueError, match=r"broken\.json"):
-        verify(tmp_path)
-    (tmp_path / "broken.json").write_text(
-        '{"id": "b", "method": "m", "expected": {}, "data_files": {"d": "no.csv"}}'
-    )
-    with pytest.raises(ValueError, match=r"broken\.json"):
-        verify(tmp_path)
+    for text in ("{", '{"id": "b", "method": "m", "expected": {}, "data_files": {"d": "no.csv"}}', "[]"):
+        (tmp_path / "broken.json").write_text(text)
+        with pytest.raises(ValueError, match=r"broken\.json"):
+            read_cases(tmp_path)
+
+
+def test_a_file_that_is_no_case_is_one_row_in_error_and_the_others_still_run(tmp_path: Path) -> None:
+    folder = _folder(tmp_path)
+    (folder / "broken.json").write_text("{")
+    checks = verify(folder)
+    assert [check.status for check in checks] == ["error", "ok", "ok", "ok", "ok"]
+    assert (checks[0].case, checks[0].ok) == ("broken", False)
+    assert "broken.json" in checks[0].got
 
 
 def test_shipped_cases_all_have_a_method() -> None:
     known = methods()
     for case in read_cases(SHIPPED):
-        assert all(name.strip() in known for name in case.method.split(",")), case.id
+        assert adapters_of(case.method, known), case.id
+
+
+def test_a_key_and_a_method_may_be_spelled_otherwise(tmp_path: Path) -> None:
+    folder = _folder(tmp_path, method="TOST.two-sample.Welch", expected={"DIFF": -0.5, "welchDf": 8.0})
+    assert set(_status(folder).values()) == {"ok"}
+
+
+def test_infinite_values_are_compared_and_printed() -> None:
+    case = Case(id="x", method="m", parameters={}, expected={"a": float("inf"), "b": "-Inf", "c": 1.0})
+    checks = check_case(case, {"m": lambda _: {"a": float("inf"), "b": float("-inf"), "c": float("inf")}})
+    assert [check.ok for check in checks] == [True, True, False]
+    assert json.loads(as_json(checks))[0]["want"] == "inf"
+
+
+def test_other_names_of_methods_lead_to_adapters() -> None:
+    known = methods()
+    assert all(name in known for name in SAME.values())
+    assert not {plain(other) for other in SAME} & {plain(name) for name in known}
