@@ -23,6 +23,7 @@ from pipelines.ingest.take import Taking, write_cursor
 from pipelines.ingest.withdraw import withdraw
 from pipelines.validation.audit import audit
 from pipelines.validation.drift import renamed, set_aside_other_units
+from pipelines.validation.written import dropped, written_otherwise
 from warehouse import lake
 from warehouse.dictionary import Table, dictionary
 from warehouse.dictionary.render import quoted
@@ -188,8 +189,9 @@ def compare_with_past(
     for m in mapped:
         staged.remarks += set_aside_other_units(con, contract, feed, m.mapping, m.relation)
     for f in staged.files:
-        if f.missing and f.strange:
-            staged.remarks += renamed(con, contract, feed_name, f.arrival.name, f.missing, f.strange)
+        told = renamed(con, contract, feed_name, f.arrival.name, f.missing, f.strange)
+        staged.remarks += told + dropped(feed_name, contract.site_id, f.arrival.name, f.missing, told)
+    staged.remarks += written_otherwise(con, contract, feed_name, [(m.mapping, m.relation) for m in mapped])
 
 
 def split(con: duckdb.DuckDBPyConnection, staged: Staged, mapped: list[Mapped]) -> None:
