@@ -25,7 +25,10 @@ NOT_CONTENT = frozenset({"recorded_at", "run_id"})
 
 
 class Field(BaseModel):
-    """One field. `unit` is UCUM; `digits` are significant digits shown; limits are in `unit`."""
+    """One field. `unit` is UCUM; `digits` are significant digits shown; limits are in `unit`.
+
+    Attributes of one `partition` are the parts of one whole: together they are 100 %.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
@@ -43,6 +46,7 @@ class Field(BaseModel):
     attribute: bool = False
     channel: bool = False
     detection_limited: bool = False
+    partition: str | None = None
     scale: Literal["identity", "log", "logit"] | None = None
 
 
@@ -131,6 +135,8 @@ def _check(fields: dict[str, Field], tables: dict[str, Table], words: dict[str, 
     for f in fields.values():
         if f.vocabulary and f.vocabulary not in words:
             raise ValueError(f"field {f.name}: vocabulary {f.vocabulary} is not in vocabularies.yaml")
+        if f.partition and not (f.attribute and f.unit == "%"):
+            raise ValueError(f"field {f.name}: only attributes in % are parts of a partition")
     for t in tables.values():
         for name in t.columns:
             if name not in fields:

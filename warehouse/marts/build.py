@@ -60,7 +60,7 @@ ORDER = (
 def prepare(con: duckdb.DuckDBPyConnection, fleet: Fleet | None = None) -> None:
     """Create what marts and findings share, as temporary tables: nothing is written to the lake.
 
-    `in_force_<table>`: the rows in force of every core table; `attribute_word`: unit and scale of the
+    `in_force_<table>`: the rows in force of every core table; `attribute_word`: unit, scale and partition of the
     attributes; the tables of `inputs.sql`; those of `custody.sql`, judged by the fleet's custody limits where
     `fleet` is given.
     """
@@ -76,12 +76,14 @@ def prepare(con: duckdb.DuckDBPyConnection, fleet: Fleet | None = None) -> None:
     again = twice or lake.withdrawn(con, dictionary().tables["reading"])
     source = "current.reading" if again else "lake.core.reading"
     con.execute(f"CREATE OR REPLACE TEMP VIEW in_force_reading AS SELECT * FROM {source}")
-    words = [(f.name, f.unit, f.scale, f.detection_limited) for f in dictionary().attributes.values()]
+    words = [
+        (f.name, f.unit, f.scale, f.detection_limited, f.partition) for f in dictionary().attributes.values()
+    ]
     con.execute(
         "CREATE OR REPLACE TEMP TABLE attribute_word "
-        "(attribute VARCHAR, unit VARCHAR, scale VARCHAR, detection_limited BOOLEAN)"
+        "(attribute VARCHAR, unit VARCHAR, scale VARCHAR, detection_limited BOOLEAN, partition VARCHAR)"
     )
-    con.executemany("INSERT INTO attribute_word VALUES (?, ?, ?, ?)", words)
+    con.executemany("INSERT INTO attribute_word VALUES (?, ?, ?, ?, ?)", words)
     con.execute((HERE / "inputs.sql").read_text("utf-8"))
     con.execute(
         "CREATE OR REPLACE TEMP TABLE custody_limit "

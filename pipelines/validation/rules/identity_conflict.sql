@@ -1,9 +1,11 @@
 -- identity_conflict: identifiers that contradict each other.
 -- What: a result names another batch than its sample does; an infusion names another order than its batch was made for; one chain
---   of identity, or one donation number, stands for two patients.
+--   of identity, or one donation number, stands for two patients; a test of the cells themselves (DNA of the Y chromosome, HLA types,
+--   where a laboratory reports them) does not fit the patient. Who was given another's cells before (a transplant) has that one's.
 -- Why: somebody may have got, or been judged by, another patient's cells.
 -- Severity: critical.
--- Cannot be seen: two samples exchanged together with the batch they name; that needs a test of the material (sex, HLA, STR).
+-- Cannot be seen: two samples exchanged together with the batch they name; that needs a test of the material (sex, HLA, STR),
+--   and two patients of one sex look alike to a test of sex.
 SELECT r.site_id, 'assay_result' AS table_name, 'critical' AS severity, r.result_id AS subject,
        'names batch ' || r.batch_id || ', its sample ' || r.sample_id || ' was taken from ' || s.batch_id AS detail, r.source_file, r.source_row, r.record_id
 FROM in_force_assay_result r JOIN in_force_sample s USING (site_id, sample_id)
@@ -24,3 +26,11 @@ SELECT c.site_id, 'collection', 'critical', c.collection_id, 'its donation numbe
 FROM in_force_collection c JOIN in_force_therapy_order o USING (site_id, order_id) WHERE c.din IS NOT NULL
 WINDOW donation AS (PARTITION BY c.din ORDER BY c.collection_started_at, c.site_id, c.collection_id)
 QUALIFY o.patient_key <> first_value(o.patient_key) OVER donation
+UNION ALL
+SELECT r.site_id, 'assay_result', 'critical', r.result_id,
+       CASE WHEN r.attribute = 'hla_mismatch' THEN 'HLA types of the cells of batch ' || r.batch_id || ' are not the patient''s'
+            ELSE 'DNA of the Y chromosome was ' || CASE r.result_code WHEN 'positive' THEN 'found' ELSE 'not found' END || ' in batch ' || r.batch_id || ', whose patient is ' || p.sex END,
+       r.source_file, r.source_row, r.record_id
+FROM result_judged r JOIN in_force_therapy_order o USING (site_id, order_id) LEFT JOIN in_force_patient p USING (site_id, patient_key)
+WHERE (r.attribute = 'hla_mismatch' AND r.result_code = 'positive')
+   OR (r.attribute = 'y_chromosome_dna' AND ((r.result_code = 'positive' AND p.sex = 'female') OR (r.result_code = 'negative' AND p.sex = 'male')))

@@ -24,11 +24,15 @@ HEADER = ("-- What:", "-- Why:", "-- Severity:", "-- Cannot be seen:")
 def of_tree(tree: ast.Module) -> Iterator[str]:
     severities = dictionary().vocabularies["severity"]
     for node in ast.walk(tree):
-        # Problem(when, reason, …) of a mapping; ("table", "reason", "severity", …) of a remark.
+        # Problem(when, reason, …) of a mapping; ("table", "reason", "severity", …) or _remark(reason, …) of a remark.
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Problem":
             second = node.args[1]
             assert isinstance(second, ast.Constant), ast.unparse(node)
             yield str(second.value)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_remark":
+            first = node.args[0]
+            assert isinstance(first, ast.Constant), ast.unparse(node)
+            yield str(first.value)
         if isinstance(node, ast.Tuple) and len(node.elts) > 3:
             parts = [e.value if isinstance(e, ast.Constant) else None for e in node.elts]
             if parts[2] in severities and isinstance(parts[1], str):
