@@ -190,7 +190,9 @@ def compare_with_past(
         staged.remarks += set_aside_other_units(con, contract, feed, m.mapping, m.relation)
     for f in staged.files:
         told = renamed(con, contract, feed_name, f.arrival.name, f.missing, f.strange)
-        staged.remarks += told + dropped(feed_name, contract.site_id, f.arrival.name, f.missing, told)
+        staged.remarks += told + dropped(
+            contract.site_id, feed_name, f.arrival.name, f.missing, f.unknown, told
+        )
     staged.remarks += written_otherwise(con, contract, feed_name, [(m.mapping, m.relation) for m in mapped])
 
 

@@ -90,19 +90,28 @@ def written_otherwise(
 
 
 def dropped(
-    feed_name: str, site: str, name: str, missing: Iterable[str], renamed: Iterable[Remark]
+    site: str,
+    feed_name: str,
+    name: str,
+    missing: Iterable[str],
+    new: Sequence[str],
+    renamed: Iterable[Remark],
 ) -> list[Remark]:
-    """Remarks on columns that a file lacks and that nothing in it looks like."""
+    """Remarks on columns that a file lacks and that no new column of it looks like."""
     told = {r[3] for r in renamed}
-    return [
-        ("", "column_dropped", "error", f"{name}:{column}",
-         f"column {column} is missing and nothing else of the file looks like it; if the source no longer has it, name "
-         f"it under `optional` of the feed, or take it out of `tables`, then `cellfleet quarantine replay {site} "
-         f"{feed_name}`",
-         name, None, None)
-        for column in missing
-        if f"{name}:{column}" not in told
-    ]  # fmt: skip
+    remarks: list[Remark] = []
+    for column in missing:
+        if f"{name}:{column}" in told:
+            continue
+        said = f"column {column} is missing and nothing else of the file looks like it; "
+        if new:
+            said += f"if it is one of the new ones ({', '.join(new)}), write `first: [{column}, …]` in the contract; "
+        said += (
+            f"if the source no longer has it, name it under `optional` of the feed, or take it out of `tables`; "
+            f"then `cellfleet quarantine replay {site} {feed_name}`"
+        )
+        remarks.append(_remark("column_dropped", "error", name, (column, ""), said))
+    return remarks
 
 
 def _grouping(feed: Feed) -> dict[str, str]:
