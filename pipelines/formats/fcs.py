@@ -1,7 +1,9 @@
-"""Flow cytometry standard files 2.0, 3.0 and 3.1: events as measured, keywords, spillover, compensation.
+"""Flow cytometry standard files 2.0 to 3.2: events as measured, keywords, spillover, compensation.
 
 Here: an own reader, because 24-bit and bit-packed integers defeat the usual libraries. One record is one
-event, in channel values as stored, typed. Gating belongs in `gating_ml`.
+event, in channel values as stored, typed; of a file with several data sets each event says which it is of.
+What stands beside the events and cannot be read (a spillover matrix that does not add up, a supplement that
+holds no keywords) is refused alone. Gating belongs in `gating_ml`.
 """
 
 from __future__ import annotations
@@ -15,11 +17,13 @@ import numpy.typing as npt
 import polars as pl
 
 from pipelines.formats.delimited import unique_names
-from pipelines.formats.protocol import Options, Reading, UnreadableFile, reading
+from pipelines.formats.protocol import Options, Reading, Refused, UnreadableFile, reading
 from pipelines.formats.text import whole
 
 _SEND_AGAIN = "Export the file again from the cytometer."
-_VERSIONS = ("FCS2.0", "FCS3.0", "FCS3.1")
+_FLOATS = {"F": 32, "D": 64}
+_MOST_DATA_SETS = 100  # a chain of offsets that leads back into the file ends here
+_VERSIONS = ("FCS2.0", "FCS3.0", "FCS3.1", "FCS3.2")
 _PERSONS = {
     "$OP",
     "EXPORT USER NAME",
@@ -44,38 +48,75 @@ class Fcs:
         return re.match(rb"FCS\d\.\d ", head) is not None
 
     def read(self, path: Path, options: Options) -> Reading:
-        """Read every event."""
+        """Read every event of every data set."""
         del options
         data = whole(path)
-        version, keywords, begin, end = _segments(path, data)
-        channels = _channels(path, keywords)
-        events, received = _events(path, data, keywords, channels, (begin, end))
-        names = unique_names([channel["name"] for channel in channels])
-        columns = {name: pl.Series(name, events[i]) for i, name in enumerate(names)}
-        count = len(events[0]) if events else 0
-        records = pl.DataFrame(
-            {"source_row": pl.int_range(1, count + 1, dtype=pl.Int64, eager=True), **columns}
-        )
-        header = {
-            "version": version,
-            "events": count,
-            "cytometer": keywords.get("$CYT", ""),
-            "date": keywords.get("$DATE", ""),
-            "begin_time": keywords.get("$BTIM", ""),
-            "end_time": keywords.get("$ETIM", ""),
-            "datatype": keywords["$DATATYPE"],
-            "byteord": keywords["$BYTEORD"],
-            "channels": channels,
-            "spillover": spillover_of(path, keywords),
-            "keywords": {
-                key: ("masked" if key in _PERSONS and value.strip() else value)
-                for key, value in keywords.items()
-            },
-        }
-        return reading(path, self.name, records, received, header=header)
+        refused: list[Refused] = []
+        sets: list[tuple[pl.DataFrame, dict[str, Any]]] = []
+        received = at = 0
+        while True:
+            if len(sets) == _MOST_DATA_SETS:
+                raise UnreadableFile(path, "$NEXTDATA", f"more than {len(sets)} data sets", _SEND_AGAIN)
+            events, header, following = _data_set(path, data[at:], refused)
+            sets.append((events, header))
+            received += header["events"]
+            if not following:
+                break
+            at += following
+        if len(sets) == 1:
+            records, header = sets[0]
+        else:
+            numbered = [e.insert_column(0, pl.lit(n).alias("data_set")) for n, (e, _) in enumerate(sets, 1)]
+            records = pl.concat(numbered, how="diagonal_relaxed")
+            header = {**sets[0][1], "events": received, "data_sets": [header for _, header in sets]}
+        rows = pl.int_range(1, records.height + 1, dtype=pl.Int64, eager=True).alias("source_row")
+        records = records.insert_column(0, rows)
+        return reading(path, self.name, records, received, refused=refused, header=header)
 
 
-def _segments(path: Path, data: bytes) -> tuple[str, dict[str, str], int, int]:
+def _data_set(path: Path, data: bytes, refused: list[Refused]) -> tuple[pl.DataFrame, dict[str, Any], int]:
+    """The events of the data set at the start of `data`, its header, and where the next one begins (0: none)."""
+    version, keywords, begin, end = _segments(path, data, refused)
+    channels = _channels(path, keywords)
+    events, count = _events(path, data, keywords, channels, (begin, end))
+    names = unique_names([channel["name"] for channel in channels])
+    table = pl.DataFrame({name: pl.Series(name, events[i]) for i, name in enumerate(names)})
+    header = {
+        "version": version,
+        "events": count,
+        "cytometer": keywords.get("$CYT", ""),
+        "date": keywords.get("$DATE", ""),
+        "begin_time": keywords.get("$BTIM", ""),
+        "end_time": keywords.get("$ETIM", ""),
+        "datatype": keywords["$DATATYPE"],
+        "byteord": keywords["$BYTEORD"],
+        "channels": channels,
+        "spillover": _spillover_or_refusal(path, keywords, refused),
+        "keywords": {
+            key: ("masked" if key in _PERSONS and value.strip() else value) for key, value in keywords.items()
+        },
+    }
+    following = _integer(path, keywords, "$NEXTDATA", 0)
+    # some programs write an offset to nothing; one behind the end is a file cut off
+    if following > len(data):
+        raise UnreadableFile(path, "$NEXTDATA", "a further data set is missing", _SEND_AGAIN)
+    return table, header, following if following > 0 and data[following : following + 3] == b"FCS" else 0
+
+
+def _spillover_or_refusal(
+    path: Path, keywords: dict[str, str], refused: list[Refused]
+) -> dict[str, Any] | None:
+    """The spillover matrix; one that does not add up is refused and the events stay, uncompensated."""
+    try:
+        return spillover_of(path, keywords)
+    except UnreadableFile as wrong:
+        key = next(key for key in _SPILL if keywords.get(key))
+        mend = f"{wrong.problem} The events are as measured. {wrong.mend}"
+        refused.append(Refused(None, key, keywords[key], "damaged_element", mend))
+        return None
+
+
+def _segments(path: Path, data: bytes, refused: list[Refused]) -> tuple[str, dict[str, str], int, int]:
     """Version, keywords (bytes one to one as Latin-1 characters) and the bytes [begin, end] of the data."""
     version = data[:6].decode("ascii", "replace")
     if version not in _VERSIONS:
@@ -83,7 +124,9 @@ def _segments(path: Path, data: bytes) -> tuple[str, dict[str, str], int, int]:
             path, "byte 1", f"{version!r} is no version this reader knows", "Export as FCS 3.1."
         )
     try:
-        text_begin, text_end, begin, end = (int(data[at : at + 8] or b"x") for at in (10, 18, 26, 34))
+        text_begin, text_end = (int(data[at : at + 8] or b"x") for at in (10, 18))
+        # blank where they do not fit into eight digits: the keywords have them
+        begin, end = (int(data[at : at + 8].strip() or b"0") for at in (26, 34))
     except ValueError as wrong:
         raise UnreadableFile(path, "bytes 11 to 42", "offsets that are no numbers", _SEND_AGAIN) from wrong
     if not 58 <= text_begin < text_end < len(data):
@@ -94,13 +137,15 @@ def _segments(path: Path, data: bytes) -> tuple[str, dict[str, str], int, int]:
         end = _integer(path, keywords, "$ENDDATA", end) or end
         extra = _integer(path, keywords, "$BEGINSTEXT", 0), _integer(path, keywords, "$ENDSTEXT", 0)
         if 0 < extra[0] < extra[1] < len(data) and extra[0] != text_begin:
-            keywords.update(_keywords(path, data[extra[0] : extra[1] + 1]))
+            try:
+                keywords.update(_keywords(path, data[extra[0] : extra[1] + 1]))
+            except UnreadableFile as wrong:
+                if "$PAR" not in keywords:
+                    raise
+                mend = f"The supplement holds no keywords; those of the file are read. {wrong.mend}"
+                refused.append(Refused(None, "$BEGINSTEXT", None, "damaged_element", mend))
     if keywords.get("$MODE", "L").upper() != "L":
         raise UnreadableFile(path, "$MODE", "histograms, not events", "Export events (list mode).")
-    following = _integer(path, keywords, "$NEXTDATA", 0)
-    # some programs write an offset to nothing; one behind the end is a file cut off
-    if following > len(data) or (following and data[following : following + 3] == b"FCS"):
-        raise UnreadableFile(path, "$NEXTDATA", "more than one data set", "Export each to a file of its own.")
     return version, keywords, begin, end
 
 
@@ -145,6 +190,7 @@ def _channels(path: Path, keywords: dict[str, str]) -> list[dict[str, Any]]:
                 "name": _utf8(keywords.get(f"$P{i}N", "")),
                 "label": _utf8(keywords.get(f"$P{i}S", "")),
                 "bits": _integer(path, keywords, f"$P{i}B"),
+                "datatype": keywords.get(f"$P{i}DATATYPE", keywords["$DATATYPE"]).upper(),
                 "range": keywords.get(f"$P{i}R", ""),
                 "amplification": keywords.get(f"$P{i}E", ""),
                 "gain": keywords.get(f"$P{i}G", ""),
@@ -168,9 +214,10 @@ def _events(
 ) -> tuple[list[npt.NDArray[Any]], int]:
     """One array a channel, and the number of events by the length of the data segment."""
     order = _byte_order(path, keywords["$BYTEORD"])
-    kind = keywords["$DATATYPE"].upper()
-    if kind not in ("I", "F", "D"):
-        raise UnreadableFile(path, "$DATATYPE", f"events of type {kind}", "Export them as numbers, not text.")
+    kinds = {channel["datatype"] for channel in channels}
+    if unknown := kinds - {"I", "F", "D"}:
+        what = f"events of type {', '.join(sorted(unknown))}"
+        raise UnreadableFile(path, "$DATATYPE", what, "Export them as numbers, not text.")
     bits = [channel["bits"] for channel in channels]
     per_event = sum(bits)
     begin, end = extent
@@ -191,13 +238,12 @@ def _events(
         missing = begin + needed - len(data)
         raise UnreadableFile(path, f"byte {len(data)}", f"{missing} bytes of events are missing", _SEND_AGAIN)
     body = data[begin : begin + needed]
-    if kind in ("F", "D"):
-        size = 4 if kind == "F" else 8
-        if set(bits) != {size * 8}:
-            raise UnreadableFile(
-                path, "$PnB", f"{sorted(set(bits))} bits in floating point data", _SEND_AGAIN
-            )
-        table = np.frombuffer(body, dtype=f"{order}f{size}").reshape(stated, len(bits))
+    for channel in channels:
+        if channel["datatype"] in _FLOATS and channel["bits"] != _FLOATS[channel["datatype"]]:
+            what = f"{channel['bits']} bits in floating point data"
+            raise UnreadableFile(path, "$PnB", what, _SEND_AGAIN)
+    if "I" not in kinds and len(kinds) == 1:
+        table = np.frombuffer(body, dtype=f"{order}f{bits[0] // 8}").reshape(stated, len(bits))
         return [
             np.ascontiguousarray(column).astype(column.dtype.newbyteorder("=")) for column in table.T
         ], stated
@@ -205,7 +251,13 @@ def _events(
         columns = _whole_bytes(body, bits, order, stated)
     else:
         columns = _packed_bits(body, bits, stated)
-    return [column & _mask(channel) for column, channel in zip(columns, channels, strict=True)], stated
+    return [_typed(column, channel) for column, channel in zip(columns, channels, strict=True)], stated
+
+
+def _typed(column: npt.NDArray[np.uint64], channel: dict[str, Any]) -> npt.NDArray[Any]:
+    """Integers without the bits above their range; bytes of a floating point channel among them as its numbers."""
+    size = _FLOATS.get(channel["datatype"], 0) // 8
+    return column.astype(f"=u{size}").view(f"=f{size}") if size else column & _mask(channel)
 
 
 def _byte_order(path: Path, stated: str) -> str:

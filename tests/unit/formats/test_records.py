@@ -268,7 +268,7 @@ def test_fcs_compensation_undoes_the_spill(tmp_path: Path) -> None:
     [
         (samples.fcs([16], [[1], [2]])[:-2], "bytes of events are missing"),
         (samples.fcs([16], [[1]], **{"$TOT": "9"}), "9 events stated"),
-        (samples.fcs([16], [[1]], **{"$NEXTDATA": "900"}), "more than one data set"),
+        (samples.fcs([16], [[1]], **{"$NEXTDATA": "900"}), "a further data set is missing"),
         (samples.fcs([16], [[1]], **{"$MODE": "C"}), "histograms"),
         (samples.fcs([16], [[1]], **{"$PAR": ""}), "required keyword"),
         (samples.fcs([16], [[1]]).replace(b"FCS3.0", b"FCS9.9"), "no version"),
