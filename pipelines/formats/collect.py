@@ -69,15 +69,16 @@ def date_patterns(order: str | None) -> tuple[str, ...]:
     """strptime patterns of numeric dates in an order (month first where it is not known)."""
     day_month = ("%d", "%m") if order == "day_first" else ("%m", "%d")
     dates = [sep.join((*day_month, year)) for sep in "/-." for year in ("%Y", "%y")]
-    return tuple(date + clock for date in ("%Y-%m-%d", "%Y/%m/%d", "%d %b %Y", *dates) for clock in _CLOCKS)
+    plain = (date + clock for date in ("%Y-%m-%d", "%Y/%m/%d", "%d %b %Y", *dates) for clock in _CLOCKS)
+    return (*plain, *(f"%Y-%m-%d{blank}%H:%M:%S{part}%z" for blank in " T" for part in ("", ".%f")))
 
 
 def date_order(dates: list[str], options: Options) -> str | None:
     """Which part of 03/04/2022 is the month: the contract's word, else what the file proves, or None."""
     if options.date_order:
         return options.date_order
-    if dates and all(re.match(r"\s*\d{4}\D", date) for date in dates):
-        return "month_first"  # year first: nothing to decide
+    if dates and all(re.match(r"\s*(?:\d{4}\D|\d{1,2}[ -][A-Za-z]{3})", date) for date in dates):
+        return "month_first"  # year first, or a month by its name: nothing to decide
     parts = [re.match(r"\s*(\d{1,2})\D(\d{1,2})\D\d{2,4}", date) for date in dates]
     first = any(p and int(p[1]) > 12 for p in parts)
     second = any(p and int(p[2]) > 12 for p in parts)
@@ -146,6 +147,10 @@ class Collector:
         if printed is None or not printed.strip():
             return printed if printed is None else ""
         return self._persons.setdefault(printed.strip(), f"masked {len(self._persons) + 1}")
+
+    def unnamed(self, text: str) -> str:
+        """A text as it is, masked where it is the name of a person that the file was found to hold."""
+        return self._persons.get(text.strip(), text)
 
     def number(self, record: Record, term: str, printed: str | None, factor: Decimal = Decimal(1)) -> None:
         """A number in the unit of the term (printed times factor), and the text where it is anything else."""

@@ -191,4 +191,8 @@ def _check(number: int, resource: dict[str, Any], flags: list[Flag]) -> Refused 
             more = f" and {len(wrong) - _MOST_NAMED} more" if len(wrong) > _MOST_NAMED else ""
             said = "; ".join(wrong[:_MOST_NAMED])
             return Refused(number, None, None, "invalid_resource", f"Not valid {kind}: {said}{more}.")
+    except LookupError as unknown:  # the validator knows no such type among those inside the resource
+        inner = str(unknown).strip("'").removeprefix("R4.").removesuffix("Type")
+        mend = f"{inner} inside this {kind} is not a resource type of FHIR R4."
+        return Refused(number, None, inner, "unknown_term", mend)
     return None

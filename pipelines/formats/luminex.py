@@ -6,6 +6,7 @@ names.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -21,9 +22,10 @@ _COLUMNS = {"location": Column("well"), "sample": Column("sample_id")}
 
 
 class Intelliflex(VendorTable):
-    """INTELLIFLEX, one row a well."""
+    """INTELLIFLEX, one row a well; some versions sign the document below the table."""
 
     name = "luminex_intelliflex"
+    footer = re.compile(r"--DOCUMENT SIGNATURE--")
     required = ("instrument type", "serial number", "plate name", "well location", "sample id")
     columns: ClassVar[Mapping[str, Column]] = {
         "instrument type": Column("instrument_model"),

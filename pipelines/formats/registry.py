@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipelines.formats.allotrope import Allotrope, vendor_of
+from pipelines.formats.allotrope import Allotrope
 from pipelines.formats.b2mml import B2mml
 from pipelines.formats.cedex_bioht import CedexBioHt
 from pipelines.formats.cedex_hires import CedexHiRes
 from pipelines.formats.delimited import Delimited
-from pipelines.formats.digital_pcr import AbsoluteQ, Qiacuity
+from pipelines.formats.digital_pcr import AbsoluteQ, AbsoluteQCombinations, AbsoluteQSummary, Qiacuity
 from pipelines.formats.epcis import Epcis
 from pipelines.formats.excel import Excel
 from pipelines.formats.facsdiva import FacsDiva
@@ -20,6 +20,7 @@ from pipelines.formats.fcs import Fcs
 from pipelines.formats.fhir import Fhir, FhirExportLog
 from pipelines.formats.flowjo import FlowJo
 from pipelines.formats.gating_ml import GateMembership, GatingMl
+from pipelines.formats.instruments import vendors_in, vendors_of
 from pipelines.formats.jsonl import JsonLines
 from pipelines.formats.luminex import Intelliflex, Xponent
 from pipelines.formats.msd import MethodicalMind, MsdWorkbench
@@ -30,9 +31,11 @@ from pipelines.formats.parquet import Parquet
 from pipelines.formats.protocol import Format, Options, Reading, UnreadableFile
 from pipelines.formats.quantstudio import QuantStudio
 from pipelines.formats.softmax_pro import SoftMaxPro
-from pipelines.formats.text import as_utf8
+from pipelines.formats.text import as_utf8, whole
+from pipelines.formats.vendor_table import VendorTable
 from pipelines.formats.vicell_blu import ViCellBlu
-from pipelines.formats.vicell_xr import ViCellXr
+from pipelines.formats.vicell_xr import ViCellXr, ViCellXrResults
+from pipelines.formats.workbook import Workbook, is_workbook
 
 HEAD = 65536
 # Most particular first: the first that recognises a file reads it.
@@ -50,6 +53,7 @@ FORMATS: tuple[Format, ...] = (
     FhirExportLog(),
     ViCellBlu(),
     ViCellXr(),
+    ViCellXrResults(),
     NcView(),
     NcViewReport(),
     NucleoView(),
@@ -57,6 +61,8 @@ FORMATS: tuple[Format, ...] = (
     CedexBioHt(),
     NovaFlex2(),
     AbsoluteQ(),
+    AbsoluteQSummary(),
+    AbsoluteQCombinations(),
     Qiacuity(),
     QuantStudio(),
     MsdWorkbench(),
@@ -91,11 +97,27 @@ def recognise(path: Path) -> Format | None:
         raise UnreadableFile(
             path, "0 bytes", "the file is empty", "The file is kept as sent; ask the site to send it again."
         )
-    head = as_utf8(head)
-    found = next((known for known in FORMATS if known.recognises(head, path.name)), None)
-    if (found is None or found.name == "excel") and vendor_of(path) is not None:
+    if is_workbook(head, path.name):
+        return _workbook_format(path)
+    if path.suffix.lower() == ".zip" and vendors_of(path, head):
         return format_named(Allotrope.name)
-    return found
+    head = as_utf8(head)
+    return next((known for known in FORMATS if known.recognises(head, path.name)), None)
+
+
+def _workbook_format(path: Path) -> Format:
+    """An instrument's table where the workbook holds nothing else, its export, or a sheet that a contract describes."""
+    try:
+        book = Workbook(path, whole(path))
+        preview = book.preview()
+    except UnreadableFile:
+        return format_named(Excel.name)  # which says what is wrong with it
+    for known in FORMATS:
+        if isinstance(known, VendorTable) and known.recognises(preview, path.name):
+            if sum(bool(book.rows(name)) for name in book.names) == 1:
+                return known
+            break
+    return format_named(Allotrope.name if vendors_in(preview, path.name) else Excel.name)
 
 
 def read_file(path: Path, format: str | None = None, options: Options = _DEFAULT) -> Reading:  # noqa: A002

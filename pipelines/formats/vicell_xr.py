@@ -1,7 +1,8 @@
-"""Beckman Coulter Vi-CELL XR text reports (2.04 and 2.06), one sample a file.
+"""Beckman Coulter Vi-CELL XR (2.04 and 2.06): text reports of one sample, and workbooks of results, one a row.
 
-Here: the report's lines. Viability is by trypan blue; densities are printed in millions per mL. The
-workbooks of the same instrument are read as `excel` with the layout the contract states.
+Here: the report's lines and the workbook's columns, whose names stand in two rows. Viability is by trypan blue;
+densities are printed in millions per mL. A workbook that holds one report with its distributions is read as
+`allotrope`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any, ClassVar
 
 from pipelines.formats.collect import MILLION, Collector, Column, Record
 from pipelines.formats.key_value import KeyValueReport
+from pipelines.formats.vendor_table import VendorTable
+from pipelines.formats.workbook import Row
 
 
 class ViCellXr(KeyValueReport):
@@ -70,3 +73,43 @@ class ViCellXr(KeyValueReport):
             header.setdefault("sections", []).append(name)
             return True
         return False
+
+
+class ViCellXrResults(VendorTable):
+    """Vi-CELL XR workbooks of results."""
+
+    name = "vicell_xr_results"
+    required = ("sample id", "sample date|sample date/time|sample data/time")
+    columns: ClassVar[Mapping[str, Column]] = {
+        **ViCellXr.columns,
+        "total cells /ml (x10^6)": Column("total_cell_density_per_ml", "number", MILLION),
+        "viable cells /ml (x10^6)": Column("viable_cell_density_per_ml", "number", MILLION),
+    }
+
+    def recognises(self, head: bytes, filename: str) -> bool:
+        """The sheet begins with the software's name, and a row of names with the sample's."""
+        del filename
+        return re.match(rb"\[[^\n]*\]\nVi-CELL XR(?s:.{0,2000}?)\nSample ID\t\S", head) is not None
+
+    def arranged(self, rows: list[Row]) -> list[Row]:
+        """Names of two rows in one; the row of column numbers that the program hides below them goes before them."""
+        at = next((n for n, row in enumerate(rows) if row.cells[0].strip() == "Sample ID"), None)
+        if at is None:
+            return rows
+        names, below = rows[at], rows[at + 1 :]
+        if below and not below[0].cells[0].strip():
+            joined = [" ".join(f"{a} {b}".split()) for a, b in zip(names.cells, below[0].cells, strict=True)]
+            names, below = Row(names.number, joined), below[1:]
+        numbers = 1 if below and below[0].cells[:3] == ["0", "1", "2"] else 0
+        return [*rows[:at], *below[:numbers], names, *below[numbers:]]
+
+    def shared(self, preamble: list[str]) -> dict[str, str | None]:
+        """Software and serial number of the instrument."""
+        text = "\n".join(line.rstrip(", ") for line in preamble)
+        version = re.search(r"(?m)^Vi-CELL XR (\S+)", text)
+        serial = re.search(r"(?m)^Unit S/N: *(\S+)", text)
+        return {
+            "instrument_model": "Vi-CELL XR",
+            "instrument_software_version": version[1] if version else None,
+            "instrument_serial_number": serial[1] if serial else None,
+        }

@@ -250,6 +250,42 @@ def lines(*values: object) -> bytes:
     return b"".join(json.dumps(value).encode() + b"\n" for value in values)
 
 
+ABSOLUTE_Q_SUMMARY = """\
+,,,,,FAM,,,,VIC,,,,
+Run name,Group,Sample,Well,Total,Target,Conc.,Positives,Threshold,Target,Conc.,Positives,Threshold,QC
+R1,,,Average,20407.6,T1,1905.18,4916,,T2,1200.85,6865,,
+R1,,S1,A1,20419,T1,392.15,3182,13019,T2,399.55,3237,1372,PASS
+"""
+ABSOLUTE_Q_COMBINATIONS = """\
+Run,Date,Instrument,Plate,Sample,Channels,Count,Copies per microliter,Total
+R1,2026-05-24 19:45:43.758605+00:00,22,M1,S1,,12189,0.00,20419
+R1,2026-05-24 19:45:43.758605+00:00,22,M1,S1,"FAM,VIC",2311,278.04,20419
+"""
+VICELL_XR_RESULTS = (
+    ("Vi-CELL XR 2.06.3",),
+    ("Unit S/N:  AW1",),
+    (),
+    ("Sample ID", "File name", "Dilution", "Sample date/time", "Viable", "Viability", "Viable cells"),
+    ("", "", "factor", "", "cells", "(%)", "/ml (x10^6)"),
+    ("0", "1", "2", "3", "4", "5", "6"),
+    ("S1", "S1.smp", "2.00", "6 Apr 2026  10:25:31 AM", "6198", "93.6", "13.2"),
+    ("S2", "S2.smp", "2.00", "6 Apr 2026  10:28:50 AM", "5471", "ERROR", "11.7"),
+)
+
+
+def sheet(rows: tuple[tuple[str, ...], ...], hidden: tuple[int, ...] = ()) -> bytes:
+    """A workbook of one sheet as an instrument writes it, some rows hidden."""
+    book = openpyxl.Workbook()
+    for number, row in enumerate(rows, 1):
+        for column, text in enumerate(row, 1):
+            book.active.cell(number, column, text or None)
+    for number in hidden:
+        book.active.row_dimensions[number].hidden = True
+    out = io.BytesIO()
+    book.save(out)
+    return out.getvalue()
+
+
 SAMPLES = [
     Sample("table.csv", b'batch;value\nB1;1,5\nB2;"2,5"\n', "delimited", 2),
     Sample("tags.parquet", parquet(), "parquet", 3),
@@ -257,6 +293,7 @@ SAMPLES = [
     Sample("book.xlsx", workbook(), "excel", 3),
     Sample("blu.csv", VICELL_BLU.encode(), "vicell_blu", 2),
     Sample("xr.txt", VICELL_XR.encode(), "vicell_xr", 1),
+    Sample("xr.xlsx", sheet(VICELL_XR_RESULTS, (6,)), "vicell_xr_results", 2),
     Sample("nucleoview.csv", NUCLEOVIEW.encode(), "nucleoview", 1),
     Sample("nc_report.csv", NC_VIEW_REPORT.encode(), "nc_view_report", 1),
     Sample("nc_view.csv", NC_VIEW.encode(), "nc_view", 2),
@@ -265,6 +302,8 @@ SAMPLES = [
     Sample("cedex5.txt", CEDEX_5.encode(), "cedex_bioht", 1),
     Sample("nova.csv", NOVA.encode(), "nova_flex2", 2),
     Sample("aq.csv", ABSOLUTE_Q.encode(), "absolute_q", 2),
+    Sample("aq_summary.csv", ABSOLUTE_Q_SUMMARY.encode(), "absolute_q_summary", 4),
+    Sample("aq_channels.csv", ABSOLUTE_Q_COMBINATIONS.encode(), "absolute_q_combinations", 2),
     Sample("qiacuity.csv", QIACUITY.encode(), "qiacuity", 1),
     Sample("qs.txt", QUANTSTUDIO.encode(), "quantstudio", 3),
     Sample("msd.csv", MSD.encode(), "msd_workbench", 2),
@@ -272,7 +311,7 @@ SAMPLES = [
     Sample("flex.csv", INTELLIFLEX.encode(), "luminex_intelliflex", 1),
     Sample("xponent.csv", XPONENT.encode(), "luminex_xponent", 3),
     Sample("smp.txt", SOFTMAX.encode("utf-16"), "softmax_pro", 11),
-    Sample("cfx.csv", CFX.encode(), "allotrope", 4),
+    Sample("cfx.csv", CFX.encode(), "allotrope", 6),
     Sample("qubit.csv", QUBIT.encode(), "allotrope", 3),
     Sample("diva.xml", FACSDIVA.encode(), "facsdiva", 4),
     Sample("study.wsp", FLOWJO.encode(), "flowjo", 3),

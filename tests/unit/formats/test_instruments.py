@@ -202,13 +202,18 @@ def test_xponent_sections(tmp_path: Path) -> None:
 def test_what_allotropy_leaves_out_is_marked(tmp_path: Path) -> None:
     found = read(tmp_path, samples.CFX)
     assert found.header["vendor"] == "CFXMAESTRO"
-    assert found.records["record_kind"].to_list() == ["measurement"] * 3 + ["marked_line"]
+    assert found.records["record_kind"].to_list() == [
+        *["measurement"] * 3,
+        "unmapped_line",
+        "marked_line",
+        "unmapped_line",
+    ]
     assert found.records["processed data.cycle threshold result (qPCR)"].to_list()[:3] == [
         "23.51",
         None,
         "21.0",
     ]
-    assert {(4, "text", "NaN"), (1, "measurement time", "no time in the file")} < flagged(found)
+    assert {(5, "text", "NaN"), (1, "measurement time", "no time in the file")} < flagged(found)
     assert "measurement identifier" not in found.records.columns  # allotropy draws it at random
     assert read(tmp_path, samples.CFX, "another name.csv").records.equals(found.records)
 
