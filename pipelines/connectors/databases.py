@@ -1,7 +1,8 @@
 """Databases that a site may have, as streams of rows in the two formats that extracts are written in.
 
 Belongs here: how SQLite and PostgreSQL are spoken to, read only, in one snapshot, in bounded memory; their failures as
-ours. Does not belong here: which rows are new (`relational.py`).
+ours; how rows that come as Python values are printed. Does not belong here: the other servers (`servers.py`), and
+which rows are new (`relational.py`).
 """
 
 from __future__ import annotations
@@ -78,15 +79,54 @@ def opened(system: RelationalSystem, sources: Path, table: str) -> Iterator[Data
         raise PermanentFailure(
             f"Environment variable {system.url_env} is not set.", "Set it to the database URL."
         )
+    from pipelines.connectors.servers import is_ours, server  # which prints rows as this module does
+
     if url.startswith("sqlite:///"):
         with _sqlite(Path(url.removeprefix("sqlite:///")), table) as database:
+            yield database
+    elif is_ours(url):
+        with server(url, system.url_env, table) as database:
             yield database
     else:
         with _postgres(url, system.url_env, table) as database:
             yield database
 
 
-class _Sqlite:
+class TextRows:
+    """Rows that come as Python values, printed as lines; a subclass says how they are fetched."""
+
+    table: str
+    columns: list[str]
+
+    def fetched(self, query: str, stamps: Sequence[str]) -> Iterator[list[tuple[Any, ...]]]:
+        """Rows of a query, some at a time; each `?` in it stands for the next stamp."""
+        raise NotImplementedError
+
+    def rows(
+        self, layout: Layout, where: str, stamps: Sequence[str], added: str | None
+    ) -> Iterator[list[bytes]]:
+        """See `Database.rows`."""
+        query = f"SELECT * FROM {quoted(self.table)} WHERE {where.replace('{}', '?')}"
+        more = () if added is None else (None,)
+        for rows in self.fetched(query, stamps):
+            yield [self._line(layout, (*row, *more)) for row in rows]
+
+    def _line(self, layout: Layout, row: tuple[Any, ...]) -> bytes:
+        if layout == "delimited":
+            return as_csv([_plain(v) for v in row])
+        told = dict(zip(self.columns, row, strict=True))
+        return (json.dumps(told, ensure_ascii=False, default=_plain) + "\n").encode()
+
+    def keys(self, layout: Layout, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
+        """See `Database.keys`."""
+        del layout
+        names = ", ".join(map(quoted, columns))
+        for rows in self.fetched(f"SELECT {names} FROM {quoted(self.table)}", []):
+            for row in rows:
+                yield tuple("" if v is None else str(_plain(v)).strip() for v in row)
+
+
+class _Sqlite(TextRows):
     def __init__(self, con: sqlite3.Connection, table: str) -> None:
         self.con, self.table = con, table
         self.columns = [c[0] for c in con.execute(f"SELECT * FROM {quoted(table)} LIMIT 0").description]
@@ -98,29 +138,8 @@ class _Sqlite:
         (top,) = self.con.execute(f"SELECT max({quoted(column)}) FROM {quoted(self.table)}").fetchone()
         return None if top is None else str(top)
 
-    def rows(
-        self, layout: Layout, where: str, stamps: Sequence[str], added: str | None
-    ) -> Iterator[list[bytes]]:
-        chosen = "*" if added is None else f"*, NULL AS {quoted(added)}"
-        query = f"SELECT {chosen} FROM {quoted(self.table)} WHERE {where.replace('{}', '?')}"
-        for rows in self._fetched(query, stamps):
-            yield [self._line(layout, row) for row in rows]
-
-    def _line(self, layout: Layout, row: tuple[Any, ...]) -> bytes:
-        if layout == "delimited":
-            return as_csv([_plain(v) for v in row])
-        told = dict(zip(self.columns, row, strict=True))
-        return (json.dumps(told, ensure_ascii=False, default=_plain) + "\n").encode()
-
-    def keys(self, layout: Layout, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
-        del layout
-        names = ", ".join(map(quoted, columns))
-        for rows in self._fetched(f"SELECT {names} FROM {quoted(self.table)}", []):
-            for row in rows:
-                yield tuple("" if v is None else str(_plain(v)).strip() for v in row)
-
-    def _fetched(self, query: str, parameters: Sequence[str]) -> Iterator[list[tuple[Any, ...]]]:
-        cursor = self.con.execute(query, parameters)
+    def fetched(self, query: str, stamps: Sequence[str]) -> Iterator[list[tuple[Any, ...]]]:
+        cursor = self.con.execute(query, stamps)
         while rows := cursor.fetchmany(BATCH):
             yield rows
 

@@ -1,9 +1,9 @@
-"""Relational LIMS and MES databases: SQLite and PostgreSQL through one contract.
+"""Relational LIMS and MES databases: SQLite, PostgreSQL, MySQL and SQL Server through one contract.
 
 An extract is everything above the high water, and of the overlap below it what was not extracted before (late commits,
 clocks that differ), in one snapshot of the database; the vault keeps it. With `compare_keys` a key that is gone from
 the table is written as a deletion. Rows stream from the server; in memory are the hashes of the overlap's rows, and
-with `compare_keys` the known keys. Does not belong here: how a database is spoken to (`databases.py`).
+with `compare_keys` the known keys. Does not belong here: how a database is spoken to (`databases.py`, `servers.py`).
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def _extracted(database: Database, feed: Feed, seen: Seen, target: Path) -> _Ext
             for lines in database.rows(layout, new, stamps, added):
                 writer.write(lines)
         # What is read again next time; rows without a stamp are always among it.
-        again = f"({column} >= {{}} OR {column} IS NULL)" if floor is not None else "true"
+        again = f"({column} >= {{}} OR {column} IS NULL)" if floor is not None else "1 = 1"
         for lines in database.rows(layout, again, [floor] if floor is not None else [], added):
             digests = [_digest(line) for line in lines]
             remembered += digests

@@ -3,7 +3,7 @@
 Here: the Allotrope model as flat records, and the light reading, which knows nothing of allotropy: it keeps every
 line of the file that bears a mark (ERROR, a limit, an overflow, a hidden row) and every line with a number that the
 model does not have, so that nothing is dropped silently where allotropy leaves it out. One record is one
-measurement document, one calculated value, or one such line. Identifiers that allotropy draws at random and paths
+measurement document, one calculated value, or such lines. Identifiers that allotropy draws at random and paths
 of this machine are left out: the same file gives the same records. Which instrument it is, `instruments` says;
 meaning is the contract's to give.
 """
@@ -30,6 +30,7 @@ from pipelines.formats.workbook import Workbook, is_workbook
 _NO_ZONE = timezone(timedelta(hours=13, minutes=47))  # nowhere on Earth: marks a time printed without a zone
 _EPOCH = "1970-01-01T00:00:00"  # what allotropy says where the file prints no time
 _SKIPPED = re.compile(r"UNC path|file name|ASM .*|\$asm\..*|(?:measurement|calculated data) identifier")
+_BLOCK = 200
 _OTHERWISE = "Export it again, or in another layout."
 _PLACEHOLDERS = ("N/A", "Value not provided in instrument file")  # allotropy's, where its model wants a text
 _XML_CELLS = re.compile(r">([^<>]+)<|=\"([^\"]*)\"")
@@ -87,7 +88,7 @@ class Allotrope:
             "manifest": model.get("$asm.manifest"),
             "measurements": measured,
             "lines": lines,
-            "lines_kept": kept,
+            "kept": kept,
         }
         return collector.reading(received + kept, header)
 
@@ -139,24 +140,34 @@ def _number(text: str) -> float | None:
 def _keep_lines(
     collector: Collector, path: Path, data: bytes, options: Options, known: set[float]
 ) -> tuple[int, int]:
-    """Keep the lines that bear a mark or a number which is not known; how many lines there are, and how many kept."""
-    lines = kept = 0
+    """Keep the lines that bear a mark or a number which is not known; how many lines there are, and records made.
+
+    A marked line is a record of its own; others that follow each other are one, up to `_BLOCK` of them.
+    """
+    lines, before = 0, len(collector.records)
+    block: Record | None = None
+    size = 0
     for place, cells in _cells(path, data, options):
         lines += 1
         marks = [cell.strip() for cell in cells if _MARK.fullmatch(cell)]
-        numbers = {number for cell in cells if (number := _number(cell)) is not None}
-        if not marks and numbers <= known:
-            continue
-        kept += 1
-        record = collector.record(len(collector.records) + 1)
-        kind = "marked_line" if marks else "unmapped_line"
-        text = "; ".join(marks) if marks else "\t".join(map(collector.unnamed, cells))
-        record.values |= {"record_kind": kind, "place": place, "text": text}
-        if marks and not numbers <= known:
-            record.values["line"] = "\t".join(map(collector.unnamed, cells))
-        for mark in marks:
-            collector.flag(record, "text", mark)
-    return lines, kept
+        unknown = any(number not in known for cell in cells if (number := _number(cell)) is not None)
+        text = "\t".join(map(collector.unnamed, cells))
+        if marks:
+            record = collector.record(len(collector.records) + 1)
+            record.values |= {"record_kind": "marked_line", "place": place, "text": "; ".join(marks)}
+            record.values["lines"] = text if unknown else None
+            for mark in marks:
+                collector.flag(record, "text", mark)
+            block = None
+        elif not unknown:
+            block = None
+        elif block is None or size == _BLOCK:
+            block, size = collector.record(len(collector.records) + 1), 1
+            block.values |= {"record_kind": "unmapped_lines", "place": place, "lines": text}
+        else:
+            size += 1
+            block.values["lines"] = f"{block.values['lines']}\n{text}"
+    return lines, len(collector.records) - before
 
 
 class _Rows:

@@ -34,7 +34,7 @@ class FolderSystem(Part):
 
 
 class RelationalSystem(Part):
-    """A LIMS or MES database: SQLite by `path` or `url_env`, PostgreSQL by `url_env`."""
+    """A LIMS or MES database: SQLite by `path` or `url_env`; PostgreSQL, MySQL, MariaDB and SQL Server by `url_env`."""
 
     kind: Literal["relational"]
     path: str | None = Field(default=None, description="SQLite file, relative to the sources folder.")

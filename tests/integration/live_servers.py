@@ -252,3 +252,67 @@ def postgres(address: str = "127.0.0.1") -> Iterator[Postgres]:
         finally:
             with suppress(subprocess.CalledProcessError):
                 made.stop()
+
+
+@dataclass
+class MariaDb:
+    """A MariaDB server of the test's own, with a database and an account `lims`."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return self.at(self.port)
+
+    def at(self, port: int) -> str:
+        """Its address behind a proxy."""
+        return f"mysql://lims:lims-secret@127.0.0.1:{port}/lims"
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        self.process = subprocess.Popen(
+            [program("mariadbd"), "--no-defaults", "--skip-name-resolve",
+             f"--datadir={self.folder / 'data'}", f"--port={self.port}",
+             f"--socket={self.folder / 'socket'}", "--bind-address=127.0.0.1",
+             f"--init-file={self.folder / 'init.sql'}",
+             "--innodb-flush-log-at-trx-commit=0", f"--pid-file={self.folder / 'pid'}", *_as_mysql()],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        wait_for(self.port, self.process)
+
+    def stop(self) -> None:
+        """End it without a word to anybody."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(timeout=20)
+
+
+def _as_mysql() -> list[str]:
+    """The server refuses to run as root without being told for whom."""
+    return ["--user=root"] if os.geteuid() == 0 else []
+
+
+@contextmanager
+def mariadb() -> Iterator[MariaDb]:
+    """A MariaDB server with an empty database, gone with the block."""
+    install = program("mariadb-install-db")
+    program("mariadbd")
+    with TemporaryDirectory(prefix="cellfleet-mariadb-") as held:
+        made = MariaDb(Path(held), free_port())
+        (made.folder / "init.sql").write_text(
+            "CREATE DATABASE IF NOT EXISTS lims;\n"
+            "CREATE OR REPLACE USER lims@'127.0.0.1' IDENTIFIED BY 'lims-secret';\n"
+            "GRANT ALL ON lims.* TO lims@'127.0.0.1';\n"
+        )
+        subprocess.run(
+            [install, "--no-defaults", f"--datadir={made.folder / 'data'}", "--auth-root-authentication-method=normal",
+             "--skip-test-db", *_as_mysql()],
+            check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        made.start()
+        try:
+            yield made
+        finally:
+            made.stop()

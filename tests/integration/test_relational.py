@@ -1,4 +1,4 @@
-"""Databases: PostgreSQL (a real server) and SQLite through one contract; late, skewed, edited, deleted, dropped."""
+"""Databases: PostgreSQL, MariaDB (real servers) and SQLite through one contract; late, edited, deleted, dropped."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pymysql
 import pytest
-from live_servers import Postgres, postgres, proxy
+from live_servers import MariaDb, Postgres, mariadb, postgres, proxy
 from small_site import Site, attributes
 
-from pipelines.connectors import protocol
+from pipelines.connectors import protocol, servers
 from pipelines.connectors.protocol import Seen
 from pipelines.connectors.relational import Relational, less
 from pipelines.failures import PermanentFailure, TransientFailure
@@ -40,17 +41,29 @@ def feed(**changed: Any) -> dict[str, Any]:
     } | changed  # fmt: skip
 
 
+def mysql(server: MariaDb) -> pymysql.Connection[Any]:
+    """A connection whose times are UTC, and which quotes names as the standard does."""
+    return pymysql.connect(
+        host="127.0.0.1", port=server.port, user="lims", password="lims-secret", database="lims",
+        autocommit=True, init_command="SET sql_mode = 'ANSI_QUOTES', time_zone = '+00:00'",
+    )  # fmt: skip
+
+
 @dataclass
 class Lims:
     """A LIMS database with one table, on a server or in a file."""
 
     kind: str
-    server: Postgres | None
+    server: Postgres | MariaDb | None
     path: Path
     system: dict[str, Any]
 
     def run(self, sql: str, rows: Sequence[Sequence[Any]] = ((),)) -> None:
-        if self.server is not None:
+        if isinstance(self.server, MariaDb):
+            with mysql(self.server) as con, con.cursor() as cursor:
+                for row in rows:
+                    cursor.execute(sql.replace("?", "%s"), row)
+        elif self.server is not None:
             with psycopg.connect(self.server.url) as con, con.cursor() as cursor:
                 cursor.executemany(sql.replace("?", "%s"), rows)
         else:
@@ -90,7 +103,13 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "FIRST_PAUSE", 0.05)
 
 
-@pytest.fixture(params=["postgres", "sqlite"])
+@pytest.fixture(scope="module")
+def maria() -> Iterator[MariaDb]:
+    with mariadb() as made:
+        yield made
+
+
+@pytest.fixture(params=["postgres", "mariadb", "sqlite"])
 def lims(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lims:
     if request.param == "postgres":
         server = request.getfixturevalue("server")
@@ -98,11 +117,17 @@ def lims(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
         made = Lims("postgres", server, tmp_path, {"kind": "relational", "url_env": "LIMS_URL"})
         made.run("DROP SCHEMA IF EXISTS lims CASCADE")
         made.run("CREATE SCHEMA lims")
+    elif request.param == "mariadb":
+        server = request.getfixturevalue("maria")
+        monkeypatch.setenv("LIMS_URL", server.url)
+        made = Lims("mariadb", server, tmp_path, {"kind": "relational", "url_env": "LIMS_URL"})
+        made.run(f"DROP TABLE IF EXISTS {made.table}")
     else:
         path = tmp_path / "sources" / "lims.db"
         path.parent.mkdir()
         made = Lims("sqlite", None, path, {"kind": "relational", "path": "lims.db"})
-    made.run(TABLE.format(table=made.table, stamp="timestamptz" if made.server else "TEXT"))
+    stamps = {"postgres": "timestamptz", "mariadb": "TIMESTAMP(6) NULL", "sqlite": "TEXT"}
+    made.run(TABLE.format(table=made.table, stamp=stamps[request.param]))
     return made
 
 
@@ -166,7 +191,7 @@ def test_rows_without_a_stamp_come_once(lims: Lims, puller: Puller) -> None:
 
 
 def test_a_stamp_from_the_future_hides_nothing(lims: Lims, puller: Puller) -> None:
-    lims.add(1, datetime(2099, 1, 1, tzinfo=UTC))
+    lims.add(1, datetime(2037, 1, 1, tzinfo=UTC))  # TIMESTAMP of MariaDB ends in 2038
     assert numbers(puller.pull()) == ["R1"]
     now = datetime.now(UTC)
     lims.add(2, now)
@@ -205,7 +230,7 @@ def test_a_deleted_key_is_told_and_an_emptied_table_is_not_believed(lims: Lims, 
         puller.pull(lambda: set(known))
 
 
-def test_values_come_as_the_database_prints_them(server: Postgres, lims: Lims, puller: Puller) -> None:
+def test_values_come_as_the_database_prints_them(lims: Lims, puller: Puller) -> None:
     nasty = 'a "quote", a \\backslash, ü, a\nnew line,\tand \x01'
     lims.add(1, DAY, nasty)
     (row,) = puller.pull()
@@ -270,16 +295,17 @@ def test_a_server_that_restarts_is_waited_for(
 
 
 def test_what_trying_again_cannot_help_stops_and_shows_no_secret(
-    lims: Lims, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Postgres
+    lims: Lims, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if lims.server is None:
+    server = lims.server
+    if server is None:
         missing = Puller(lims, tmp_path, Feed.model_validate(feed(query_table="NOWHERE")))
         with pytest.raises(PermanentFailure, match="NOWHERE"):
             missing.pull()
         return
     for wrong in (
         server.url.replace("lims-secret", "guessed"),
-        server.url.replace("/postgres", "/nowhere"),
+        server.url.rpartition("/")[0] + "/nowhere",
     ):
         monkeypatch.setenv("LIMS_URL", wrong)
         with pytest.raises(PermanentFailure) as told:
@@ -293,16 +319,56 @@ def test_what_trying_again_cannot_help_stops_and_shows_no_secret(
     monkeypatch.delenv("LIMS_URL")
     with pytest.raises(PermanentFailure, match="LIMS_URL is not set"):
         Puller(lims, tmp_path, Feed.model_validate(feed())).pull()
-    monkeypatch.setenv("LIMS_URL", "postgresql://lims:lims-secret@127.0.0.1:1/postgres")
+    monkeypatch.setenv("LIMS_URL", server.at(1))
     started = time.monotonic()
     with pytest.raises(TransientFailure):
         Puller(lims, tmp_path, Feed.model_validate(feed())).pull()
     assert time.monotonic() - started < 30
 
 
+def test_mysql_behind_a_slow_line_that_drops_and_a_server_that_restarts(
+    maria: MariaDb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Lims("mariadb", maria, Path(), {"kind": "relational", "url_env": "LIMS_URL"})
+    made.run(f"DROP TABLE IF EXISTS {made.table}")
+    made.run(TABLE.format(table=made.table, stamp="TIMESTAMP(6) NULL"))
+    made.run(
+        f"INSERT INTO {made.table} SELECT concat('R', seq), concat('S', seq), 'viab', '90', '%%', now(6), "
+        "'2026-01-01' + INTERVAL seq MINUTE FROM seq_1_to_30000",
+        [[]],
+    )
+    with proxy(maria.port) as line:
+        monkeypatch.setenv("LIMS_URL", maria.at(line.port))
+        line.delay = 0.001
+        line.cut_after = 1 << 20
+        pulled = Puller(made, tmp_path, Feed.model_validate(feed())).pull()
+        assert len({row["id"] for row in pulled}) == len(pulled) == 30_000
+        assert line.cuts == 1
+    monkeypatch.setenv("LIMS_URL", maria.url)
+    monkeypatch.setattr(protocol, "FIRST_PAUSE", 0.5)
+    maria.stop()
+    again = threading.Timer(0.3, maria.start)
+    again.start()
+    try:
+        assert len(Puller(made, tmp_path, Feed.model_validate(feed())).pull()) == 30_000
+    finally:
+        again.join()
+
+
+def test_sql_server_without_its_driver_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert all(map(servers.is_ours, ("mssql://h/db", "sqlserver://h/db", "mariadb://h/db")))
+    monkeypatch.setitem(sys.modules, "pymssql", None)
+    monkeypatch.setenv("LIMS_URL", "mssql://lims:lims-secret@127.0.0.1:1/lims")
+    made = Lims("mssql", None, tmp_path, {"kind": "relational", "url_env": "LIMS_URL"})
+    with pytest.raises(PermanentFailure, match="pymssql"):
+        Puller(made, tmp_path, Feed.model_validate(feed())).pull()
+
+
 @pytest.mark.parametrize(
     ("lims", "layout"),
-    [("postgres", "jsonl"), ("postgres", "delimited"), ("sqlite", "jsonl")],
+    [("postgres", "jsonl"), ("postgres", "delimited"), ("mariadb", "jsonl"), ("sqlite", "jsonl")],
     indirect=["lims"],
 )
 def test_edits_and_deletions_reach_the_lake_as_versions(lims: Lims, tmp_path: Path, layout: str) -> None:

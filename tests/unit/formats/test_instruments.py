@@ -204,9 +204,9 @@ def test_what_allotropy_leaves_out_is_marked(tmp_path: Path) -> None:
     assert found.header["vendor"] == "CFXMAESTRO"
     assert found.records["record_kind"].to_list() == [
         *["measurement"] * 3,
-        "unmapped_line",
+        "unmapped_lines",
         "marked_line",
-        "unmapped_line",
+        "unmapped_lines",
     ]
     assert found.records["processed data.cycle threshold result (qPCR)"].to_list()[:3] == [
         "23.51",

@@ -72,11 +72,14 @@ def test_a_signature_below_the_table_is_no_record(tmp_path: Path) -> None:
 def test_lines_that_allotropy_leaves_out_are_kept(tmp_path: Path) -> None:
     """A number in the file that the model does not have keeps its line: here the set point and the mean Cq."""
     found = read(tmp_path, samples.CFX.encode(), "a.csv")
-    kept = found.records.filter(found.records["record_kind"] == "unmapped_line")
+    kept = found.records.filter(found.records["record_kind"] == "unmapped_lines")
     assert kept["place"].to_list() == ["line 2", "line 4"]
-    assert kept["text"][0].split("\t")[7::6] == ["23.5", "60"]
-    assert found.header["lines_kept"] == 3  # the other bears a mark
+    assert kept["lines"][0].split("\t")[7::6] == ["23.5", "60"]
+    assert found.header["kept"] == 3  # the other bears a mark
     assert found.received == found.records.height
+    last = samples.CFX.splitlines()[-1]
+    more = read(tmp_path, f"{samples.CFX}{last}\n{last}\n".encode(), "a.csv")
+    assert more.records["lines"][-1].count("\n") == 2  # lines that follow each other are one record
 
 
 def test_what_only_looks_like_a_workbook(tmp_path: Path) -> None:
