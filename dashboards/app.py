@@ -14,6 +14,8 @@ from flask import Flask
 from dashboards.components.words import plain
 from dashboards.pages import PAGES
 from dashboards.providers.snapshot import Snapshots
+from dashboards.reports import counter
+from dashboards.reports.jobs import Jobs
 from dashboards.security import headers, loopback, oidc
 from dashboards.security.session import TOKEN_COOKIE, TOKEN_HEADER, Gate
 from dashboards.shell import data_docs, endpoints, guard, router
@@ -32,8 +34,7 @@ def create_app(chosen: Settings) -> Dash:
     server = Flask("dashboards")
     # Assets carry their change time in the address, so they may be kept for good.
     server.config["SEND_FILE_MAX_AGE_DEFAULT"] = YEAR_S
-    snapshots = Snapshots(chosen.published_path)
-    desk = _desk(server, chosen, snapshots)
+    desk = _desk(server, chosen)
     flask: Any = server  # Dash takes a server, but its annotation does not say so
     app = Dash(
         "dashboards",
@@ -61,6 +62,7 @@ def create_app(chosen: Settings) -> Dash:
         if page.callbacks:
             page.callbacks(app, desk)
     endpoints.register(server, desk, PAGES)
+    counter.register(server, desk)
     data_docs.register(server, desk, chosen.data_docs_path)
     guard.number_requests(server, chosen, desk.shown)
     # Only now do all inline scripts exist.
@@ -70,16 +72,17 @@ def create_app(chosen: Settings) -> Dash:
     return app
 
 
-def _desk(server: Flask, chosen: Settings, snapshots: Snapshots) -> Desk:
+def _desk(server: Flask, chosen: Settings) -> Desk:
     """Who sees what: everything while only this machine is answered, else what the reader's account may."""
+    snapshots, jobs = Snapshots(chosen.published_path), Jobs(chosen.reports_path)
     if chosen.access == "open":
         loopback.answer_this_machine_only(server)
-        return Desk(snapshots)
+        return Desk(snapshots, jobs)
     gate = Gate(chosen)
     gate.guard(server)
     if chosen.oidc_issuer:
         oidc.register(server, gate)
-    return Desk(snapshots, gate.scope, lambda: _told(gate.reader()))
+    return Desk(snapshots, jobs, gate.scope, lambda: _told(gate.reader()))
 
 
 def _told(reader: Account) -> str:

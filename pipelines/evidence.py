@@ -33,7 +33,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
@@ -42,47 +41,16 @@ from warehouse import lake, ledger
 from warehouse.dictionary import dictionary
 from warehouse.dictionary.render import quoted
 from warehouse.ledger.files import Place
-from warehouse.marts.build import build, mart_columns
+from warehouse.marts.build import build
 from warehouse.plan import load_plan
 from warehouse.publish import newest
+from warehouse.reports.archive import as_json, code_version, zipped
+from warehouse.reports.dossier import batch_report, study_report
+from warehouse.reports.tables import OF_BATCH, OF_STUDY, data_files
+from warehouse.reports.typeset import markdown, pdf
 from warehouse.settings import ROOT, Settings
 
 FORMAT = "cellfleet evidence 1"
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-_BATCH = "site_id = $site AND batch_id = $batch"
-_ORDER = "site_id = $site AND order_id = $order"
-_RESULTS = f"SELECT result_id FROM mart.assay_long WHERE {_BATCH}"
-# Table of the snapshot, and which of its rows are about a batch.
-OF_BATCH: dict[str, str] = {
-    "mart.release_readiness": _BATCH,
-    "mart.release_blocker": _BATCH,
-    "mart.release_pending": _BATCH,
-    "mart.batch_wide": _BATCH,
-    "mart.assay_long": _BATCH,
-    "mart.custody_chain": _ORDER,
-    "mart.custody_step": "order_site_id = $site AND order_id = $order",
-    "mart.vein_to_vein": _ORDER,
-    "mart.vein_hours": _ORDER,
-    "mart.genealogy": "site_id = $site AND ($batch IN (parent_id, child_id) OR parent_id = $order)",
-    "mart.audit_trail": "site_id = $site AND (subject IN ($batch, $order) "
-    f"OR (table_name = 'assay_result' AND subject IN ({_RESULTS})))",
-    "core.batch": _BATCH,
-    "core.therapy_order": _ORDER,
-    "core.collection": _ORDER,
-    "core.unit_operation": _BATCH,
-    "core.lot_use": _BATCH,
-    "core.deviation": _BATCH,
-    "core.release_decision": _BATCH,
-    "core.infusion": f"{_BATCH} OR ({_ORDER})",
-    "core.specification": f"site_id = $site AND spec_id IN (SELECT spec_id FROM mart.release_readiness WHERE {_BATCH})",
-    "core.spec_limit": f"site_id = $site AND spec_id IN (SELECT spec_id FROM mart.release_readiness WHERE {_BATCH})",
-}
-OF_STUDY: dict[str, str] = {
-    "mart.plan": "true",
-    "mart.comparability": "true",
-    "mart.comparability_lots": "true",
-    "mart.batch_wide": "true",
-}
 
 
 class EvidenceError(ValueError):
@@ -100,17 +68,6 @@ class Checked:
     def ok(self) -> bool:
         """Whether nothing failed."""
         return not self.fails
-
-
-def code_version() -> str:
-    """SHA-256 over the program's own files that bear on results: the same code, the same hash, wherever it lies."""
-    digest = hashlib.sha256()
-    for folder in ("warehouse", "pipelines"):
-        for path in sorted((ROOT / folder).rglob("*")):
-            if path.suffix in (".py", ".sql", ".yaml") and "defs" not in path.relative_to(ROOT).parts[:2]:
-                digest.update(f"{path.relative_to(ROOT)}\0".encode())
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
 
 
 def pack(chosen: Settings, subject: str, known: datetime | None = None) -> bytes:
@@ -153,7 +110,7 @@ def pack(chosen: Settings, subject: str, known: datetime | None = None) -> bytes
         },
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())},
     }  # fmt: skip
-    return _zipped(files | {"manifest.json": _json(manifest)})
+    return zipped(files | {"manifest.json": as_json(manifest)})
 
 
 def _content(
@@ -320,35 +277,14 @@ def _known_at(con: duckdb.DuckDBPyConnection) -> datetime:
 
 def _data(con: duckdb.DuckDBPyConnection, about: Mapping[str, str]) -> dict[str, bytes]:
     """Each table's rows about the subject as CSV."""
-    batch = about["kind"] == "batch"
-    told: dict[str, bytes] = {}
-    for table, where in (OF_BATCH if batch else OF_STUDY).items():
-        layer, name = table.split(".")
-        if layer == "mart":
-            columns, key = [f.name for f in mart_columns()[name].fields], mart_columns()[name].key
-        else:
-            columns, key = list(dictionary().tables[name].columns), dictionary().tables[name].key
-        names = ", ".join(f'"{c}"' for c in columns)
-        values = {k: v for k, v in about.items() if f"${k}" in where}
-        sql = f"SELECT {names} FROM {table} WHERE {where} ORDER BY {', '.join(key)}"
-        told[f"data/{table}.csv"] = _csv(con, sql, values)
-    return told
-
-
-def _csv(con: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str, str]) -> bytes:
-    for name, value in sorted(values.items()):
-        sql = sql.replace(f"${name}", quoted(value))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "rows.csv"
-        con.execute(f"COPY ({sql}) TO {quoted(str(path))} (FORMAT csv, HEADER true)")
-        return path.read_bytes()
+    return data_files(con, OF_BATCH if about["kind"] == "batch" else OF_STUDY, about)
 
 
 def _configuration(chosen: Settings) -> dict[str, bytes]:
     told = {"configuration/fleet.yaml": (chosen.sites_path / "fleet.yaml").read_bytes()}
     for path in contract_paths(chosen):
         told[f"configuration/{path.parent.name}/{path.name}"] = path.read_bytes()
-    told["configuration/settings.json"] = _json({"alpha": chosen.alpha, "power": chosen.power})
+    told["configuration/settings.json"] = as_json({"alpha": chosen.alpha, "power": chosen.power})
     return told
 
 
@@ -382,34 +318,17 @@ def _proofs(chosen: Settings, entries: list[str]) -> dict[str, bytes]:
         except ledger.LedgerError as error:
             raise EvidenceError(f"{error}. `cellfleet ledger append` logs what is published.") from error
         proof["heads"] = [{**proof["heads"][0], "cosignatures": [], "stamps": []}]
-        told[f"proofs/{entry.replace(':', '-')}.json"] = _json(proof)
+        told[f"proofs/{entry.replace(':', '-')}.json"] = as_json(proof)
     return told
 
 
 def _report(
     con: duckdb.DuckDBPyConnection, about: Mapping[str, str], facts: Mapping[str, str]
 ) -> dict[str, bytes]:
-    from pipelines.dossier import batch_report, study_report
-
     if about["kind"] == "study":
-        return {"report/report.md": study_report(con, facts).encode()}
-    text, pdf = batch_report(con, about, facts)
-    return {"report/report.md": text.encode(), "report/report.pdf": pdf}
-
-
-def _json(content: Any) -> bytes:
-    return (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, default=str) + "\n").encode()
-
-
-def _zipped(files: Mapping[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, content in sorted(files.items()):
-            info = zipfile.ZipInfo(name, _EPOCH)
-            info.external_attr = 0o644 << 16
-            info.create_system = 3
-            archive.writestr(info, content)
-    return buffer.getvalue()
+        return {"report/report.md": markdown(study_report(con, facts)).encode()}
+    report = batch_report(con, about, facts)
+    return {"report/report.md": markdown(report).encode(), "report/report.pdf": pdf(report)}
 
 
 def _unzipped(archive: bytes) -> dict[str, bytes]:

@@ -213,6 +213,11 @@ class Settings:
         return self.shared_path / "data_docs"
 
     @property
+    def reports_path(self) -> Path:
+        """Folder of the dossiers that readers asked for."""
+        return self.home_path / "reports"
+
+    @property
     def published_path(self) -> Path:
         """Folder of the published snapshots; `fleet.duckdb` in it always names the newest."""
         return self.home_path / "published"

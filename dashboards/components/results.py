@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from dashboards.components.table import exact, number
 from dashboards.components.words import attribute_words, plain, unit
-from dashboards.facts.batch import Result
+from dashboards.facts.batch import Measured, Result
+from dashboards.figures.bullet import bullet
 
 MANY = 1e5
 
@@ -36,7 +40,26 @@ def _short_number(value: float) -> str:
 
 
 def result_name(r: Result) -> str:
+    """What a result measures, and where in the process."""
     where = {"harvest": ", harvest", "ipc_day_5": ", day 5", "post_release": ", after release"}.get(
         r.sample_point or "", ""
     )
     return f"{attribute_words(r.attribute)}{where}"
+
+
+def with_limit(measured: Sequence[Measured]) -> list[Measured]:
+    """Those that can be drawn against a limit."""
+    return [m for m in measured if any(r.value is not None for r in m.results) and limit_words(m.first)]
+
+
+def limits_figure(drawn: Sequence[Measured]) -> dict[str, Any]:
+    """Results against their limits, each row with its numbers."""
+    titles = {}
+    for place, m in enumerate(drawn):
+        values = ", ".join(value_words(r) for r in m.results)
+        titles[place] = (
+            f"<b>{result_name(m.first)}</b><br>{values} {unit(m.first.unit)}".rstrip()
+            + (" <b>✕ outside</b>" if m.passes is False else ""),
+            f"limit {limit_words(m.first)}",
+        )
+    return bullet(drawn, titles)

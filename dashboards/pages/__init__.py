@@ -7,6 +7,7 @@ from dashboards.pages import (
     fleet,
     quality,
     release,
+    report,
     sensors,
     source,
     vein,
@@ -23,5 +24,6 @@ PAGES = (
     sensors.PAGE,
     vein.PAGE,
     quality.PAGE,
+    report.PAGE,
     source.PAGE,
 )

@@ -14,18 +14,17 @@ from dash.development.base_component import Component
 
 from dashboards.components import states
 from dashboards.components.graph import graph
+from dashboards.components.lots import lot_charts
 from dashboards.components.panel import panel
 from dashboards.components.table import Column, Table, grid, html_table
 from dashboards.components.verdict import verdict
 from dashboards.components.words import attribute_words, plural, unit
 from dashboards.facts.comparison import Lot, PlanEntry, Verdict
 from dashboards.figures.forest import forest
-from dashboards.figures.strip import strip
 from dashboards.pages.fleet import margin_words, verdict_table
 from dashboards.providers.fleet import FleetProvider
 from dashboards.shell.guard import guarded
 from dashboards.shell.visit import Desk, Page, Visit, batch_href, source_href
-from warehouse.dictionary import dictionary
 
 ATTRIBUTE = {"type": "control", "page": "comparability", "name": "attr"}
 SITES = {"type": "control", "page": "all", "name": "sites"}
@@ -124,29 +123,19 @@ def _measured(names: str) -> str:
 
 def _lots(visit: Visit, provider: FleetProvider, entry: PlanEntry) -> Component:
     names = {s.id: s.name for s in visit.snapshot.sites}
-    fleet = tuple(s.id for s in visit.snapshot.sites)
-    lots = provider.lots(visit.scope, entry.attribute)
-    limits = {(limit.site, limit.attribute): limit for limit in provider.limits(visit.scope, entry.attribute)}
+    charts = lot_charts(
+        entry,
+        provider.lots(visit.scope, entry.attribute),
+        provider.limits(visit.scope, entry.attribute),
+        names,
+    )
     parts: list[Any] = []
-    for measured in dict.fromkeys(m.strip() for m in entry.measured_by.split(",")):
-        rows = [
-            (site, measured, [lot for lot in lots if lot.site == site and lot.measured_as == measured])
-            for site in fleet
-        ]
-        rows = [row for row in rows if row[2]]
-        if not rows:
-            continue
-        field = dictionary().attributes[measured]
-        axis = (
-            f"{field.description.rstrip('.')} {f'({unit(field.unit)})' if unit(field.unit) else ''}".strip()
-        )
-        figure = strip(rows, limits, names, axis, log=entry.scale == "log", sites=fleet)
-        counts = "; ".join(f"{names.get(s, s)}: {plural(len(found), 'lot')}" for s, _, found in rows)
+    for chart in charts:
+        counts = "; ".join(f"{names.get(s, s)}: {plural(len(found), 'lot')}" for s, _, found in chart.rows)
+        said = f"Lots by site, {chart.measured}. {counts}. The table below holds them."
         parts += [
-            html.H3(attribute_words(measured)) if len(entry.measured_by.split(",")) > 1 else None,
-            graph(
-                f"lots-{measured}", figure, f"Lots by site, {measured}. {counts}. The table below holds them."
-            ),
+            html.H3(attribute_words(chart.measured)) if len(entry.measured_by.split(",")) > 1 else None,
+            graph(f"lots-{chart.measured}", chart.figure, said),
         ]
     body = (
         html.Div(parts)

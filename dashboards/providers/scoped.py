@@ -26,7 +26,7 @@ FIGURES = ("mart.comparability", "mart.change")
 # Tables that name no site's batches or records.
 OPEN = ("mart.plan", "mart.plan_lock", "mart.chart_rule", "meta.dictionary", "meta.tables", "meta.snapshot")
 # Figures over all sites at once: only for readers who may see every site's figures.
-FLEET = ("mart.vein_contrast",)
+FLEET = ("mart.vein_contrast", "mart.variance_component")
 # Tables of a site that are of no program: what all its programs share, and how much its feeds brought.
 OF_SITE = (
     *(f"{schema}.{table}" for schema in ("core", "history")

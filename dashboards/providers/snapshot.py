@@ -7,6 +7,7 @@ snapshots.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from dataclasses import dataclass
 from datetime import datetime
@@ -102,6 +103,16 @@ class Snapshot:
     def figures(self, sql: str, scope: Scope, **parameters: Any) -> list[dict[str, Any]]:
         """The same of `FIGURES`: `$sites` are those whose figures over many batches the reader may see."""
         return self.rows(sql, scope, **{**parameters, "sites": list(scope.figures)})
+
+    def cursor(self, scope: Scope) -> duckdb.DuckDBPyConnection:
+        """A cursor on the scope's own database, for queries of the warehouse: no other site's rows are in it."""
+        return self._scoped(scope).cursor()
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the snapshot's file."""
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def columns(self, sql: str, scope: Scope, **parameters: Any) -> dict[str, Any]:
         """The same as `rows` as NumPy arrays, for long series."""

@@ -15,6 +15,7 @@ from dash.development.base_component import Component
 
 from dashboards.components.table import Table
 from dashboards.providers.snapshot import NoSnapshot, Snapshot, Snapshots
+from dashboards.reports.jobs import Jobs
 from dashboards.security.scope import Scope
 
 
@@ -73,16 +74,19 @@ def nobody() -> str:
 class Desk:
     """Where visits come from: the snapshots, and who may see what.
 
-    `scope_of` gives the scope of the reader of the request under way, `reader` tells who that is.
+    `scope_of` gives the scope of the reader of the request under way, `reader` tells who that is. `jobs` are the
+    reports that readers asked for.
     """
 
     def __init__(
         self,
         snapshots: Snapshots,
+        jobs: Jobs,
         scope_of: Callable[[Snapshot], Scope] = everything,
         reader: Callable[[], str] = nobody,
     ) -> None:
         self.snapshots = snapshots
+        self.jobs = jobs
         self.scope_of = scope_of
         self.reader = reader
 

@@ -21,6 +21,7 @@ PAGES = {
     "charts": "/charts",
     "vein to vein": "/vein-to-vein",
     "quality": "/quality?rows=findings",
+    "report": "/report?attrs=vcn",
     "sensors": "/sensors?batches=meridian/ME-B-00006",
     "sensors of three": "/sensors?batches=rhein/RH-B-00011,rhein/RH-B-00010,prairie/PR-B-00001&align=expansion",
 }

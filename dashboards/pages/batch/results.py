@@ -12,11 +12,10 @@ from dashboards.components import states
 from dashboards.components.aria import aria
 from dashboards.components.graph import graph
 from dashboards.components.panel import panel
-from dashboards.components.results import limit_words, result_name, value_words
+from dashboards.components.results import limit_words, limits_figure, result_name, value_words, with_limit
 from dashboards.components.table import Column, Table, printed
 from dashboards.components.words import attribute_words, plain, unit
 from dashboards.facts.batch import Batch, Measured
-from dashboards.figures.bullet import bullet
 from dashboards.pages.batch.about import batch_of, computed, csv_of
 from dashboards.shell.visit import Visit, source_href
 
@@ -29,23 +28,14 @@ POINTS = {
 
 
 def limits(visit: Visit, batch: Batch, measured: Sequence[Measured]) -> Component:
-    drawn = [m for m in measured if any(r.value is not None for r in m.results) and limit_words(m.first)]
-    titles = {}
-    for place, m in enumerate(drawn):
-        r = m.first
-        values = ", ".join(value_words(x) for x in m.results)
-        titles[place] = (
-            f"<b>{result_name(r)}</b><br>{values} {unit(r.unit)}".rstrip()
-            + (" <b>✕ outside</b>" if m.passes is False else ""),
-            f"limit {limit_words(r)}",
-        )
+    drawn = with_limit(measured)
     said = "; ".join(
         f"{result_name(m.first)} {', '.join(value_words(x) for x in m.results)}, limit {limit_words(m.first)}, "
         f"{'outside' if m.passes is False else 'inside' if m.passes else 'not judged'}"
         for m in drawn
     )
     body = (
-        graph("limits", bullet(drawn, titles), f"Results against their limits. {said}.")
+        graph("limits", limits_figure(drawn), f"Results against their limits. {said}.")
         if drawn
         else states.empty(
             "No number with a limit has been told yet.", "Results are taken in as the site sends them."

@@ -99,7 +99,18 @@ def standing(visit: Visit, provider: BatchProvider, batch: Batch) -> Component:
         "standing",
         "Where it stands",
         None,
-        html.Dl(rows, className="cf-facts-list"),
+        html.Div(
+            [
+                html.Dl(rows, className="cf-facts-list"),
+                html.P(
+                    html.A(
+                        "Make its dossier",
+                        href=visit.href("/report", of="batch", batch=f"{batch.site}/{batch.batch_id}"),
+                    ),
+                    className="cf-next",
+                ),
+            ]
+        ),
         csv=csv_of(visit, "attempts"),
         computed=computed(
             visit,
