@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dashboards.components.words import unit
-from dashboards.facts.comparison import Limit, Lot, PlanEntry
+from dashboards.facts.comparison import Limit, Lot, PlanEntry, Range
+from dashboards.figures.steps import steps
 from dashboards.figures.strip import strip
 from warehouse.dictionary import dictionary
 
@@ -27,9 +28,18 @@ class LotChart:
 
 
 def lot_charts(
-    entry: PlanEntry, lots: Sequence[Lot], limits: Sequence[Limit], names: Mapping[str, str]
+    entry: PlanEntry,
+    lots: Sequence[Lot],
+    limits: Sequence[Limit],
+    ranges: Sequence[Range],
+    names: Mapping[str, str],
+    *,
+    cumulative: bool = False,
 ) -> list[LotChart]:
-    """Charts of the lots of a plan attribute; unlike methods stand apart. `names`: of all sites, in their order."""
+    """Charts of the lots of a plan attribute; unlike methods stand apart. `names`: of all sites, in their order.
+
+    `cumulative`: the share of lots up to each value instead of the lots themselves.
+    """
     by_site = {(limit.site, limit.attribute): limit for limit in limits}
     charts = []
     for measured in dict.fromkeys(m.strip() for m in entry.measured_by.split(",")):
@@ -43,6 +53,11 @@ def lot_charts(
         field = dictionary().attributes[measured]
         told = f" ({unit(field.unit)})" if unit(field.unit) else ""
         axis = f"{field.description.rstrip('.')}{told}"
-        figure = strip(rows, by_site, names, axis, log=entry.scale == "log", sites=tuple(names))
+        log, sites = entry.scale == "log", tuple(names)
+        figure = (
+            steps(rows, names, axis, log=log, sites=sites)
+            if cumulative
+            else strip(rows, by_site, names, axis, log=log, sites=sites, ranges=ranges)
+        )
         charts.append(LotChart(measured, rows, axis, figure))
     return charts

@@ -5,6 +5,8 @@ Belongs here: wording that more than one page uses. Does not belong here: verdic
 
 from __future__ import annotations
 
+from datetime import date
+
 from dash import html
 
 from dashboards.components.aria import aria
@@ -77,3 +79,15 @@ def attribute_words(name: str) -> str:
     if field is None:
         return plain(name)
     return field.description.rstrip(".").split(" (")[0].split(",")[0].split(":")[0].split(";")[0]
+
+
+class NoDayError(ValueError):
+    """What was written is no day; the sentence says how to write one."""
+
+
+def day(told: str) -> date | None:
+    """A day of a control, None where it is empty. Raises NoDayError."""
+    try:
+        return date.fromisoformat(told) if told else None
+    except ValueError:
+        raise NoDayError(f"{told} is no day. Write it as 2026-01-31.") from None

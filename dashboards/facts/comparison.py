@@ -116,3 +116,144 @@ class Limit:
     high: float | None
     spec_id: str
     spec_version: str
+
+
+@dataclass(frozen=True)
+class Range:
+    """One range drawn from the lots of a site, in the attribute's unit, and how many of whose lots lie inside."""
+
+    site: str
+    range: str
+    of_site: str
+    measured_as: str
+    low: float | None
+    high: float | None
+    method: str | None
+    n: int | None
+    n_inside: int | None
+    n_judged: int | None
+    share_wanted: float | None
+    passes: bool | None
+    chance_if_same: float | None
+    chance_at_margin: float | None
+    note: str | None
+
+
+@dataclass(frozen=True)
+class Member:
+    """One attribute of a family of the plan at one site: what may be claimed of the family together."""
+
+    site: str
+    family: str
+    claim: str
+    adjustment: str
+    attribute: str
+    verdict: str
+    p_comparable: float | None
+    p_adjusted: float | None
+    holds: bool | None
+    family_verdict: str | None
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Together:
+    """One site with all sites judged at once: a simultaneous interval, on the analysis scale, and the sites' share."""
+
+    site: str
+    scale: str
+    sites: int | None
+    estimate: float | None
+    low: float | None
+    high: float | None
+    inside: bool | None
+    all_inside: bool | None
+    all_pairs_inside: bool | None
+    site_share: float | None
+    site_share_upper: float | None
+    wellek_p: float | None
+    note: str | None
+
+
+@dataclass(frozen=True)
+class Look:
+    """The verdict as it stood after the lots of one month, at the level that was spent on that look."""
+
+    site: str
+    month: date
+    fraction: float | None
+    nominal: float | None
+    n_reference: int | None
+    n_site: int | None
+    estimate: float | None
+    ci_low: float | None
+    ci_high: float | None
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Share:
+    """One part of the spread of an attribute over the fleet; `sd` on the analysis scale."""
+
+    measured_as: str
+    component: str
+    levels: int | None
+    sd: float | None
+    sd_low: float | None
+    sd_high: float | None
+    share: float | None
+    n_results: int | None
+    n_batches: int | None
+    method: str | None
+    refusal: str | None
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What one analysis says of an attribute at a site; only one of them decides."""
+
+    site: str
+    analysis: str
+    decides: bool
+    scale: str
+    estimate: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n_reference: int | None
+    n_site: int | None
+    place: str | None
+    probability_inside: float | None
+    note: str | None
+
+
+@dataclass(frozen=True)
+class FailedLots:
+    """The share of a site's lots that were terminated or rejected, against the reference's."""
+
+    site: str
+    n: int
+    n_failed: int
+    share: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    method: str | None
+
+
+@dataclass(frozen=True)
+class BelowDetection:
+    """The level of an attribute with results below detection at one site, never by half the limit."""
+
+    attribute: str
+    site: str
+    unit: str | None
+    n: int
+    n_below: int
+    highest_limit: float | None
+    mle_median: float | None
+    ros_mean: float | None
+    km_mean: float | None
+    ratio: float | None
+    ratio_low: float | None
+    ratio_high: float | None
+    note: str | None

@@ -1,4 +1,4 @@
-"""Lots of each site as points over a box of quartiles, one row a site; limits of the specification beside them.
+"""Lots of each site as points over a box of quartiles, one row a site; limits of the specification and ranges beside.
 
 Belongs here: placing and labelling. Does not belong here: which lots count (`warehouse.marts.comparability`).
 """
@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dashboards.facts.comparison import Limit, Lot
+from dashboards.facts.comparison import Limit, Lot, Range
 from dashboards.figures.rows import spread, words, wrapped
 from dashboards.theme.tokens import site_mark, token
 
-ROW_PX, FRAME_PX = 112, 88
-POINTS_REACH, BOX_Y, LABEL_PX = 0.16, -0.33, 40
+ROW_PX, FRAME_PX = 132, 88
+POINTS_REACH, BOX_Y, TOLERANCE_Y, LABEL_PX = 0.14, -0.27, -0.42, 46
+QUALITY, TOLERANCE = "quality range", "tolerance"
 
 
 def strip(
@@ -24,8 +25,11 @@ def strip(
     *,
     log: bool,
     sites: tuple[str, ...],
+    ranges: Sequence[Range] = (),
 ) -> dict[str, Any]:
     """Strip and box of lots. `rows`: site, what it measured, its lots; `axis`: title with the unit.
+
+    `ranges`: the reference's quality range is a band behind the lots, a tolerance range a bar below the box.
 
     `limits` by site and measured attribute; `sites`: all of the fleet, which fixes colours. Lots that do not count
     in the means are hollow. A log axis leaves out values that have no logarithm; the table beside it has them.
@@ -49,6 +53,12 @@ def strip(
                     _points(group, y, colour, symbol + "-open" if hollow else symbol, names.get(site, site))
                 )
         shapes += _limit_lines(limits.get((site, measured)), y, log=log)
+        for r in ranges:
+            if (r.site, r.measured_as) == (site, measured) and r.low is not None and r.high is not None:
+                if r.range == QUALITY:
+                    shapes.append(_quality(r.low, r.high, y))
+                elif r.range == TOLERANCE:
+                    traces.append(_tolerance(r, y, colour))
     return {"data": traces, "layout": _layout(len(rows), axis, notes, shapes, log=log)}
 
 
@@ -89,6 +99,26 @@ def _points(lots: Sequence[Lot], y: float, colour: str, symbol: str, name: str) 
     }
 
 
+def _quality(low: float, high: float, y: float) -> dict[str, Any]:
+    band = {"type": "rect", "xref": "x", "yref": "y", "x0": low, "x1": high, "y0": y - 0.19, "y1": y + 0.19}
+    return {**band, "fillcolor": token("band"), "line": {"width": 0}, "layer": "below"}
+
+
+def _tolerance(r: Range, y: float, colour: str) -> dict[str, Any]:
+    said = f"tolerance range {r.low:.4g} to {r.high:.4g}<br>{r.method}, n {r.n}"
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "x": [r.low, r.high],
+        "y": [y + TOLERANCE_Y] * 2,
+        "line": {"color": colour, "width": 2, "dash": "dot"},
+        "marker": {"symbol": "line-ns-open", "size": 10, "color": colour, "line": {"width": 2}},
+        "text": [said] * 2,
+        "hovertemplate": "%{text}<extra></extra>",
+        "showlegend": False,
+    }
+
+
 def _hover(lot: Lot, name: str) -> str:
     day = f"{lot.lot_at:%Y-%m-%d}" if lot.lot_at else "no date"
     why = "" if lot.used else f"<br>left out: {lot.left_out_because}"
@@ -107,12 +137,14 @@ def _limit_lines(limit: Limit | None, y: float, *, log: bool) -> list[dict[str, 
             "yref": "y",
             "x0": v,
             "x1": v,
-            "y0": y - 0.43,
-            "y1": y + 0.22,
+            "y0": y + 0.2,
+            "y1": y - 0.5,
             "line": {"color": token("bad"), "width": 1.5, "dash": "dash"},
             "label": {
                 "text": f"limit {v:.4g}",
                 "textposition": "end",
+                # Beneath the row, where neither lots nor the site's name stand.
+                "yanchor": "bottom",
                 # The label stays inside of the axis, whose end a limit often is.
                 "xanchor": side,
                 "textangle": 0,
@@ -140,5 +172,5 @@ def _layout(
             "nticks": 6,
             "dtick": None,
         },
-        "yaxis": {"range": [-0.55, rows - 0.42], "visible": False, "fixedrange": True},
+        "yaxis": {"range": [-0.58, rows - 0.5], "visible": False, "fixedrange": True},
     }

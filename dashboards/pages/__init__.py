@@ -3,7 +3,6 @@
 from dashboards.pages import (
     batches,
     charts,
-    comparability,
     fleet,
     quality,
     release,
@@ -13,6 +12,7 @@ from dashboards.pages import (
     vein,
 )
 from dashboards.pages.batch import page as batch
+from dashboards.pages.comparability import page as comparability
 
 PAGES = (
     fleet.PAGE,

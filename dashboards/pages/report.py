@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlencode
 
 import dash_mantine_components as dmc
 from dash import Dash, Input, Output, State, ctx, dcc, html
@@ -24,12 +23,10 @@ from dashboards.reports import counter
 from dashboards.reports.jobs import Job, TooMany
 from dashboards.reports.make import KINDS, Unclear, order
 from dashboards.shell.guard import guarded
-from dashboards.shell.visit import Desk, Page, Visit
+from dashboards.shell.visit import Desk, Page, Visit, query_of
 
-CONTROLS = {
-    name: {"type": "control", "page": "report", "name": name}
-    for name in ("of", "attrs", "from", "to", "batch")
-}
+NAMES = ("of", "attrs", "from", "to", "batch")
+CONTROLS = {name: {"type": "control", "page": "report", "name": name} for name in NAMES}
 SITES = {"type": "control", "page": "all", "name": "sites"}
 BEAT_MS = 1000
 STATES = {
@@ -225,13 +222,6 @@ def _plan(visit: Visit) -> Table:
     return Table("plan", tuple(Column(k, k.replace("_", " ")) for k in keys), rows)
 
 
-def search(values: Sequence[Any], sites: Sequence[str] | None) -> str:
-    """The address's query of the form's values, in the order of `CONTROLS`."""
-    told = dict(zip(CONTROLS, values, strict=True)) | {"sites": sites}
-    words = {name: ",".join(v) if isinstance(v, list) else v for name, v in told.items()}
-    return "?" + urlencode({name: v for name, v in words.items() if v})
-
-
 def callbacks(app: Dash, desk: Desk) -> None:
     """The form says what it would make, the button asks for it, the list follows while something is under way."""
     form = [State(control, "value") for control in CONTROLS.values()]
@@ -247,7 +237,7 @@ def callbacks(app: Dash, desk: Desk) -> None:
     def told(*given: Any) -> tuple[bool, bool, Any]:
         *values, sites = given
         of = values[0]
-        return of != "comparability", of != "batch", guarded(said)(desk.visit(search(values, sites)))
+        return of != "comparability", of != "batch", guarded(said)(desk.visit(query_of(NAMES, values, sites)))
 
     @app.callback(
         Output("report-jobs", "children"),
@@ -263,7 +253,7 @@ def callbacks(app: Dash, desk: Desk) -> None:
     def work(clicks: int | None, _: int | None, *given: Any) -> tuple[Any, bool, Any]:
         *values, sites, sentence = given
         if clicks and ctx.triggered_id == "report-make":
-            sentence = guarded(_asked)(desk, search(values, sites))
+            sentence = guarded(_asked)(desk, query_of(NAMES, values, sites))
         jobs = counter.mine(desk)
         return jobs_list(jobs), not any(job.under_way for job in jobs), sentence
 

@@ -10,15 +10,16 @@ import hashlib
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from importlib.metadata import version
 from typing import Any
 
 from dashboards.components.lots import lot_charts
 from dashboards.components.results import limits_figure, with_limit
+from dashboards.components.words import NoDayError, day
 from dashboards.facts.batch import Batch
 from dashboards.figures.forest import forest
 from dashboards.providers.batch import BatchProvider
+from dashboards.providers.comparison import ComparisonProvider
 from dashboards.providers.fleet import FleetProvider
 from dashboards.providers.report import ReportProvider
 from dashboards.reports.jobs import Progress
@@ -77,7 +78,10 @@ def order(visit: Visit) -> Order:
         raise Unclear(
             "None of these attributes is in the comparability plan. Choose others, or none for all of them."
         )
-    first, last = _day(visit.get("from")), _day(visit.get("to"))
+    try:
+        first, last = day(visit.get("from")), day(visit.get("to"))
+    except NoDayError as error:
+        raise Unclear(str(error)) from error
     if first and last and first > last:
         raise Unclear(f"The first day, {first}, is after the last, {last}.")
     choice = Choice(visit.scope.figures, attributes, first, last)
@@ -89,13 +93,6 @@ def _count(attributes: tuple[str, ...], plan: list[str]) -> str:
     if len(attributes) == len(plan):
         return f"all {len(plan)} attributes"
     return ", ".join(attributes) if len(attributes) <= 3 else f"{len(attributes)} attributes"
-
-
-def _day(told: str) -> date | None:
-    try:
-        return date.fromisoformat(told) if told else None
-    except ValueError:
-        raise Unclear(f"{told} is no day. Write it as 2026-01-31.") from None
 
 
 def files(visit: Visit, asked: Order, progress: Progress) -> dict[str, bytes]:
@@ -123,7 +120,7 @@ def _comparability(visit: Visit, asked: Order, progress: Progress) -> tuple[Repo
     assert asked.choice is not None
     choice, provider = asked.choice, FleetProvider(visit.snapshot)
     names = {s.id: s.name for s in visit.snapshot.sites}
-    limits = choice.values
+    window = choice.values
     pictures: dict[tuple[str, str], list[str]] = {}
     for entry in provider.plan(visit.scope):
         if entry.attribute not in choice.attributes:
@@ -134,9 +131,11 @@ def _comparability(visit: Visit, asked: Order, progress: Progress) -> tuple[Repo
         lots = [
             lot
             for lot in provider.lots(visit.scope, entry.attribute)
-            if lot.lot_at is None or limits["since"] <= lot.lot_at < limits["until"]
+            if lot.lot_at is None or window["since"] <= lot.lot_at < window["until"]
         ]
-        charts = lot_charts(entry, lots, provider.limits(visit.scope, entry.attribute), names)
+        limits_of = provider.limits(visit.scope, entry.attribute)
+        ranges = ComparisonProvider(visit.snapshot).ranges(visit.scope, entry.attribute)
+        charts = lot_charts(entry, lots, limits_of, ranges, names)
         pictures[entry.attribute, "lots"] = [svg(chart.figure) for chart in charts]
     progress(1, 4, "reads the tables")
     made = ReportProvider(visit.snapshot)

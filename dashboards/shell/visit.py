@@ -6,8 +6,9 @@ Belongs here: addresses and who asks. Does not belong here: Dash callbacks (`rou
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from dash import Dash
@@ -58,6 +59,13 @@ def batch_href(visit: Visit, site: str, batch_id: str) -> str:
 def source_href(visit: Visit, record_id: str) -> str:
     """Address of the file, row and hash that a record came from."""
     return visit.href(f"/source/{quote(record_id, safe='')}")
+
+
+def query_of(names: Iterable[str], values: Iterable[Any], sites: Sequence[str] | None) -> str:
+    """The address's query of a page's controls, as the browser writes it: lists joined, what is empty left out."""
+    told = {**dict(zip(names, values, strict=True)), "sites": sites}
+    words = {name: ",".join(v) if isinstance(v, list) else v for name, v in told.items()}
+    return "?" + urlencode({name: v for name, v in words.items() if v})
 
 
 def everything(snapshot: Snapshot) -> Scope:
