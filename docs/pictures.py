@@ -20,7 +20,7 @@ PHONE = {"width": 390, "height": 844}
 # The demo's batch with the most to show, and two runs laid over each other.
 PAGES = {
     "fleet": "/",
-    "comparability": "/comparability",
+    "comparability": "/comparability?attr=vcn",
     "charts": "/charts",
     "batch": "/batch/northgate/NG-B-00004",
     "release": "/release",

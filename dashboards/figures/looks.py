@@ -14,9 +14,9 @@ from dashboards.figures.forest import COLOUR, SYMBOL
 from dashboards.figures.rows import words
 from dashboards.theme.tokens import token
 
-ROW_PX, FRAME_PX, LABEL_PX = 124, 54, 44
-# A row shows two margins on either side; what is longer ends there.
-MOST, UNIT = 2.0, 0.17
+ROW_PX, FRAME_PX, LABEL_PX = 132, 54, 52
+# A row shows one and a half margins on either side; what is longer ends there, below the site's name.
+MOST, UNIT = 1.5, 0.18
 
 
 def looks(

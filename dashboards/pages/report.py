@@ -162,7 +162,7 @@ def _list_panel(visit: Visit) -> Component:
 def jobs_list(jobs: Sequence[Job]) -> Component:
     """The reader's reports, each with its state and its files."""
     if not jobs:
-        return states.empty("You have asked for none yet.", "Choose above what it shall be of.")
+        return states.empty("You have asked for none yet.", "Choose what one shall be of, and make it.")
     return html.Ul([_job(job) for job in jobs], className="cf-list")
 
 

@@ -251,22 +251,20 @@ def panels(visit: Visit, entry: PlanEntry, verdicts: Sequence[Verdict]) -> list[
             className="cf-told",
         ),
         stacks(
-            [
-                _panel(LOOKS, visit, entry, _looks_graph(visit, entry, verdicts)),
-                _panel(RANGES, visit, entry),
-                _panel(FAILED, visit, entry),
-            ],
-            [
-                _panel(SPREAD, visit, entry, _spread_graph(visit, entry)),
-                _panel(TOGETHER, visit, entry),
-                _panel(ANALYSES, visit, entry),
-            ],
+            [_panel(LOOKS, visit, entry, _looks_graph(visit, entry, verdicts)), _panel(FAILED, visit, entry)],
+            [_panel(SPREAD, visit, entry, _spread_graph(visit, entry)), _panel(TOGETHER, visit, entry)],
         ),
-        html.Div([_panel(FAMILIES, visit, entry), _panel(BELOW, visit, entry)], className="cf-panels"),
+        # Their tables are as wide as the page.
+        html.Div(
+            [_panel(part, visit, entry, wide=True) for part in (RANGES, ANALYSES, FAMILIES, BELOW)],
+            className="cf-panels",
+        ),
     ]
 
 
-def _panel(part: Beside, visit: Visit, entry: PlanEntry, drawn: Component | None = None) -> Component:
+def _panel(
+    part: Beside, visit: Visit, entry: PlanEntry, drawn: Component | None = None, *, wide: bool = False
+) -> Component:
     table = part.table(visit, entry.attribute)
     if not table.rows:
         body: Any = states.empty(part.none)
@@ -281,6 +279,7 @@ def _panel(part: Beside, visit: Visit, entry: PlanEntry, drawn: Component | None
         body,
         csv=visit.csv("comparability", part.name, attr=entry.attribute),
         computed=f"{part.computed}, snapshot {visit.snapshot.number}.",
+        wide=wide,
     )
 
 
