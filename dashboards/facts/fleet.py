@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -37,3 +38,63 @@ class SiteCounts:
     failed: int
     vein_to_vein_d: float | None
     n_vein_to_vein: int
+
+
+@dataclass(frozen=True)
+class Moved:
+    """One point that came or went between two snapshots, and why."""
+
+    need: Need
+    came: bool
+    why: str
+
+
+States = Mapping[tuple[str, str], str]
+ENDED = ("infused", "terminated", "rejected")
+# Why a point is gone while its batch goes on.
+GONE = {
+    "pending_result": "the result is there",
+    "open_deviation": "the deviation was closed or told otherwise",
+    "blocked": "what blocked it was mended or told otherwise",
+    "out_of_specification": "the result was told otherwise",
+    "finding": "it is no longer found",
+}
+
+
+def moved(
+    before: Sequence[Need], now: Sequence[Need], states_before: States, states_now: States
+) -> list[Moved]:
+    """Points that are new in `now` or gone from it, the new ones first. States: where each batch stood, by its key."""
+
+    def key(need: Need) -> tuple[str, str, str, str]:
+        return need.site, need.kind, need.batch_id, need.subject
+
+    had, has = {key(n) for n in before}, {key(n) for n in now}
+    came = [n for n in now if key(n) not in had]
+    went = [n for n in before if key(n) not in has]
+    return [
+        *(Moved(n, True, _came(n, states_before, states_now)) for n in came),
+        *(Moved(n, False, _went(n, states_now)) for n in went),
+    ]
+
+
+def _came(need: Need, before: States, now: States) -> str:
+    was, is_now = before.get((need.site, need.batch_id)), now.get((need.site, need.batch_id), need.state)
+    if was is None:
+        return "the batch is new"
+    if was != is_now:
+        return f"the batch was {_words(was)} and is {_words(is_now)}"
+    return "time went by" if need.kind in ("late", "slow") else "a record came in that shows it"
+
+
+def _went(need: Need, now: States) -> str:
+    state = now.get((need.site, need.batch_id))
+    if state is None:
+        return "the batch is no longer told of"
+    if state in ENDED or need.kind not in GONE:
+        return f"the batch is {_words(state)} now"
+    return GONE[need.kind]
+
+
+def _words(state: str) -> str:
+    return state.replace("_", " ")

@@ -3,7 +3,6 @@
 from dashboards.pages import (
     batches,
     charts,
-    fleet,
     quality,
     release,
     report,
@@ -13,6 +12,7 @@ from dashboards.pages import (
 )
 from dashboards.pages.batch import page as batch
 from dashboards.pages.comparability import page as comparability
+from dashboards.pages.fleet import page as fleet
 
 PAGES = (
     fleet.PAGE,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 from dashboards.facts.comparison import Change, Limit, Lot, PlanEntry, Verdict
-from dashboards.facts.fleet import Need, SiteCounts
+from dashboards.facts.fleet import Moved, Need, SiteCounts, moved
 from dashboards.providers.snapshot import Snapshot
 from dashboards.security.scope import Scope
 
@@ -61,6 +61,21 @@ class FleetProvider:
             scope,
         )
         return [Need(**row) for row in found]
+
+    def moved(self, scope: Scope) -> list[Moved] | None:
+        """Points that came and went since the snapshot before; None where there is none to compare with."""
+        earlier = self._snapshot.before
+        if earlier is None or not {"mart.exceptions", "mart.batch_status"} <= earlier.tables:
+            return None
+        before = FleetProvider(earlier)
+        return moved(before.needs(scope), self.needs(scope), before.states(scope), self.states(scope))
+
+    def states(self, scope: Scope) -> dict[tuple[str, str], str]:
+        """Where each batch of the scope stands, by site and batch."""
+        found = self._snapshot.rows(
+            "SELECT site_id, batch_id, state FROM mart.batch_status WHERE site_id = ANY($sites)", scope
+        )
+        return {(row["site_id"], row["batch_id"]): row["state"] for row in found}
 
     def counts(self, scope: Scope) -> list[SiteCounts]:
         """Batches by where they stand, and the median days from vein to vein of those infused, by site."""

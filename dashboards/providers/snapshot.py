@@ -19,7 +19,7 @@ import duckdb
 
 from dashboards.providers.scoped import CONFIG, SESSION, views
 from dashboards.security.scope import Scope
-from warehouse.publish import newest
+from warehouse.publish import newest, numbers
 
 
 class NoSnapshot(RuntimeError):  # noqa: N818 - it names a state, and is shown as a sentence
@@ -107,6 +107,15 @@ class Snapshot:
     def cursor(self, scope: Scope) -> duckdb.DuckDBPyConnection:
         """A cursor on the scope's own database, for queries of the warehouse: no other site's rows are in it."""
         return self._scoped(scope).cursor()
+
+    @cached_property
+    def before(self) -> Snapshot | None:
+        """The snapshot before this one; None for the first, and where it is no longer kept."""
+        older = [n for n in numbers(self.path.parent) if n < self.number]
+        try:
+            return Snapshot(self.path.with_name(f"fleet-{older[-1]}.duckdb")) if older else None
+        except duckdb.IOException:  # it was removed a moment ago
+            return None
 
     @cached_property
     def sha256(self) -> str:

@@ -23,7 +23,7 @@ from dashboards.components.words import NoDayError, attribute_words, day, plural
 from dashboards.facts.comparison import Lot, PlanEntry, Verdict
 from dashboards.figures.forest import forest
 from dashboards.pages.comparability import beside
-from dashboards.pages.fleet import margin_words, verdict_table
+from dashboards.pages.fleet.verdicts import margin_words, verdict_table
 from dashboards.providers.comparison import ComparisonProvider
 from dashboards.providers.fleet import FleetProvider
 from dashboards.shell.guard import guarded

@@ -1,0 +1,1 @@
+"""The Fleet page: `page.py` puts it together, the other modules have its panels."""
