@@ -67,7 +67,8 @@ VERDICT_NAMES = (
     "lots",
 )
 VERDICTS = (
-    "SELECT attribute, site, verdict, replace(reason, '_', ' '), estimate, ci_low, ci_high, margin_low, margin_high, n_site "
+    "SELECT attribute, site, verdict, replace(reason, '_', ' '), estimate, "
+    "ci_low, ci_high, margin_low, margin_high, n_site "
     "FROM mart.comparability"
 )
 # Parts of a comparability dossier about one attribute, and about all: heading, table, column titles, query.
@@ -76,7 +77,8 @@ OF_ATTRIBUTE: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
         "Verdicts",
         "mart.comparability",
         ("site", "verdict", "reason", "design", "estimate", "90 % low", "high", "lots", "of reference", "more lots"),
-        "SELECT site, verdict, replace(reason, '_', ' '), design, estimate, ci_low, ci_high, n_site, n_reference, lots_needed "
+        "SELECT site, verdict, replace(reason, '_', ' '), design, estimate, "
+        "ci_low, ci_high, n_site, n_reference, lots_needed "
         "FROM mart.comparability WHERE attribute = $attribute AND site = ANY($sites) ORDER BY site",
     ),
     (
