@@ -13,6 +13,7 @@ from dashboards.reports.jobs import Job, identity, now
 from dashboards.shell.guard import log, request_id
 from dashboards.shell.visit import Desk, Visit
 from warehouse import logs
+from warehouse.reports.archive import code_version
 from warehouse.settings import settings
 
 TYPES = {
@@ -46,6 +47,7 @@ def ask(desk: Desk, search: str) -> Job:
         sites=scope.sites,
         figures=scope.figures,
         asked_at=now(),
+        programs=scope.programs,
     )
     number = request_id()
 
@@ -93,4 +95,6 @@ def _reader(desk: Desk) -> str:
 def _may(visit: Visit, job: Job) -> bool:
     """Whether the reader may see today all that the report was made from; sites looked at now do not matter."""
     scope = visit.scope.whole()
+    if scope.programs is not None and (job.programs is None or not set(job.programs) <= set(scope.programs)):
+        return False
     return set(job.sites) <= set(scope.sites) and set(job.figures) <= set(scope.figures)

@@ -46,7 +46,10 @@ class Made:
 
 @dataclass(frozen=True)
 class Job:
-    """One report that was asked for. `sites` and `figures`: whose rows and verdicts it was made from."""
+    """One report that was asked for.
+
+    `sites` and `figures`: whose rows and verdicts it was made from; `programs`: of which programs only, None is all.
+    """
 
     id: str
     title: str
@@ -55,6 +58,7 @@ class Job:
     sites: tuple[str, ...]
     figures: tuple[str, ...]
     asked_at: str
+    programs: tuple[str, ...] | None = None
     state: State = "waiting"
     step: int = 0
     steps: int = 1
@@ -173,7 +177,8 @@ def _told(place: Path) -> Job | None:
     except (OSError, ValueError):
         return None
     told["files"] = tuple(Made(**f) for f in told["files"])
-    return Job(**{**told, "sites": tuple(told["sites"]), "figures": tuple(told["figures"])})
+    tuples = {name: tuple(told[name]) for name in ("sites", "figures", "programs") if told[name] is not None}
+    return Job(**{**told, **tuples})
 
 
 def _held(place: Path) -> int | None:

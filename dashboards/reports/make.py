@@ -171,11 +171,12 @@ def cover(visit: Visit, sites: Sequence[str]) -> list[tuple[str, Any]]:
     ]
 
 
-def _scope(visit: Visit, asked: Order) -> dict[str, list[str]]:
+def _scope(visit: Visit, asked: Order) -> dict[str, Any]:
     """Whose rows and whose figures are in it."""
+    programs = None if visit.scope.programs is None else list(visit.scope.programs)
     if asked.batch is not None:
-        return {"rows of": [asked.batch.site], "figures of": []}
-    return {"rows of": list(visit.scope.sites), "figures of": list(visit.scope.figures)}
+        return {"rows of": [asked.batch.site], "figures of": [], "programs": programs}
+    return {"rows of": list(visit.scope.sites), "figures of": list(visit.scope.figures), "programs": programs}
 
 
 def _code() -> dict[str, str]:
