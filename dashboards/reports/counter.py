@@ -34,13 +34,10 @@ def ask(desk: Desk, search: str) -> Job:
     visit = desk.visit(search)
     asked = make.order(visit)
     scope, reader = visit.scope, _reader(desk)
-    question = asked.told | {
-        "rows": scope.sites,
-        "figures": scope.figures,
-        "snapshot": visit.snapshot.path.name,
-    }
+    whose = {"rows": scope.sites, "figures": scope.figures, "programs": scope.programs}
+    made_of = {"snapshot": visit.snapshot.sha256, "code": code_version(make.CODE)}
     job = Job(
-        id=identity(question | {"sha256": visit.snapshot.sha256}),
+        id=identity(asked.told | whose | made_of),
         title=asked.title,
         search=search,
         snapshot=visit.snapshot.number,
