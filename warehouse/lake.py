@@ -315,6 +315,36 @@ def withdrawn(con: duckdb.DuckDBPyConnection, table: Table) -> bool:
     return bool(row and row[0])
 
 
+def repeats(con: duckdb.DuckDBPyConnection, table: Table) -> bool:
+    """Whether a large core table may hold a key more than once; asked once while its files are the same.
+
+    By hashes of eight bytes: a key by chance the same as another costs the slower way, never a wrong answer.
+    """
+    files, name = _files_of(con, table), f"repeats_{table.name}"
+    known = con.execute(f"SELECT getvariable({quoted(name)})").fetchone()
+    if files and known and known[0] in (f"{files} true", f"{files} false"):
+        return str(known[0]).endswith("true")
+    row = con.execute(
+        f"SELECT count(*) > count(DISTINCT hash({', '.join(table.key)})) FROM lake.{table.qualified}"
+    ).fetchone()
+    told = bool(row and row[0])
+    con.execute(f"SET VARIABLE {name} = {quoted(f'{files} {str(told).lower()}')}")
+    return told
+
+
+def _files_of(con: duckdb.DuckDBPyConnection, table: Table) -> str:
+    """The state of a table's files as one word; empty where `lake` is a view of the lake as it was known."""
+    lake = con.execute("SELECT 1 FROM duckdb_databases() WHERE database_name = 'lake' AND type = 'ducklake'")
+    if lake.fetchone() is None:
+        return ""
+    row = con.execute(
+        "SELECT concat_ws('-', file_count, file_size_bytes, delete_file_count, delete_file_size_bytes) "
+        "FROM ducklake_table_info('lake') WHERE table_name = ?",
+        [table.name],
+    ).fetchone()
+    return str(row[0]) if row else ""
+
+
 def last_sql(
     table: Table,
     source: str | None = None,
@@ -322,9 +352,14 @@ def last_sql(
     withdrawal: str = "lake.quality.withdrawal",
 ) -> str:
     """SQL of a core table's last rows by key, deletions among them, of those that stand and satisfy `where`."""
+    return last_of(table, f"(SELECT * FROM ({live_sql(table, source, withdrawal)}) WHERE {where})")
+
+
+def last_of(table: Table, rows: str) -> str:
+    """SQL of the last rows by key of a relation with the table's columns."""
     key = ", ".join(table.key)
     return (
-        f"SELECT * FROM ({live_sql(table, source, withdrawal)}) WHERE {where} "
+        f"SELECT * FROM {rows} "
         f"QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY {newest_first(table)}) = 1"
     )
 

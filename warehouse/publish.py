@@ -18,7 +18,7 @@ import duckdb
 from warehouse.dictionary import Table, dictionary
 from warehouse.dictionary.render import comments, described, quoted
 from warehouse.faults import reached
-from warehouse.lake import current_sql, withdrawn
+from warehouse.lake import current_sql, repeats, withdrawn
 from warehouse.settings import Settings
 
 NAME = re.compile(r"fleet-(\d+)\.duckdb")
@@ -130,20 +130,21 @@ def _fill(con: duckdb.DuckDBPyConnection, number: int, facts: dict[str, str]) ->
 def _core(con: duckdb.DuckDBPyConnection, table: Table) -> int:
     key = ", ".join(table.key)
     if table.volume == "large":
-        # Readings are almost never corrected: only keys that occur twice are ranked. Sorted as they are read back.
-        twice = f"SELECT {key} FROM lake.core.{table.name} GROUP BY {key} HAVING count(*) > 1"
-        con.execute(f"CREATE TEMP TABLE twice AS {twice}")
-        some = con.execute("SELECT count(*) FROM twice").fetchone()
+        # Readings are almost never corrected: only keys that occur twice are ranked. Each file of the lake is sorted as
+        # readings are read back, and the copy keeps that order: to sort it all again would cost most of publishing.
         if withdrawn(con, table):
-            source = f"({current_sql(table)})"
-        elif some and some[0]:
+            source = f"({current_sql(table)}) ORDER BY {key}"
+        elif repeats(con, table):
+            con.execute(
+                f"CREATE OR REPLACE TEMP TABLE twice AS SELECT {key} FROM lake.core.{table.name} "
+                f"GROUP BY {key} HAVING count(*) > 1"
+            )
             later = current_sql(table, where=f"({key}) IN (FROM twice)")
             once = f"SELECT * FROM lake.core.{table.name} WHERE ({key}) NOT IN (FROM twice)"
-            source = f"({once} UNION ALL BY NAME {later})"
+            source = f"({once} UNION ALL BY NAME {later}) ORDER BY {key}"
         else:
             source = f"lake.core.{table.name}"
-        con.execute(f"CREATE TABLE snap.core.{table.name} AS SELECT * FROM {source} ORDER BY {key}")
-        con.execute("DROP TABLE twice")
+        con.execute(f"CREATE TABLE snap.core.{table.name} AS SELECT * FROM {source}")
     else:
         con.execute(
             f"CREATE TABLE snap.history.{table.name} AS SELECT * FROM lake.core.{table.name} "

@@ -60,20 +60,24 @@ ORDER = (
 def prepare(con: duckdb.DuckDBPyConnection, fleet: Fleet | None = None) -> None:
     """Create what marts and findings share, as temporary tables: nothing is written to the lake.
 
-    `in_force_<table>`: the rows in force of every core table; `attribute_word`: unit, scale and partition of the
-    attributes; the tables of `inputs.sql`; those of `custody.sql`, judged by the fleet's custody limits where
-    `fleet` is given.
+    All that `assembled` needs, and the hours of sensor channels; those of `custody.sql`, judged by the fleet's custody
+    limits where `fleet` is given; the fleet's rules of release.
     """
+    _in_force(con)
+    con.execute((HERE / "channel_hour.sql").read_text("utf-8"))
+    _judged_by(con, fleet)
+
+
+def _in_force(con: duckdb.DuckDBPyConnection) -> None:
+    """`in_force_<table>`: the rows in force of every core table; `attribute_word`: unit, scale and partition of the
+    attributes; the tables of `inputs.sql`."""
     for table in dictionary().tables.values():
         if table.layer == "core" and table.volume == "small":
             name = table.name
             con.execute(f"CREATE OR REPLACE TEMP TABLE in_force_{name} AS SELECT * FROM current.{name}")
     # Readings are too many to copy, and almost never corrected: only then must the newest be picked.
-    keys = "site_id, batch_id, channel, read_at"
-    twice = con.execute(
-        f"SELECT 1 FROM lake.core.reading GROUP BY {keys} HAVING count(*) > 1 LIMIT 1"
-    ).fetchone()
-    again = twice or lake.withdrawn(con, dictionary().tables["reading"])
+    reading = dictionary().tables["reading"]
+    again = lake.repeats(con, reading) or lake.withdrawn(con, reading)
     source = "current.reading" if again else "lake.core.reading"
     con.execute(f"CREATE OR REPLACE TEMP VIEW in_force_reading AS SELECT * FROM {source}")
     words = [
@@ -85,6 +89,10 @@ def prepare(con: duckdb.DuckDBPyConnection, fleet: Fleet | None = None) -> None:
     )
     con.executemany("INSERT INTO attribute_word VALUES (?, ?, ?, ?, ?)", words)
     con.execute((HERE / "inputs.sql").read_text("utf-8"))
+
+
+def _judged_by(con: duckdb.DuckDBPyConnection, fleet: Fleet | None) -> None:
+    """The fleet's limits of custody and rules of release, and the tables of `custody.sql`."""
     con.execute(
         "CREATE OR REPLACE TEMP TABLE custody_limit "
         "(custody_kind VARCHAR, low_c DOUBLE, high_c DOUBLE, within_h DOUBLE)"
@@ -198,7 +206,7 @@ def assembled(con: duckdb.DuckDBPyConnection, fleet: Fleet) -> Iterator[str]:
     con.execute("ATTACH ':memory:' AS assembled")
     try:
         con.execute("BEGIN")
-        prepare(con, fleet)
+        _in_force(con)
         con.execute("CREATE SCHEMA IF NOT EXISTS assembled.mart")
         for name in ("assay_long", "batch_wide"):
             _mart(con, "assembled", name)

@@ -68,12 +68,3 @@ SELECT site_id, max(least(moment, sent_at)) AS newest_event_at FROM event WHERE 
 
 -- A time as a sentence shows it.
 CREATE OR REPLACE TEMP MACRO shown(moment) AS strftime(timezone('UTC', moment), '%Y-%m-%d %H:%M') || ' UTC';
-
--- Hours of every sensor channel; minimum, mean, maximum and deviation are of the readings whose quality the source calls good.
-CREATE OR REPLACE TEMP TABLE channel_hour AS
-SELECT site_id, batch_id, channel, quantity_name, date_trunc('hour', read_at) AS hour_at, count(*) AS n_readings,
-       count(*) FILTER (reading_status = 'good') AS n_good, min(reading) FILTER (reading_status = 'good') AS minimum,
-       favg(reading) FILTER (reading_status = 'good') AS mean, max(reading) FILTER (reading_status = 'good') AS maximum,
-       stddev_samp(reading) FILTER (reading_status = 'good') AS deviation
-FROM in_force_reading
-GROUP BY ALL;

@@ -1,54 +1,62 @@
 -- sensor_fault: a stretch in which readings of one channel of one batch cannot be relied on, and why.
--- Key: site_id, batch_id, channel, fault, started_at. Sources: lake.core.reading, faulty_hour.
+-- Key: site_id, batch_id, channel, fault, started_at. Sources: lake.core.reading, channel_hour, faulty_hour.
 -- The median step and change of the first 400 readings of the channel are the measure. `gap`: more than three steps without a
 -- reading. `wrong_rate`: five or more steps in a row shorter than 0.6 or longer than 1.6 of the median. `spike`: a reading that
 -- leaves both neighbours on the same side by ten times the median change. `bad_quality`: what the source itself does not call good.
 -- `duplicated_stamp`: two values under one time. `clock_jump`: time runs backwards within the file, where it otherwise runs forwards.
 -- `sensor_flat_line`, `sensor_drift`: as the findings say. What cannot be at all (out of range) is in quarantine and leaves a gap.
+-- Times are counted in microseconds, and a channel of a batch is a number: texts and calendars would cost several times as much.
+CREATE OR REPLACE TEMP TABLE channel_run AS
+SELECT row_number() OVER (ORDER BY site_id, batch_id, channel)::INTEGER AS run_no, site_id, batch_id, channel
+FROM (SELECT DISTINCT site_id, batch_id, channel FROM channel_hour);
+
 CREATE OR REPLACE TEMP TABLE stepped AS
-SELECT site_id, batch_id, channel, read_at, reading_status, lag(read_at) OVER run AS before_at, epoch(read_at - lag(read_at) OVER run) AS since,
+SELECT run_no, at_us, good, lag(at_us) OVER run AS before_us, (at_us - lag(at_us) OVER run) / 1e6 AS since,
        reading - lag(reading) OVER run AS rose, reading - lead(reading) OVER run AS fell, row_number() OVER run AS place,
-       coalesce(source_file_sha256 = lag(source_file_sha256) OVER run AND source_row < lag(source_row) OVER run, false) AS back
-FROM lake.core.reading WINDOW run AS (PARTITION BY site_id, batch_id, channel ORDER BY read_at, source_row);
+       coalesce(file_no = lag(file_no) OVER run AND source_row < lag(source_row) OVER run, false) AS back
+FROM (
+    SELECT c.run_no, epoch_us(r.read_at) AS at_us, r.reading, r.reading_status = 'good' AS good, hash(r.source_file_sha256) AS file_no, r.source_row
+    FROM lake.core.reading r JOIN channel_run c ON c.site_id = r.site_id AND c.batch_id = r.batch_id AND c.channel = r.channel
+)
+WINDOW run AS (PARTITION BY run_no ORDER BY at_us, source_row);
 
 CREATE OR REPLACE TEMP TABLE channel_usual AS
-SELECT site_id, batch_id, channel, median(since) FILTER (since > 0) AS step_s, median(abs(rose)) AS change, avg(back::INT) AS share_back
+SELECT run_no, median(since) FILTER (since > 0) AS step_s, median(abs(rose)) AS change, avg(back::INT) AS share_back
 FROM stepped WHERE place <= 400 GROUP BY ALL HAVING count(since) >= 10;
 
 CREATE OR REPLACE TABLE {target}.mart.sensor_fault AS
 WITH told AS (
-    SELECT s.*, u.step_s, back AND share_back < 0.05 AS jump,
+    SELECT s.*, u.step_s, (u.step_s * 1e6)::BIGINT AS step_us, back AND share_back < 0.05 AS jump,
            CASE WHEN since = 0 THEN 'duplicated_stamp' WHEN since > 3 * step_s THEN 'gap' WHEN since < 0.6 * step_s OR since > 1.6 * step_s THEN 'wrong_rate' END AS timing,
-           reading_status <> 'good' AS bad,
-           change > 0 AND sign(rose) = sign(fell) AND least(abs(rose), abs(fell)) > 10 * change AND reading_status = 'good' AS spike
-    FROM stepped s JOIN channel_usual u USING (site_id, batch_id, channel)
+           change > 0 AND sign(rose) = sign(fell) AND least(abs(rose), abs(fell)) > 10 * change AND good AS spike
+    FROM stepped s JOIN channel_usual u USING (run_no)
 ), remarkable AS (
-    SELECT * FROM told WHERE timing IS NOT NULL OR bad OR spike OR jump
+    SELECT * FROM told WHERE timing IS NOT NULL OR NOT good OR spike OR jump
 ), stretch AS (
-    SELECT site_id, batch_id, channel, 'gap' AS fault, before_at AS started_at, read_at AS ended_at, 0 AS n_readings FROM remarkable WHERE timing = 'gap'
+    SELECT run_no, 'gap' AS fault, before_us AS from_us, at_us AS to_us, 0 AS n_readings FROM remarkable WHERE timing = 'gap'
     UNION ALL
-    SELECT site_id, batch_id, channel, 'spike', read_at, read_at + to_microseconds((step_s * 1e6)::BIGINT), 1 FROM remarkable WHERE spike
+    SELECT run_no, 'spike', at_us, at_us + step_us, 1 FROM remarkable WHERE spike
     UNION ALL
-    SELECT site_id, batch_id, channel, 'bad_quality', min(read_at), max(read_at + to_microseconds((step_s * 1e6)::BIGINT)), count(*)
-    FROM (SELECT *, place - row_number() OVER (PARTITION BY site_id, batch_id, channel ORDER BY read_at) AS island FROM remarkable WHERE bad)
-    GROUP BY site_id, batch_id, channel, island
+    SELECT run_no, 'bad_quality', min(at_us), max(at_us + step_us), count(*)
+    FROM (SELECT *, place - row_number() OVER (PARTITION BY run_no ORDER BY at_us) AS island FROM remarkable WHERE NOT good)
+    GROUP BY run_no, island
     UNION ALL
-    SELECT site_id, batch_id, channel, 'wrong_rate', min(before_at), max(read_at), count(*)
-    FROM (SELECT *, place - row_number() OVER (PARTITION BY site_id, batch_id, channel ORDER BY read_at) AS island FROM remarkable WHERE timing = 'wrong_rate')
-    GROUP BY site_id, batch_id, channel, island HAVING count(*) >= 5
+    SELECT run_no, 'wrong_rate', min(before_us), max(at_us), count(*)
+    FROM (SELECT *, place - row_number() OVER (PARTITION BY run_no ORDER BY at_us) AS island FROM remarkable WHERE timing = 'wrong_rate')
+    GROUP BY run_no, island HAVING count(*) >= 5
     UNION ALL
-    SELECT site_id, batch_id, channel, 'duplicated_stamp', read_at, read_at, 1 + count(*) FROM remarkable WHERE timing = 'duplicated_stamp'
-    GROUP BY site_id, batch_id, channel, read_at
+    SELECT run_no, 'duplicated_stamp', at_us, at_us, 1 + count(*) FROM remarkable WHERE timing = 'duplicated_stamp'
+    GROUP BY run_no, at_us
     UNION ALL
-    SELECT site_id, batch_id, channel, 'clock_jump', before_at, read_at, 1 FROM remarkable WHERE jump
+    SELECT run_no, 'clock_jump', before_us, at_us, 1 FROM remarkable WHERE jump
     UNION ALL
-    SELECT site_id, batch_id, channel, fault, min(hour_at), max(hour_at) + INTERVAL 1 HOUR, NULL
-    FROM (SELECT *, hour_at - to_hours(row_number() OVER (PARTITION BY site_id, batch_id, channel, fault ORDER BY hour_at)) AS island
-          FROM (SELECT DISTINCT site_id, batch_id, channel, fault, hour_at FROM faulty_hour))
-    GROUP BY site_id, batch_id, channel, fault, island
+    SELECT run_no, fault, min(epoch_us(hour_at)), max(epoch_us(hour_at)) + 3600000000, NULL
+    FROM (SELECT *, hour_at - to_hours(row_number() OVER (PARTITION BY run_no, fault ORDER BY hour_at)) AS island
+          FROM (SELECT DISTINCT c.run_no, f.fault, f.hour_at FROM faulty_hour f JOIN channel_run c USING (site_id, batch_id, channel)))
+    GROUP BY run_no, fault, island
 )
-SELECT s.site_id, s.batch_id, s.channel, fault, started_at, max(ended_at) AS ended_at, epoch(max(ended_at) - started_at) / 3600 AS duration_h,
-       sum(n_readings)::BIGINT AS n_readings
-FROM stretch s GROUP BY s.site_id, s.batch_id, s.channel, fault, started_at
-ORDER BY s.site_id, s.batch_id, s.channel, started_at, fault;
+SELECT c.site_id, c.batch_id, c.channel, s.fault, make_timestamptz(s.from_us) AS started_at, make_timestamptz(max(s.to_us)) AS ended_at,
+       (max(s.to_us) - s.from_us) / 3.6e9 AS duration_h, sum(s.n_readings)::BIGINT AS n_readings
+FROM stretch s JOIN channel_run c USING (run_no) GROUP BY c.site_id, c.batch_id, c.channel, s.fault, s.from_us
+ORDER BY c.site_id, c.batch_id, c.channel, started_at, s.fault;
 DROP TABLE stepped;

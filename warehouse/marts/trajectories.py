@@ -209,33 +209,36 @@ def _rates(con: duckdb.DuckDBPyConnection, target: str, memory: Memory) -> list[
 
 def _rates_of(site: Any, batch: Any, part: pl.DataFrame) -> Iterator[dict[str, Any]]:
     wide = part.pivot(on="quantity_name", index="hour", values="mean").sort("hour")
-    hours = wide["hour"].to_numpy()
+    columns = {name: wide[name].to_numpy() for name in wide.columns}
+    hours = columns["hour"]
     start = part["bin_at"].min()
     edges = np.arange(0.0, hours[-1] + RATE_HOURS, RATE_HOURS)
     windows = [(int(a), b - 1e-9) for a, b in pairwise(edges)]
     for day, (low, high) in enumerate(windows, 1):
-        inside = wide.filter((pl.col("hour") >= low) & (pl.col("hour") <= high))
+        inside = (hours >= low) & (hours <= high)
         yield {"site_id": site, "batch_id": batch, "day": day, "from_h": float(low), "until_h": float(edges[day]),
-               "started_at": start} | _rate(inside)  # fmt: skip
+               "started_at": start} | _rate({name: told[inside] for name, told in columns.items()})  # fmt: skip
     yield {"site_id": site, "batch_id": batch, "day": 0, "from_h": 0.0, "until_h": float(hours[-1]),
-           "started_at": start} | _rate(wide)  # fmt: skip
+           "started_at": start} | _rate(columns)  # fmt: skip
 
 
-def _rate(part: pl.DataFrame) -> dict[str, Any]:
-    """Growth mu = d ln X / dt (1/h), uptake qGlc = glucose lost / integral of viable cells (pmol/(cell d)), yield
+def _rate(part: dict[str, FloatArray]) -> dict[str, Any]:
+    """Rates of one stretch: `part` holds the hours and the means of each quantity, NaN where there is none.
+
+    Growth mu = d ln X / dt (1/h), uptake qGlc = glucose lost / integral of viable cells (pmol/(cell d)), yield
     Y = lactate made / glucose lost (mol/mol).
 
     X in cells a litre, metabolites in mmol/L, one litre of medium: what is fed or exchanged is not told, so uptake and
     yield are net of it, and the yield is refused where glucose rose on balance.
     """
-    told: dict[str, Any] = {"n_points": part.height}
+    told: dict[str, Any] = {"n_points": len(part["hour"])}
     problems: list[str] = []
 
     def column(*names: str) -> list[FloatArray] | None:
-        if not set(names) <= set(part.columns):
+        if not set(names) <= set(part):
             return None
-        whole = part.drop_nulls(list(names))
-        return [whole[n].to_numpy() for n in ("hour", *names)]
+        whole = np.all([np.isfinite(part[n]) for n in names], axis=0)
+        return [part[n][whole] for n in ("hour", *names)]
 
     cells = column("viable_density_e6_ml")
     if cells is not None:
