@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from typing import Any
 
 from pipelines.instance import dagster_home
 from pipelines.real_files import link_real_files
+from pipelines.validation.engine import warm
 from warehouse import lake, logs
 from warehouse.settings import Settings
 
@@ -108,6 +110,8 @@ def _executed(
     chosen: Settings, defs: Any, instance: Any, jobs: list[str], progress: Callable[[str], None]
 ) -> list[Ran]:
     """Jobs one after another, in this process."""
+    # Readings are brought in first and take little Python: meanwhile the library of the audits is imported.
+    threading.Thread(target=warm, name="import of the audits", daemon=True).start()
     return [_execute(chosen, defs, instance, name, progress=progress) for name in jobs]
 
 

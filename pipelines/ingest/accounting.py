@@ -7,7 +7,7 @@ import duckdb
 from pipelines.harmonise.contract import Contract, Feed
 from warehouse.dictionary import dictionary
 from warehouse.dictionary.render import quoted
-from warehouse.lake import last_sql, withdrawn
+from warehouse.lake import last_of, withdrawn
 
 STATES = ("promoted", "superseded", "duplicate", "quarantined")
 COLUMNS = ("received", *STATES, "fields_quarantined", "findings")
@@ -23,21 +23,19 @@ def account(
     """Count, compare and store, inside the caller's transaction. Raises AccountingError where the sum is off."""
     feed = contract.feeds[feed_name]
     here = f"site_id = {quoted(contract.site_id)} AND feed = {quoted(feed_name)}"
-    # Looked up once: every mention of a view opens the lake's files again.
+    # Looked up once: every mention of a table of the lake opens its files again.
+    con.execute(f"CREATE OR REPLACE TEMP TABLE stored_file AS SELECT * FROM current.file WHERE {here}")
     con.execute(
         "CREATE OR REPLACE TEMP TABLE held_entries AS SELECT record_id, source_file_sha256, source_file, source_row, "
         f"whole_record FROM current.held WHERE {here}"
     )
     sums = {
-        "received": f"SELECT coalesce(sum(received), 0) FROM current.file WHERE {here}",
+        "received": "SELECT coalesce(sum(received), 0) FROM stored_file",
         "fields_quarantined": "SELECT count(*) FROM held_entries WHERE NOT whole_record",
         "findings": f"SELECT count(*) FROM lake.quality.finding WHERE {here}",
     }
     sums |= _large(con, contract, feed, here) if is_large(feed) else _small(con, contract, feed, here)
-    # One statement: opening the lake's files for each sum would cost more than the sums.
-    row = con.execute(f"SELECT {', '.join(f'({sums[c]}) AS {c}' for c in COLUMNS)}").fetchone()
-    assert row is not None
-    counts = dict(zip(COLUMNS, map(int, row), strict=True))
+    counts = {c: _number(con, sums[c]) for c in COLUMNS}
     if counts["received"] != sum(counts[s] for s in STATES):
         told = ", ".join(f"{s} {counts[s]}" for s in STATES)
         raise AccountingError(
@@ -62,6 +60,17 @@ def last_account(con: duckdb.DuckDBPyConnection, site: str, feed: str) -> dict[s
     return dict(zip(COLUMNS, map(int, row), strict=True)) if row else None
 
 
+def _number(con: duckdb.DuckDBPyConnection, sql: str) -> int:
+    row = con.execute(sql).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def set_aside(account: dict[str, int]) -> int:
+    """Records and fields of a feed's account that are, or were until their mend, in quarantine."""
+    return account.get("quarantined", 0) + account.get("fields_quarantined", 0)
+
+
 def is_large(feed: Feed) -> bool:
     """Whether the feed's records are readings, stored without a raw row each."""
     return any(dictionary().tables[m.table].volume == "large" for m in feed.maps)
@@ -72,17 +81,19 @@ def _small(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, here:
     tables = dict.fromkeys(m.table for m in feed.maps)
     site = quoted(contract.site_id)
     con.execute(
-        f"CREATE OR REPLACE TEMP TABLE arrived_records AS SELECT record_id FROM current.record WHERE {here}"
+        "CREATE OR REPLACE TEMP TABLE arrived_records AS "
+        f"SELECT r.record_id FROM (SELECT * FROM lake.raw.record WHERE {here}) AS r "
+        "SEMI JOIN stored_file AS f USING (source_file, source_file_sha256, sent_at, recorded_at)"
     )
     arrivals = "SELECT record_id FROM arrived_records"
+    for t in tables:
+        con.execute(f"CREATE OR REPLACE TEMP TABLE live_{t} AS SELECT * FROM live.{t} WHERE site_id = {site}")
     stored = " UNION ".join(
-        f"SELECT DISTINCT record_id FROM live.{t} WHERE site_id = {site} AND record_id IN ({arrivals})"
-        for t in tables
+        f"SELECT DISTINCT record_id FROM live_{t} WHERE record_id IN ({arrivals})" for t in tables
     )
     # A deletion that is the last word on what it names counts as promoted, and what it names as superseded.
     current = " UNION ".join(
-        f"SELECT record_id FROM ({last_sql(dictionary().tables[t], where=f'site_id = {site}')})"
-        for t in tables
+        f"SELECT record_id FROM ({last_of(dictionary().tables[t], f'live_{t}')})" for t in tables
     )
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE stored_records AS "
@@ -102,14 +113,19 @@ def _large(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, here:
     table = dictionary().tables[feed.maps[0].table]
     stored = f"{'live' if withdrawn(con, table) else 'lake.core'}.{table.name}"
     mine = f"site_id = {quoted(contract.site_id)} AND source_system = {quoted(feed.system)}"
-    total = f"SELECT count(*) FROM {stored} WHERE {mine}"
-    # Of readings that share a key one is in force, the others are superseded.
-    distinct = f"SELECT count(*) FROM (SELECT DISTINCT {', '.join(table.key)} FROM {stored} WHERE {mine})"
+    # Of readings that share a key one is in force, the others are superseded. Where as many hashes are found as
+    # readings, there are as many keys.
+    key = ", ".join(table.key)
+    row = con.execute(f"SELECT count(*), count(DISTINCT hash({key})) FROM {stored} WHERE {mine}").fetchone()
+    assert row is not None
+    n, keys = map(int, row)
+    if keys < n:
+        keys = _number(con, f"SELECT count(*) FROM (SELECT DISTINCT {key} FROM {stored} WHERE {mine})")
     return {
-        "promoted": distinct,
-        "superseded": f"SELECT ({total}) - ({distinct})",
+        "promoted": f"SELECT {keys}",
+        "superseded": f"SELECT {n - keys}",
         # Of a file that was read again, the newest reading counts.
-        "duplicate": f"SELECT count(*) FROM lake.quality.duplicate SEMI JOIN (SELECT * FROM current.file WHERE {here}) "
+        "duplicate": f"SELECT count(*) FROM lake.quality.duplicate SEMI JOIN stored_file "
         f"USING (source_file, source_file_sha256, recorded_at) WHERE {here}",
         "quarantined": "SELECT count(DISTINCT (source_file_sha256, source_file, source_row)) "
         "FROM held_entries WHERE whole_record",

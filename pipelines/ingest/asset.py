@@ -11,7 +11,7 @@ import dagster as dg
 
 from pipelines.failures import PermanentFailure, TransientFailure
 from pipelines.harmonise.contract import Contract, Feed
-from pipelines.ingest.accounting import AccountingError, is_large, last_account
+from pipelines.ingest.accounting import AccountingError, is_large, last_account, set_aside
 from pipelines.ingest.large import promote_large
 from pipelines.ingest.outcome import Outcome
 from pipelines.ingest.promote import promote
@@ -71,8 +71,7 @@ def _taken_in(
         con.execute("SET VARIABLE run_id = ?", [run_id])
         while True:
             with take(con, contract, feed_name, chosen, days, progress) as taken:
-                before = last_account(con, contract.site_id, feed_name)
-                if not taken.takings and before is not None:
+                if not taken.takings and (before := last_account(con, contract.site_id, feed_name)):
                     done = Outcome(contract.site_id, feed_name, before)
                 elif is_large(feed):
                     done = promote_large(con, contract, feed_name, taken.takings, run_id, progress)
@@ -161,7 +160,7 @@ def feed_asset(contract: Contract, feed_name: str) -> dg.AssetsDefinition:
         with logs.bound_contextvars(run_id=context.run_id, site=site, feed=feed_name):
             outcome = _ingested(contract, feed_name, context, days)
         with lake.opened(settings()) as con:
-            waiting = open_entries(con, site, feed_name)
+            waiting = open_entries(con, site, feed_name, set_aside(outcome.accounting))
         yield from _results(outcome, raw, core, tables, waiting)
 
     return feed_step

@@ -87,7 +87,7 @@ def prepare_evidence(
         SELECT {here}, *, {version} AS contract_version, {stamp} FROM ({ENTRIES})""")
     con.execute(f"INSERT INTO remarked BY NAME {CHANGED}")
     new_findings(con, contract.site_id, feed_name)
-    _replaced(con, contract, feed_name)
+    _replaced(con, contract)
     return {
         "raw.file": "insert_file",
         "raw.record": "insert_record",
@@ -119,15 +119,14 @@ def prepare_large(
     }
 
 
-def _replaced(con: duckdb.DuckDBPyConnection, contract: Contract, feed_name: str) -> None:
+def _replaced(con: duckdb.DuckDBPyConnection, contract: Contract) -> None:
     """`insert_resolution`: open entries of records of which a newer version is promoted now."""
-    here = f"site_id = {quoted(contract.site_id)} AND feed = {quoted(feed_name)}"
     entry = "site_id, feed, record_id, q.subject, reason_code, field_name, q.recorded_at AS quarantined_at"
     con.execute(f"""
         CREATE OR REPLACE TABLE insert_resolution AS
         WITH waiting AS (
           SELECT {entry}, k.source_version, k.sent_at
-          FROM current.quarantine AS q JOIN known AS k USING (record_id) WHERE {here}
+          FROM past_open AS q JOIN known AS k USING (record_id)
           UNION ALL BY NAME
           SELECT {entry}, m.source_version, m.sent_at FROM insert_quarantine AS q JOIN to_map AS m USING (record_id)
         ), promoted AS (
@@ -179,10 +178,15 @@ def new_findings(con: duckdb.DuckDBPyConnection, site: str, feed: str) -> None:
     identity = (
         f"concat_ws('|', {quoted(site)}, {quoted(feed)}, reason_code, subject, source_file, source_row)"
     )
+    some = con.execute("SELECT count(*) FROM remarked").fetchone()
+    # Mostly nothing is remarkable, and the lake need not be asked.
+    before = "SELECT '' AS finding_id LIMIT 0"
+    if some and some[0]:
+        before = f"SELECT finding_id FROM lake.quality.finding WHERE site_id = {quoted(site)} AND feed = {quoted(feed)}"
     con.execute(f"""
         CREATE OR REPLACE TABLE insert_finding AS
         SELECT * FROM (SELECT DISTINCT ON (finding_id) md5({identity}) AS finding_id, {here}, *, {stamp} FROM remarked)
-        WHERE finding_id NOT IN (SELECT finding_id FROM lake.quality.finding)""")
+        WHERE finding_id NOT IN ({before})""")
 
 
 def write_evidence(con: duckdb.DuckDBPyConnection, evidence: Evidence) -> None:

@@ -14,10 +14,11 @@ import polars as pl
 
 from pipelines.harmonise.contract import Contract, Feed, Mapping
 from pipelines.harmonise.mapping import Compiler, columns_used, ident, text_of, version_sql
-from pipelines.harmonise.sql import IS_DELETION, MARK
+from pipelines.harmonise.sql import MARK
 from pipelines.ingest.accounting import account
 from pipelines.ingest.evidence import prepare_evidence, write_evidence
 from pipelines.ingest.outcome import Outcome
+from pipelines.ingest.past import look_up
 from pipelines.ingest.stage import Staged
 from pipelines.ingest.take import Taking, write_cursor
 from pipelines.ingest.withdraw import withdraw
@@ -61,8 +62,9 @@ def promote(
     Raises AuditFailed, LakeError, or AccountingError (nothing was committed).
     """
     feed, d = contract.feeds[feed_name], dictionary()
+    look_up(con, contract, feed_name)
     identify(con, contract, feed_name, feed)
-    _choose_new(con, contract, feed_name)
+    _choose_new(con)
     mapped = map_records(con, contract, feed)
     compare_with_past(con, contract, feed_name, staged, mapped)
     split(con, staged, mapped)
@@ -70,7 +72,7 @@ def promote(
     con.execute("SET VARIABLE run_id = ?", [run_id])
     tables = [d.tables[name] for name in dict.fromkeys(m.table for m in feed.maps)]
     for table in tables:
-        rows_to_insert(con, contract, feed, table, mapped)
+        rows_to_insert(con, feed, table, mapped)
     gone = withdraw(con, contract, feed_name, feed, tables)
     audits = [audit(con, table, f"insert_{table.name}") for table in tables]
     _require_rows(con, f"{contract.site_id}/{feed_name}", sum(a.rows for a in audits) + gone)
@@ -94,8 +96,7 @@ def promote(
 
 
 def identify(con: duckdb.DuckDBPyConnection, contract: Contract, feed_name: str, feed: Feed) -> None:
-    """`arrived`: staged with subject, version, payload, content_id and record_id."""
-    site, name = quoted(contract.site_id), quoted(feed_name)
+    """`arrived`: staged with subject, version, payload, content_id and record_id. Needs the tables of `look_up`."""
     columns = {row[0] for row in con.execute("DESCRIBE staged").fetchall()}
     record = [feed.record] if isinstance(feed.record, str) else feed.record
     keyed = {c.source for m in feed.maps for c in m.columns.values() if c.patient}
@@ -120,24 +121,20 @@ def identify(con: duckdb.DuckDBPyConnection, contract: Contract, feed_name: str,
             )
           )
         ) AS c LEFT JOIN (
-          SELECT content_id, max_by(record_id, recorded_at) AS record_id FROM lake.raw.alias
-          WHERE site_id = {site} AND feed = {name} GROUP BY content_id) AS a USING (content_id)""")
+          SELECT content_id, max_by(record_id, recorded_at) AS record_id FROM past_alias
+          GROUP BY content_id) AS a USING (content_id)""")
 
 
-def _choose_new(con: duckdb.DuckDBPyConnection, contract: Contract, feed_name: str) -> None:
+def _choose_new(con: duckdb.DuckDBPyConnection) -> None:
     """`known`: what the lake has of the subjects that arrived; `to_map`: records that are new or in force again."""
-    site, name = quoted(contract.site_id), quoted(feed_name)
     # For each record its newest arrival, and which record is in force. What a
     # file lacked a column of never was in force, and does not compare with what a whole file says.
-    con.execute(f"""
+    con.execute("""
         CREATE OR REPLACE TABLE known AS
         SELECT record_id, any_value(subject) AS subject, max(source_version) AS source_version,
-               bool_or({IS_DELETION}) AS deleted,
-               max(sent_at) AS sent_at, bool_or(record_id IN (
-                 SELECT record_id FROM current.held WHERE site_id = {site} AND feed = {name}
-                 AND reason_code = 'column_missing')) AS lacking
-        FROM lake.raw.record
-        WHERE site_id = {site} AND feed = {name} AND subject IN (SELECT subject FROM arrived)
+               bool_or(deleted) AS deleted, max(sent_at) AS sent_at,
+               bool_or(record_id IN (SELECT record_id FROM past_held WHERE reason_code = 'column_missing')) AS lacking
+        FROM past_record WHERE subject IN (SELECT subject FROM arrived)
         GROUP BY record_id""")
     con.execute("""
         CREATE OR REPLACE TABLE in_force AS
@@ -237,9 +234,7 @@ def split(con: duckdb.DuckDBPyConnection, staged: Staged, mapped: list[Mapped]) 
     con.execute("UPDATE problems SET whole_record = true WHERE record_id NOT IN (FROM kept)")
 
 
-def rows_to_insert(
-    con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, table: Table, mapped: list[Mapped]
-) -> None:
+def rows_to_insert(con: duckdb.DuckDBPyConnection, feed: Feed, table: Table, mapped: list[Mapped]) -> None:
     """`insert_<table>`: rows with technical fields; `supersedes` and `reason` tell which version they replace."""
     union = " UNION ALL BY NAME ".join(
         f"SELECT * EXCLUDE (problems) FROM good_{m.relation}" for m in mapped if m.table == table.name
@@ -257,7 +252,7 @@ def rows_to_insert(
           FROM ({union})
           QUALIFY row_number() OVER (PARTITION BY {key}, record_id ORDER BY source_row) = 1
         ),
-        c AS (SELECT * FROM current.{table.name} WHERE site_id = {quoted(contract.site_id)})
+        c AS (FROM past_{table.name})
         SELECT {fields}, r.record_id, {quoted(feed.system)} AS source_system, r.source_file, r.source_file_sha256,
                r.source_row, r.source_version, r.sent_at, r.utc_offset_minutes,
                getvariable('recorded_at') AS recorded_at, 'cellfleet' AS recorded_by,

@@ -32,6 +32,7 @@ from pipelines.ingest.evidence import (
     prepare_files,
     write_evidence,
 )
+from pipelines.ingest.past import look_up
 from pipelines.ingest.promote import compare_with_past, identify, map_records, rows_to_insert, split
 from pipelines.ingest.stage import Staged, stage
 from pipelines.ingest.withdraw import withdraw
@@ -108,6 +109,7 @@ def reread(
         feed = contract.feeds[feed_name]
         staged = stage(con, contract, feed, arrivals, chosen)
         _none_refused(con, contract, feed_name, staged)
+        look_up(con, contract, feed_name)
         identify(con, contract, feed_name, feed)
         _place(con, contract, feed_name, staged)
         mapped = map_records(con, contract, feed)
@@ -117,7 +119,7 @@ def reread(
         filled = {m.table for m in feed.maps}
         for table in tables:
             if table.name in filled:
-                rows_to_insert(con, contract, feed, table, mapped)
+                rows_to_insert(con, feed, table, mapped)
         withdraw(con, contract, feed_name, feed, [t for t in tables if t.name in filled])
         _consider(con, contract, feed_name, only_open=only_open)
         con.execute(

@@ -86,10 +86,10 @@ def seen(con: duckdb.DuckDBPyConnection, contract: Contract, feed: str) -> Seen:
     files = con.execute(
         "SELECT source_file, bytes, sent_at FROM lake.raw.file WHERE site_id = ? AND feed = ?", [site, feed]
     ).fetchall()
-    cursor = con.execute(
-        "SELECT arg_max(cursor, recorded_at) FROM lake.raw.cursor WHERE site_id = ? AND feed = ?",
-        [site, feed],
-    ).fetchone()
+    told = "SELECT arg_max(cursor, recorded_at) FROM lake.raw.cursor WHERE site_id = ? AND feed = ?"
+    # What a listing shows is compared with the files alone.
+    listed = contract.systems[contract.feeds[feed].system].kind in LISTINGS
+    cursor = None if listed else con.execute(told, [site, feed]).fetchone()
     return Seen(
         frozenset(_file(*row) for row in files),
         json.loads(cursor[0]) if cursor and cursor[0] else {},

@@ -10,7 +10,7 @@ from __future__ import annotations
 import duckdb
 
 from pipelines.harmonise.contract import Contract, Feed
-from pipelines.harmonise.sql import IS_DELETION, ident
+from pipelines.harmonise.sql import ident
 from warehouse.dictionary import Table, dictionary
 from warehouse.dictionary.render import SQL_TYPES, quoted
 from warehouse.lake import DELETED
@@ -23,24 +23,22 @@ def withdraw(
 
     A deletion of what was never received is added to `problems`.
     """
-    here = f"site_id = {quoted(contract.site_id)} AND feed = {quoted(feed_name)}"
     columns = "record_id, subject, source_version, sent_at, source_file, source_file_sha256, source_row"
     con.execute(f"""
         CREATE OR REPLACE TABLE deletions AS
         SELECT {columns} FROM (
           SELECT {columns} FROM to_map WHERE deleted_at_source
           UNION ALL
-          SELECT {columns} FROM lake.raw.record
-          WHERE {here} AND subject IN (SELECT subject FROM arrived) AND {IS_DELETION}
+          SELECT {columns} FROM past_record WHERE subject IN (SELECT subject FROM arrived) AND deleted
         ) QUALIFY row_number() OVER (PARTITION BY record_id ORDER BY sent_at, source_file, source_row) = 1""")
     some = con.execute("SELECT count(*) FROM deletions").fetchone()
     if some is None or not some[0]:
         for table in tables:
             con.execute(f"CREATE OR REPLACE TABLE gone_{table.name} AS FROM insert_{table.name} LIMIT 0")
         return 0
-    con.execute(f"""
+    con.execute("""
         CREATE OR REPLACE TABLE said AS
-        SELECT record_id, subject, source_version, sent_at, {IS_DELETION} AS deleted FROM lake.raw.record WHERE {here}
+        SELECT record_id, subject, source_version, sent_at, deleted FROM past_record
         UNION ALL SELECT record_id, subject, source_version, sent_at, deleted_at_source FROM arrived""")
     con.execute("""
         CREATE OR REPLACE TABLE standing AS

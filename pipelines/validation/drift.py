@@ -103,7 +103,7 @@ def _moved(
     targets = _targets(mapping)
     if not targets:
         return
-    past = _past(con, contract, mapping, targets)
+    past = _past(con, mapping, targets)
     for target, name, sha, day, printed, listed in _files(con, mapping, relation, targets):
         values, before = np.asarray(listed, dtype=float), past.get(target, np.empty(0))
         f, accepted = dictionary().fields[target], feed.accepted.get(target)
@@ -149,14 +149,9 @@ def _files(
     ).fetchall()
 
 
-def _past(
-    con: duckdb.DuckDBPyConnection, contract: Contract, mapping: Mapping, targets: list[str]
-) -> dict[str, Values]:
+def _past(con: duckdb.DuckDBPyConnection, mapping: Mapping, targets: list[str]) -> dict[str, Values]:
     """Newest values in force of each target, records that are read now left out."""
-    of_site = (
-        f"FROM current.{mapping.table} WHERE site_id = {quoted(contract.site_id)} "
-        "AND record_id NOT IN (SELECT record_id FROM to_map)"
-    )
+    of_site = f"FROM past_{mapping.table} WHERE record_id NOT IN (SELECT record_id FROM to_map)"
     if mapping.table == "assay_result":
         rows = con.execute(f"""
             SELECT attribute, list(value ORDER BY sent_at, source_row) FROM (

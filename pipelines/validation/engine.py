@@ -20,8 +20,32 @@ def _datasource_class() -> Any:
 
     from great_expectations.datasource.fluent import SQLDatasource
     from great_expectations.execution_engine import SqlAlchemyExecutionEngine
-    from sqlalchemy import Engine, create_engine
+    from sqlalchemy import Engine, create_engine, types
     from sqlalchemy.pool import StaticPool
+
+    known = {
+        "VARCHAR": types.String, "BIGINT": types.BigInteger, "DOUBLE": types.Double, "BOOLEAN": types.Boolean,
+        "DATE": types.Date, "JSON": types.JSON,
+    }  # fmt: skip
+
+    class Columns:
+        """What GE asks of an inspector: names and types of one table's columns.
+
+        SQLAlchemy's own would list the columns of every table and view of every attached database, and so load the
+        whole lake's catalog for each audit.
+        """
+
+        def __init__(self, engine: KeptConnectionEngine) -> None:
+            self.dialect, self._kept = engine.engine.dialect, engine._kept
+
+        def get_pk_constraint(self, table_name: str, schema: str | None = None) -> dict[str, Any]:
+            del table_name, schema
+            return {"constrained_columns": []}
+
+        def get_columns(self, table_name: str, schema: str | None = None) -> list[dict[str, Any]]:
+            del schema
+            rows = self._kept.exec_driver_sql(f'DESCRIBE "{table_name}"').fetchall()
+            return [{"name": row[0], "type": known.get(row[1], types.NullType)()} for row in rows]
 
     class KeptConnectionEngine(SqlAlchemyExecutionEngine):
         """Keeps one connection for its life."""
@@ -29,6 +53,9 @@ def _datasource_class() -> Any:
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self._kept = self.engine.connect()
+
+        def get_inspector(self) -> Any:
+            return Columns(self)
 
         def execute_query(self, query: Any) -> Any:
             return self._kept.execute(query)
@@ -65,6 +92,14 @@ def _context() -> Any:
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     return context
+
+
+def warm() -> None:
+    """Import what an audit needs; to be called aside, where other work waits for no Python."""
+    import great_expectations.expectations
+    from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
+
+    del great_expectations, ValidationResultsPageRenderer
 
 
 def validate(con: duckdb.DuckDBPyConnection, relation: str, suite: Any) -> Any:

@@ -25,8 +25,11 @@ class Sampled:
     rows: list[dict[str, Any]]
 
 
-def open_entries(con: duckdb.DuckDBPyConnection, site: str, feed: str) -> Sampled:
-    """Open quarantine entries of a feed by reason and field: how many, samples with file and row."""
+def open_entries(con: duckdb.DuckDBPyConnection, site: str, feed: str, at_most: int) -> Sampled:
+    """Open quarantine entries of a feed by reason and field: how many, samples with file and row.
+
+    `at_most`: records and fields that accounting counts as set aside; where there are none the lake is not asked.
+    """
     place = "source_file || ':' || source_row || coalesce(' ' || value_seen, '')"
     return _sampled(
         con,
@@ -35,6 +38,7 @@ def open_entries(con: duckdb.DuckDBPyConnection, site: str, feed: str) -> Sample
         f"FROM {{quarantine}} WHERE site_id = {quoted(site)} AND feed = {quoted(feed)} "
         "GROUP BY reason_code, field_name ORDER BY entries DESC, reason_code, field_name",
         {"quarantine": ("current.quarantine", "mart.quarantine_open")},
+        ask=at_most > 0,
     )
 
 
@@ -50,10 +54,14 @@ def findings_of(con: duckdb.DuckDBPyConnection, severity: str) -> Sampled:
     )
 
 
-def _sampled(con: duckdb.DuckDBPyConnection, sql: str, tables: dict[str, tuple[str, str]]) -> Sampled:
+def _sampled(
+    con: duckdb.DuckDBPyConnection, sql: str, tables: dict[str, tuple[str, str]], *, ask: bool = True
+) -> Sampled:
     started = time.perf_counter()
-    cursor = con.execute(sql.format(**{name: lake for name, (lake, _) in tables.items()}))
-    names = [d[0] for d in cursor.description or []]
-    rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    rows: list[dict[str, Any]] = []
+    if ask:
+        cursor = con.execute(sql.format(**{name: lake for name, (lake, _) in tables.items()}))
+        names = [d[0] for d in cursor.description or []]
+        rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     shown = sql.format(**{name: published for name, (_, published) in tables.items()})
     return Sampled(shown, time.perf_counter() - started, rows)
