@@ -717,9 +717,14 @@ def serve() -> None:
     from pipelines.serving import OpenToOthers, PortTaken, serve_until_interrupt
 
     try:
-        serve_until_interrupt(settings(), out.print)
+        asked = serve_until_interrupt(settings(), out.print)
     except (OpenToOthers, PortTaken) as error:
         raise fail(2, str(error)) from error
+    if not asked:
+        raise fail(
+            1,
+            "One of the two ended by itself. Read its log, mend what it says, then `cellfleet serve` again.",
+        )
 
 
 @app.command()
@@ -731,11 +736,11 @@ def demo(
 ) -> None:
     """The whole demo: simulate, run, publish, say what to look at, and serve."""
     from pipelines.demo import demo as whole
-    from pipelines.serving import OpenToOthers
+    from pipelines.serving import OpenToOthers, PortTaken
 
     try:
         good = whole(settings(), scale, serve_after, out)
-    except OpenToOthers as error:
+    except (OpenToOthers, PortTaken) as error:
         raise fail(2, str(error)) from error
     except Locked as error:
         raise fail(3, str(error)) from error

@@ -70,8 +70,11 @@ def urls(chosen: Settings) -> dict[str, str]:
     }
 
 
-def serve_until_interrupt(chosen: Settings, say: Callable[[str], None]) -> None:
-    """Start both, wait for Ctrl-C (or SIGTERM), end both. Raises OpenToOthers or PortTaken before anything starts."""
+def serve_until_interrupt(chosen: Settings, say: Callable[[str], None]) -> bool:
+    """Start both, wait for Ctrl-C (or SIGTERM), end both; False where one ended by itself before.
+
+    Raises OpenToOthers or PortTaken before anything starts.
+    """
     require_guarded(chosen)
     require_free(int(chosen.dagster_port), "CELLFLEET_DAGSTER_PORT")
     require_free(int(chosen.dashboards_port), "CELLFLEET_DASHBOARDS_PORT")
@@ -115,6 +118,7 @@ def serve_until_interrupt(chosen: Settings, say: Callable[[str], None]) -> None:
         for number, handler in previous.items():
             signal.signal(number, handler)
     say("Both have ended.")
+    return bool(stop)
 
 
 def _end(running: dict[str, subprocess.Popen[bytes]]) -> None:
