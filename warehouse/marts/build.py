@@ -60,8 +60,8 @@ ORDER = (
 def prepare(con: duckdb.DuckDBPyConnection, fleet: Fleet | None = None) -> None:
     """Create what marts and findings share, as temporary tables: nothing is written to the lake.
 
-    All that `assembled` needs, and the hours of sensor channels; those of `custody.sql`, judged by the fleet's custody
-    limits where `fleet` is given; the fleet's rules of release.
+    The rows in force and what is judged of them, the hours of sensor channels, the tables of `custody.sql`, judged by
+    the fleet's custody limits where `fleet` is given, and the fleet's rules of release.
     """
     _in_force(con)
     con.execute((HERE / "channel_hour.sql").read_text("utf-8"))
@@ -201,12 +201,17 @@ def _beside(con: duckdb.DuckDBPyConnection, target: str, found: comparability.Ve
 
 
 @contextmanager
-def assembled(con: duckdb.DuckDBPyConnection, fleet: Fleet) -> Iterator[str]:
-    """A database in memory with the marts that chart series are read from, for acts between publications."""
+def assembled(con: duckdb.DuckDBPyConnection, fleet: Fleet, *, hours: bool = True) -> Iterator[str]:
+    """A database in memory with the marts that chart series are read from, for acts between publications.
+
+    Without `hours` the readings, of which no chart series is made, are not rolled up.
+    """
     con.execute("ATTACH ':memory:' AS assembled")
     try:
         con.execute("BEGIN")
         _in_force(con)
+        if hours:
+            con.execute((HERE / "channel_hour.sql").read_text("utf-8"))
         con.execute("CREATE SCHEMA IF NOT EXISTS assembled.mart")
         for name in ("assay_long", "batch_wide"):
             _mart(con, "assembled", name)
