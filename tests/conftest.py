@@ -29,7 +29,7 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def cellfleet(
-    home: Path, *words: str, check: bool = True, **environment: str
+    home: Path, *words: str, check: bool = True, seconds: float = 600, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run the real command in its own process against a home."""
     env = (
@@ -39,7 +39,7 @@ def cellfleet(
     )
     command = [str(Path(sys.executable).parent / "cellfleet"), *words]
     done = subprocess.run(
-        command, env=env, capture_output=True, text=True, check=False, timeout=600, cwd=home.parent
+        command, env=env, capture_output=True, text=True, check=False, timeout=seconds, cwd=home.parent
     )
     if check and done.returncode != 0:
         raise AssertionError(f"{' '.join(words)} exited {done.returncode}\n{done.stdout}\n{done.stderr}")

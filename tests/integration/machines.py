@@ -7,12 +7,11 @@ machine could reach. Needs root and the right to make network interfaces.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-
-from tests.integration.live_servers import program
 
 
 class NotAllowed(RuntimeError):  # noqa: N818 - it names a state, and is shown as a reason
@@ -30,7 +29,7 @@ class Machine:
         """The words as a command that runs on the machine."""
         if self.namespace is None:
             return list(words)
-        return [program("ip"), "netns", "exec", self.namespace, *words]
+        return ["ip", "netns", "exec", self.namespace, *words]
 
 
 @contextmanager
@@ -38,6 +37,8 @@ def network(names: list[str]) -> Iterator[tuple[str, list[Machine]]]:
     """An address that servers listen on, and machines that reach it, gone with the block. Raises NotAllowed."""
     if os.geteuid() != 0:
         raise NotAllowed("network namespaces need root")
+    if shutil.which("ip") is None:
+        raise NotAllowed("the program `ip` (iproute2) is not installed")
     mark = f"{os.getpid() % 100_000:05d}"
     bridge, subnet = f"cf{mark}", f"10.{90 + os.getpid() % 100}.{os.getpid() // 100 % 250}"
     address, made = f"{subnet}.1", list[Machine]()
@@ -75,6 +76,6 @@ def network(names: list[str]) -> Iterator[tuple[str, list[Machine]]]:
 
 
 def _ip(*words: str) -> None:
-    done = subprocess.run([program("ip"), *words], capture_output=True, text=True, check=False)
+    done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise NotAllowed(f"ip {' '.join(words)}: {done.stderr.strip()}")

@@ -31,6 +31,8 @@ from warehouse.settings import Settings, read_file
 pytestmark = pytest.mark.xdist_group("many machines")
 FLEET = "night"
 QUEUES = {"hub": ("hub", "sites"), "second": ("sites",), "third": ("sites",)}
+# A minute on two quiet cores; three workers and their servers on a busy machine take many.
+RUN_SECONDS = 2400
 # What tells of runs, not of what was sent.
 OF_RUNS = ("accounting", "cursor")
 
@@ -57,7 +59,7 @@ def night(published_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
                 started.start_worker(FLEET, machine, *QUEUES[machine.name])
         home = folder / FLEET / "hub"
         home.mkdir(parents=True, exist_ok=True)
-        done = cellfleet(home, "run", **started.environment(FLEET, "hub"))
+        done = cellfleet(home, "run", seconds=RUN_SECONDS, **started.environment(FLEET, "hub"))
         yield Night(started, done.stdout)
 
 
