@@ -18,15 +18,22 @@ from dashboards.reports import counter
 from dashboards.reports.jobs import Jobs
 from dashboards.security import headers, loopback, oidc
 from dashboards.security.session import TOKEN_COOKIE, TOKEN_HEADER, Gate
-from dashboards.shell import data_docs, endpoints, guard, router
+from dashboards.shell import compressed, data_docs, endpoints, guard, router
 from dashboards.shell.frame import frame
-from dashboards.shell.index import index_string
+from dashboards.shell.index import index_string, without_versions
 from dashboards.shell.visit import Desk
 from warehouse.access import Account
 from warehouse.settings import Settings
 
 HERE = Path(__file__).parent
 YEAR_S = 31_536_000
+
+
+class Application(Dash):
+    """Dash, whose first page does not say which versions run here."""
+
+    def interpolate_index(self, **parts: Any) -> str:
+        return super().interpolate_index(**parts | {"config": without_versions(parts["config"])})
 
 
 def create_app(chosen: Settings) -> Dash:
@@ -36,7 +43,7 @@ def create_app(chosen: Settings) -> Dash:
     server.config["SEND_FILE_MAX_AGE_DEFAULT"] = YEAR_S
     desk = _desk(server, chosen)
     flask: Any = server  # Dash takes a server, but its annotation does not say so
-    app = Dash(
+    app = Application(
         "dashboards",
         server=flask,
         assets_folder=str(HERE / "assets"),
@@ -46,6 +53,7 @@ def create_app(chosen: Settings) -> Dash:
         title="cellfleet",
         update_title="",
         enable_mcp=False,
+        on_error=guard.not_answered,
         csrf_token_name=TOKEN_COOKIE,
         csrf_header_name=TOKEN_HEADER,
         meta_tags=[
@@ -65,6 +73,7 @@ def create_app(chosen: Settings) -> Dash:
     counter.register(server, desk)
     data_docs.register(server, desk, chosen.data_docs_path)
     guard.number_requests(server, chosen, desk.shown)
+    compressed.register(server, chosen.home_path / "cache" / "files")
     # Only now do all inline scripts exist.
     headers.protect(server, app.csp_hashes())
     # Dash registers its component libraries on the first request; two at once see half of them (plotly/dash#3971).

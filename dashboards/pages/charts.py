@@ -25,7 +25,7 @@ from dashboards.figures.control import control, read_as
 from dashboards.pages import watch_panels
 from dashboards.providers.charts import ChartProvider
 from dashboards.providers.fleet import FleetProvider
-from dashboards.shell.guard import guarded
+from dashboards.shell.guard import guarded_panel
 from dashboards.shell.visit import Desk, NotHere, Page, Visit, batch_href, source_href
 from warehouse.dictionary import dictionary
 
@@ -538,6 +538,7 @@ def callbacks(app: Dash, desk: Desk) -> None:
         State(SITES, "value"),
         prevent_initial_call=True,
     )
+    @guarded_panel(others=2)
     def redraw(series: str, charts: list[str] | None, rules: str, sites: list[str] | None) -> Any:
         visit = desk.visit(f"sites={','.join(sites or [])}")
         provider = ChartProvider(visit.snapshot)
@@ -545,7 +546,7 @@ def callbacks(app: Dash, desk: Desk) -> None:
         view = _view(provider, visit, provider.series(visit.scope), query)
         kinds = sorted({p.chart for p in provider.points(visit.scope, view.series)}, key=_place)
         told = [{"value": c, "label": c} for c in kinds]
-        return guarded(content)(visit, provider, view), told, list(view.charts)
+        return content(visit, provider, view), told, list(view.charts)
 
 
 PAGE = Page(

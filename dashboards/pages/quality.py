@@ -21,7 +21,7 @@ from dashboards.components.words import age, plain, plural
 from dashboards.facts.batch import Finding
 from dashboards.facts.feeds import Feed, Held, Tally
 from dashboards.providers.quality import QualityProvider
-from dashboards.shell.guard import guarded
+from dashboards.shell.guard import guarded_panel
 from dashboards.shell.visit import Desk, Page, Visit, source_href
 
 SITES = {"type": "control", "page": "all", "name": "sites"}
@@ -491,6 +491,7 @@ def callbacks(app: Dash, desk: Desk) -> None:
         State(SITES, "value"),
         prevent_initial_call=True,
     )
+    @guarded_panel(others=1)
     def redraw(kind: str, reason: str | None, sites: list[str] | None) -> Any:
         visit = desk.visit(f"sites={','.join(sites or [])}")
         provider = QualityProvider(visit.snapshot)
@@ -498,7 +499,7 @@ def callbacks(app: Dash, desk: Desk) -> None:
             provider.finding_tally(visit.scope) if kind == "findings" else provider.held_tally(visit.scope)
         )
         reasons = sorted({t.reason_code for t in tallies} | ({reason or ""} - {""}))
-        return guarded(_rows)(visit, kind, reason or ""), [{"value": r, "label": plain(r)} for r in reasons]
+        return _rows(visit, kind, reason or ""), [{"value": r, "label": plain(r)} for r in reasons]
 
 
 PAGE = Page(

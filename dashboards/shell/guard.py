@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
+from dash import no_update
 from flask import Flask, Response, g, has_request_context, request
 
 from dashboards.components import states
@@ -60,6 +61,30 @@ def number_requests(
             status=response.status_code, ms=round(1000 * (time.perf_counter() - g.get("started", 0.0)), 1),
         )  # fmt: skip
         return response
+
+
+def guarded_panel(others: int) -> Callable[[Callable[P, Any]], Callable[P, Any]]:
+    """A callback of a panel and of `others` outputs beside it, which stay as they are where the panel fails."""
+
+    def decorator(function: Callable[P, Any]) -> Callable[P, Any]:
+        held = guarded(function)
+
+        @functools.wraps(function)
+        def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
+            made = held(*args, **kwargs)
+            return made if isinstance(made, tuple) else (made, *[no_update] * others)
+
+        return wrapper
+
+    return decorator
+
+
+def not_answered(error: Exception) -> None:
+    """What no callback's own boundary caught: it is logged, and the page stays as it is."""
+    if isinstance(error, NoSnapshot | NotHere):
+        return
+    log.error("request %s failed outside a panel", request_id(), exc_info=error)
+    logs.logger(settings()).error("request failed", request_id=request_id(), **logs.error_told(error))
 
 
 def guarded(function: Callable[P, Any]) -> Callable[P, Any]:

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 from dashboards.theme.tokens import css_variables
+
+# What Dash writes into the page about itself; the browser needs none of it, and an attacker would like to know it.
+VERSIONS = ("dash_version", "plotly_version", "python_version", "dash_version_url")
+
+
+def without_versions(config: str) -> str:
+    """Dash's configuration in the page, as it writes it, without the versions of what runs here."""
+    found = re.search(r"(<script[^>]*>)(.*)(</script>)", config, re.DOTALL)
+    if found is None:
+        return config
+    told = {name: value for name, value in json.loads(found[2]).items() if name not in VERSIONS}
+    return found[1] + json.dumps(told) + found[3]
 
 
 def index_string() -> str:
