@@ -33,6 +33,7 @@ from pipelines.machine_commands import dagster_home_command, fetch, worker
 from pipelines.real_files import contract_paths
 from pipelines.runner import Locked, as_json, locked, status
 from pipelines.simulator.score import score as compute_score
+from pipelines.upkeep_commands import register as register_upkeep
 from pipelines.validation.audit import AuditFailed
 from pipelines.watch_commands import charts_app, signals_app
 from warehouse import logs
@@ -41,6 +42,7 @@ from warehouse.object_storage import ObjectStorageError
 from warehouse.plan import PlanError
 from warehouse.publish import newest
 from warehouse.settings import Settings, SettingsError, settings
+from warehouse.trouble import in_words
 
 EXIT_CODES = {
     0: "Done.",
@@ -65,6 +67,7 @@ app.add_typer(signals_app, name="signals")
 app.command()(worker)
 app.command()(fetch)
 app.command(name="dagster-home")(dagster_home_command)
+register_upkeep(app)
 out = Console(width=int(os.environ.get("COLUMNS", "120")))
 err = Console(stderr=True)
 OneSite = Annotated[str | None, typer.Option("--site", help="Only of this site.")]
@@ -800,6 +803,8 @@ def main() -> None:
         raise SystemExit(f"{error}") from error
     except BaseException as error:
         code, told = 1, logs.error_told(error)
+        if isinstance(error, Exception) and (words_for_it := in_words(str(error))) is not None:
+            raise SystemExit(words_for_it) from error
         raise
     finally:
         seconds = round(time.perf_counter() - started, 2)

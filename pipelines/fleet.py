@@ -9,6 +9,7 @@ from pipelines.harmonise.contract import Contract
 from pipelines.ingest.asset import POOL
 from pipelines.ingest.sites import record_sites
 from pipelines.ledger_asset import LOG, ledger_definitions
+from pipelines.maintenance import maintenance_definitions
 from pipelines.mart_checks import examined, mart_checks
 from pipelines.metadata import column_schema, evidence
 from pipelines.publication import publish_fleet
@@ -139,4 +140,9 @@ def fleet_definitions(core: list[dg.AssetKey], contracts: list[Contract]) -> dg.
         "fleet", chosen, description="Findings, marts, the published snapshot, the ledger."
     )
     fleet = dg.Definitions(assets=[sites, findings, publish], jobs=[job])
-    return dg.Definitions.merge(fleet, ledger_definitions(published, FLEET, OWNERS), alert_definitions())
+    return dg.Definitions.merge(
+        fleet,
+        ledger_definitions(published, FLEET, OWNERS),
+        alert_definitions(),
+        maintenance_definitions(OWNERS),
+    )

@@ -83,6 +83,17 @@ class EventHistory(SqliteEventLogStorage):
             self._kept.popitem(last=False)[1].dispose()
         return engine
 
+    def delete_events(self, run_id: str) -> None:
+        """Forget a run's events; its database goes too, which Dagster's own storage leaves empty for ever."""
+        super().delete_events(run_id)
+        with self._db_lock:
+            engine = self._kept.pop(run_id, None)
+            if engine is not None:
+                engine.dispose()
+            self._initialized_dbs.discard(run_id)
+            for left in Path(self.path_for_shard(run_id)).parent.glob(f"{run_id}.db*"):
+                left.unlink()
+
     def dispose(self) -> None:
         """Close what is open."""
         with self._db_lock:

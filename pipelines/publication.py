@@ -10,7 +10,7 @@ import duckdb
 from pipelines.harmonise.contract import ContractError, load_contract
 from pipelines.logbook import cosigned, heads_of
 from pipelines.real_files import contract_paths
-from warehouse import lake, logs
+from warehouse import lake, lake_files, logs
 from warehouse.alone import alone
 from warehouse.distribution import distribute, fetch
 from warehouse.ledger import LedgerError
@@ -18,6 +18,7 @@ from warehouse.marts.build import build
 from warehouse.plan import Fleet, load_plan
 from warehouse.publish import Snapshot, publish
 from warehouse.settings import Settings
+from warehouse.upkeep import last_done
 
 SYNTHETIC = "SYNTHETIC"
 
@@ -41,6 +42,8 @@ def publish_fleet(chosen: Settings, run_id: str) -> Snapshot:
 
 def _published(chosen: Settings, plan: Fleet, run_id: str) -> Snapshot:
     with lake.opened(chosen) as con:
+        if lost := lake_files.missing(con, chosen):
+            raise lake.LakeError(lake_files.in_words(lost, lake_files.data_path(chosen)))
         made = con.execute("SELECT max(recorded_at) FROM lake.quality.accounting").fetchone()
         facts = {
             "as_of": made[0].isoformat() if made and made[0] else "",
@@ -54,6 +57,7 @@ def _published(chosen: Settings, plan: Fleet, run_id: str) -> Snapshot:
 
         def marts(catalog: str, number: int, previous: Path | None) -> dict[str, int]:
             _ledger_heads(con, catalog, chosen)
+            _maintenance(con, catalog, chosen)
             return build(
                 con,
                 catalog,
@@ -90,6 +94,23 @@ def _ledger_heads(con: duckdb.DuckDBPyConnection, catalog: str, chosen: Settings
     rows = [[h.at, h.size, h.root, h.key, h.signature, ", ".join(sites.get(h.at, ()))] for h in heads]
     if rows:
         con.executemany(f"INSERT INTO {table} VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+
+def _maintenance(con: duckdb.DuckDBPyConnection, catalog: str, chosen: Settings) -> None:
+    """`meta.maintenance`: what the last maintenance found and removed, by kind."""
+    table = f"{catalog}.meta.maintenance"
+    con.execute(
+        f"CREATE TABLE {table} (place BIGINT, done_at TIMESTAMPTZ, what VARCHAR, rule VARCHAR, there BIGINT, "
+        "past BIGINT, bytes BIGINT)"
+    )
+    con.execute(
+        f"COMMENT ON TABLE {table} IS 'The last maintenance before this snapshot, by kind of what is kept for a time: "
+        "how many there were, how many were past it and removed, and their bytes.'"
+    )
+    if (done := last_done(chosen)) is not None:
+        at, swept = done
+        rows = [[n, at, s.what, s.rule, s.there, s.past, s.bytes] for n, s in enumerate(swept)]
+        con.executemany(f"INSERT INTO {table} VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
 
 def _contracts(chosen: Settings) -> dict[str, str]:

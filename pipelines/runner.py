@@ -21,6 +21,7 @@ from pipelines.real_files import link_real_files
 from pipelines.validation.engine import warm
 from warehouse import lake, logs
 from warehouse.settings import Settings
+from warehouse.trouble import in_words
 
 
 class Locked(RuntimeError):  # noqa: N818 - it names a state, and is shown as a sentence
@@ -29,7 +30,7 @@ class Locked(RuntimeError):  # noqa: N818 - it names a state, and is shown as a 
 
 # Runs of this command, so that a later one can tell which of them were killed.
 MARK = {"cellfleet/launched_by": "cellfleet run"}
-FLEET_JOBS = ("fleet", "ledger_nightly")
+FLEET_JOBS = ("fleet", "ledger_nightly", "maintenance")
 # Every event is in Dagster's own log; the terminal shows progress and what failed.
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -45,14 +46,15 @@ class Ran:
 
 
 @contextmanager
-def locked(chosen: Settings, what: str) -> Iterator[None]:
-    """Hold the home's run lock; it is freed by the system also when the process is killed.
+def locked(chosen: Settings, what: str, *, lock: str = "run") -> Iterator[None]:
+    """Hold one of the home's locks; it is freed by the system also when the process is killed.
 
+    `run` is held by what writes answers, `upkeep` by backup and maintenance, of which one at a time works beside runs.
     Raises Locked with the holder.
     """
     home = chosen.home_path
     home.mkdir(parents=True, exist_ok=True)
-    with (home / "run.lock").open("a+", encoding="utf-8") as handle:
+    with (home / f"{lock}.lock").open("a+", encoding="utf-8") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -209,7 +211,10 @@ def _told(event: Any) -> str:
     error = data.error
     while error is not None and error.cause is not None:
         error = error.cause
-    return str(error.message).strip() if error is not None else "no reason given"
+    if error is None:
+        return "no reason given"
+    said = str(error.message).strip()
+    return in_words(said) or said
 
 
 def status(con: Any) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from warehouse.object_storage import ObjectStorageError, bucket_and_prefix, client, lies_there
-from warehouse.publish import file_name, newest, numbers, switch
+from warehouse.publish import file_name, hash_beside, newest, numbers, switch
 from warehouse.settings import Settings
 from warehouse.vault import sha256_of
 
@@ -62,12 +62,14 @@ def fetch(settings: Settings) -> Path | None:
             part = folder / f"{final.name}.part"
             client(settings).download_file(bucket, prefix + final.name, str(part))
             _require(part, str(told["sha256"]))
+            hash_beside(final).write_text(f"{told['sha256']}\n", encoding="ascii")
             part.rename(final)
     here = newest(folder)
     if here is None or _number(here) < _number(final):
         switch(folder, final)
         for old in numbers(folder)[: -max(int(settings.snapshots_kept), 1)]:
             (folder / file_name(old)).unlink()
+            hash_beside(folder / file_name(old)).unlink(missing_ok=True)
     return newest(folder)
 
 

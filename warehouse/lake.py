@@ -18,7 +18,7 @@ from pathlib import Path
 
 import duckdb
 
-from warehouse import object_storage
+from warehouse import lake_files, object_storage
 from warehouse.alone import alone
 from warehouse.dictionary import Dictionary, Table, dictionary
 from warehouse.dictionary.model import NOT_CONTENT
@@ -96,7 +96,7 @@ def attach(
         # Two that begin the same new lake at once would both create it.
         with nullcontext() if read_only else alone(settings, "attach"):
             _attach(con, settings, read_only=read_only, snapshot=snapshot)
-            _prepare(con, read_only=read_only, migrating=migrating)
+            _prepare(con, settings, read_only=read_only, migrating=migrating)
     except BaseException:
         con.close()
         raise
@@ -173,7 +173,12 @@ def _attach(
     con.execute(f"ATTACH {quoted('ducklake:' + target)} AS {alias} ({', '.join(options)})")
 
 
-def _prepare(con: duckdb.DuckDBPyConnection, *, read_only: bool, migrating: bool) -> None:
+def attach_as(con: duckdb.DuckDBPyConnection, settings: Settings, alias: str, *, snapshot: int) -> None:
+    """Attach another home's lake, read-only and as it was at one of its snapshots, to a connection that has one."""
+    _attach(con, settings, read_only=True, snapshot=snapshot, alias=alias)
+
+
+def _prepare(con: duckdb.DuckDBPyConnection, settings: Settings, *, read_only: bool, migrating: bool) -> None:
     version = format_version(con)
     if version is None and not read_only:
         _create(con)
@@ -186,6 +191,11 @@ def _prepare(con: duckdb.DuckDBPyConnection, *, read_only: bool, migrating: bool
         raise LakeError(
             f"The lake has format version {version}, this cellfleet needs {FORMAT_VERSION}. "
             "Run `cellfleet migrate` to see what it takes."
+        )
+    if version is not None and not read_only and (gone := lake_files.vanished(con, settings)) is not None:
+        raise LakeError(
+            f"{gone} is not there, though the catalog names it: is its disk mounted? Nothing was written; mount it, "
+            "then run again."
         )
     if migrating and version != FORMAT_VERSION:
         return
@@ -422,6 +432,17 @@ def _rollback(con: duckdb.DuckDBPyConnection) -> None:
     except duckdb.Error:
         # No transaction is open any more: the failed COMMIT ended it.
         return
+
+
+def set_recorded_at(con: duckdb.DuckDBPyConnection) -> None:
+    """Set the variable `recorded_at` of what is promoted next: now, but later than every commit before it.
+
+    Where the machine's clock was set back, times go on from the last commit, so that what is known last also counts
+    as last; `doctor` tells of such a clock.
+    """
+    con.execute("""
+        SET VARIABLE recorded_at = greatest(now(), (
+          SELECT max(snapshot_time) + to_microseconds(max(snapshot_id) + 1) FROM ducklake_snapshots('lake')))""")
 
 
 def insert(con: duckdb.DuckDBPyConnection, table: Table, source: str) -> int:

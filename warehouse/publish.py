@@ -20,6 +20,7 @@ from warehouse.dictionary.render import comments, described, quoted
 from warehouse.faults import reached
 from warehouse.lake import current_sql, repeats, withdrawn
 from warehouse.settings import Settings
+from warehouse.vault import sha256_of
 
 NAME = re.compile(r"fleet-(\d+)\.duckdb")
 CURRENT = "fleet.duckdb"
@@ -78,7 +79,11 @@ def publish(
             con.execute("ROLLBACK")
             raise
         con.execute("COMMIT")
-        rows |= build_marts("snap", number, newest(folder))
+        previous = newest(folder)
+        # What is taken over from a snapshot that was damaged since would be wrong too: then all is made anew.
+        rows |= build_marts(
+            "snap", number, previous if previous and is_sound(previous) is not False else None
+        )
         con.execute("CHECKPOINT snap")
         reached("in_publish")
     finally:
@@ -86,12 +91,28 @@ def publish(
     with part.open("rb") as written:
         os.fsync(written.fileno())
     final = folder / file_name(number)
+    hash_beside(final).write_text(sha256_of(part) + "\n", encoding="ascii")
     part.rename(final)
     switch(folder, final)
     reached("after_publish")
     for old in numbers(folder)[: -max(int(settings.snapshots_kept), 1)]:
         (folder / file_name(old)).unlink()
+        hash_beside(folder / file_name(old)).unlink(missing_ok=True)
     return Snapshot(number, final, rows)
+
+
+def is_sound(snapshot: Path) -> bool | None:
+    """Whether a published snapshot still has the bytes it was published with; None where no hash lies beside it."""
+    try:
+        wanted = hash_beside(snapshot).read_text("ascii").strip()
+    except FileNotFoundError:
+        return None
+    return sha256_of(snapshot) == wanted
+
+
+def hash_beside(snapshot: Path) -> Path:
+    """The file with a snapshot's SHA-256."""
+    return snapshot.with_suffix(".sha256")
 
 
 def switch(folder: Path, final: Path) -> None:

@@ -92,6 +92,26 @@ class Settings:
         "Sites, separated by commas, whose runs only workers at their own edge take (`cellfleet worker SITE`).",
     )
     snapshots_kept: str = _setting("CELLFLEET_SNAPSHOTS_KEPT", "10", "How many published snapshots are kept.")
+    lake_snapshots_days: str = _setting(
+        "CELLFLEET_LAKE_SNAPSHOTS_DAYS",
+        "30",
+        "Days for which the lake's own snapshots are kept: how far back a restore to a moment reaches.",
+    )
+    history_days: str = _setting(
+        "CELLFLEET_HISTORY_DAYS", "90", "Days for which Dagster's runs and the pages of audits are kept."
+    )
+    logs_days: str = _setting("CELLFLEET_LOGS_DAYS", "365", "Days for which logs are kept.")
+    backups: str = _setting(
+        "CELLFLEET_BACKUPS",
+        "",
+        "Folder of the backups, on another disk; where unset, each command names one.",
+    )
+    backups_days: str = _setting(
+        "CELLFLEET_BACKUPS_DAYS", "31", "Days of which the last backup is kept, counting days that have one."
+    )
+    backups_months: str = _setting(
+        "CELLFLEET_BACKUPS_MONTHS", "12", "Months of which the last backup is kept."
+    )
     dashboards_host: str = _setting(
         "CELLFLEET_DASHBOARDS_HOST",
         "127.0.0.1",

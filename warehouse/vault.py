@@ -12,6 +12,7 @@ import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import mkstemp
 
 CHUNK = 1 << 20
 # What follows a point in a longer text is part of a name, such as that of `results of Dr. Meier and others`.
@@ -61,16 +62,23 @@ class Vault:
     def keep(self, source: Path, name: str) -> Arrival:
         """Keep a copy of `source`, which the site calls `name`; the same bytes are stored once.
 
-        A crash leaves a `.part` file at most, overwritten by the next file kept; the copy appears under its hash
-        only when it is whole and on disk. One process at a time keeps files of a site. Raises OSError where the
-        source cannot be read or the vault cannot be written.
+        A crash leaves a `.part` file at most, which maintenance removes; the copy appears under its hash only when it
+        is whole and on disk. Several processes may keep files of a site at once. Raises OSError where the source
+        cannot be read or the vault cannot be written.
         """
         written = source.stat()
         # Patients' names lie in here: nobody but the account that runs the pipelines looks in.
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        part = self.folder / ".arriving.part"
+        handle, name_of_part = mkstemp(prefix=".arriving-", suffix=".part", dir=self.folder)
+        part = Path(name_of_part)
+        try:
+            return self._kept(source, name, part, handle, written.st_mtime)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _kept(self, source: Path, name: str, part: Path, handle: int, written_at: float) -> Arrival:
         digest = hashlib.sha256()
-        with source.open("rb") as read, part.open("wb") as write:
+        with os.fdopen(handle, "wb") as write, source.open("rb") as read:
             while chunk := read.read(CHUNK):
                 digest.update(chunk)
                 write.write(chunk)
@@ -78,14 +86,12 @@ class Vault:
             os.fsync(write.fileno())
         sha256 = digest.hexdigest()
         kept = self.path(sha256, name)
-        if kept.exists():
-            part.unlink()
-        else:
+        if not kept.exists():
             kept.parent.mkdir(parents=True, exist_ok=True)
             part.chmod(0o400)
             part.replace(kept)
             sync_folder(kept.parent)
-        return Arrival(kept, name, sha256, kept.stat().st_size, datetime.fromtimestamp(written.st_mtime, UTC))
+        return Arrival(kept, name, sha256, kept.stat().st_size, datetime.fromtimestamp(written_at, UTC))
 
     def path(self, sha256: str, name: str) -> Path:
         """Where the bytes with this hash lie; the suffix is kept because readers of formats look at it."""

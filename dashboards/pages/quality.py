@@ -20,6 +20,7 @@ from dashboards.components.verdict import severity
 from dashboards.components.words import age, plain, plural
 from dashboards.facts.batch import Finding
 from dashboards.facts.feeds import Feed, Held, Tally
+from dashboards.pages.upkeep_panel import upkeep_panel
 from dashboards.providers.quality import QualityProvider
 from dashboards.shell.guard import guarded_panel
 from dashboards.shell.visit import Desk, Page, Visit, source_href
@@ -48,7 +49,7 @@ def layout(visit: Visit) -> Component:
             html.P(_answer(feeds, held, found), className="cf-lede"),
             html.Div([_accounting(visit, provider, feeds)], className="cf-panels"),
             stacks([_held(visit, held), _freshness(visit, provider, feeds)], [_found(visit, found)]),
-            html.Div([_rows_panel(visit, provider)], className="cf-panels"),
+            html.Div([_rows_panel(visit, provider), upkeep_panel(visit, provider)], className="cf-panels"),
         ]
     )  # fmt: skip
 

@@ -49,6 +49,16 @@ class QualityProvider:
         )
         return [Feed(**row) for row in found]
 
+    def maintenance(self, scope: Scope) -> list[dict[str, Any]]:
+        """What the last maintenance before this snapshot did, by kind; nothing where it was never done."""
+        if "meta.maintenance" not in self._snapshot.tables:  # published before there was any
+            return []
+        return self._snapshot.rows(
+            "SELECT done_at, what, rule, there, past, round(bytes / 1e6, 1) AS size FROM meta.maintenance "
+            "WHERE $sites IS NOT NULL ORDER BY place",
+            scope,
+        )
+
     def held(self, scope: Scope, reason: str | None = None) -> list[Held]:
         """What waits in quarantine, the oldest first: refused records that were not promoted since, and fields."""
         found = self._snapshot.rows(

@@ -24,7 +24,10 @@ SESSION = ("SET GLOBAL TimeZone = 'UTC'", "SET enable_external_access = false")
 # Tables over many batches of a site: shown of sites that a reader is compared with, but never of few batches.
 FIGURES = ("mart.comparability", "mart.change")
 # Tables that name no site's batches or records.
-OPEN = ("mart.plan", "mart.plan_lock", "mart.chart_rule", "meta.dictionary", "meta.tables", "meta.snapshot")
+OPEN = (
+    "mart.plan", "mart.plan_lock", "mart.chart_rule", "meta.dictionary", "meta.tables", "meta.snapshot",
+    "meta.maintenance",
+)  # fmt: skip
 # Figures over all sites at once: only for readers who may see every site's figures.
 FLEET = ("mart.vein_contrast", "mart.variance_component")
 # Tables of a site that are of no program: what all its programs share, and how much its feeds brought.

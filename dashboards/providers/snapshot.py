@@ -137,6 +137,16 @@ class Snapshot:
             return self._views[whole]
 
 
+def _opened(path: Path) -> Snapshot:
+    try:
+        return Snapshot(path)
+    except duckdb.Error as error:
+        raise NoSnapshot(
+            f"The snapshot {path} cannot be read: it was cut or damaged. Run `cellfleet publish`, which makes it anew; "
+            "`cellfleet doctor` tells what else is wrong."
+        ) from error
+
+
 class Snapshots:
     """The folder of published snapshots: always the newest, switched without a restart."""
 
@@ -146,7 +156,7 @@ class Snapshots:
         self._open: Snapshot | None = None
 
     def current(self) -> Snapshot:
-        """The newest snapshot. Raises NoSnapshot before the first.
+        """The newest snapshot. Raises NoSnapshot before the first, and of one that was damaged.
 
         A snapshot that was replaced is closed when the last page that reads it lets go of it.
         """
@@ -157,5 +167,5 @@ class Snapshots:
             )
         with self._lock:
             if self._open is None or self._open.path != path:
-                self._open = Snapshot(path)
+                self._open = _opened(path)
             return self._open

@@ -45,7 +45,7 @@ def account(
         f"INSERT INTO lake.quality.accounting BY NAME "
         f"SELECT {quoted(contract.site_id)} AS site_id, {quoted(feed_name)} AS feed, "
         + ", ".join(f"{counts[c]} AS {c}" for c in COLUMNS)
-        + f", now() AS recorded_at, {quoted(run_id)} AS run_id"
+        + f", getvariable('recorded_at') AS recorded_at, {quoted(run_id)} AS run_id"
     )
     return counts
 

@@ -25,6 +25,7 @@ from warehouse import lake, logs
 from warehouse.alone import alone
 from warehouse.dictionary import dictionary
 from warehouse.settings import Settings, settings
+from warehouse.trouble import in_words
 
 POOL = "lake_writer"
 RETRY = dg.RetryPolicy(max_retries=2, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
@@ -193,6 +194,8 @@ def _ingested(
         raise dg.Failure(description=str(error), allow_retries=False) from error
     except Exception as error:
         log.error("feed failed", **logs.error_told(error))
+        if (told := in_words(str(error))) is not None:
+            raise dg.Failure(description=told) from error
         raise
     log.info(
         "feed taken in",

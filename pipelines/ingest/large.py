@@ -62,7 +62,7 @@ def promote_large(
     table = dictionary().tables[feed.maps[0].table]
     outcome = Outcome(contract.site_id, feed_name, {})
     groups = list(_grouped(takings))
-    con.execute("SET VARIABLE recorded_at = now()")
+    lake.set_recorded_at(con)
     con.execute("SET VARIABLE run_id = ?", [run_id])
     for i, group in enumerate(groups or [[]], 1):
         with TemporaryDirectory() as scratch:

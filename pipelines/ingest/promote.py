@@ -68,7 +68,7 @@ def promote(
     mapped = map_records(con, contract, feed)
     compare_with_past(con, contract, feed_name, staged, mapped)
     split(con, staged, mapped)
-    con.execute("SET VARIABLE recorded_at = now()")
+    lake.set_recorded_at(con)
     con.execute("SET VARIABLE run_id = ?", [run_id])
     tables = [d.tables[name] for name in dict.fromkeys(m.table for m in feed.maps)]
     for table in tables:

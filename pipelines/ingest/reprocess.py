@@ -98,7 +98,7 @@ def reread(
     """
     told = Reread(contract.site_id, feed_name, contract.version_hash)
     with lake.opened(chosen) as con:
-        con.execute("SET VARIABLE recorded_at = now()")
+        lake.set_recorded_at(con)
         con.execute("SET VARIABLE run_id = ?", [run_id])
         tables = _tables(con, contract, feed_name)
         _choose(con, contract, feed_name, tables, since, only_open)

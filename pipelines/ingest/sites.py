@@ -33,10 +33,11 @@ def record_sites(con: duckdb.DuckDBPyConnection, contracts: list[Contract], run_
         "run_id",
     }
     empty = ", ".join(f"CAST(NULL AS {kind}) AS {f}" for f, kind in _types(table.columns) if f not in own)
+    lake.set_recorded_at(con)
     con.execute(
         f"""CREATE OR REPLACE TABLE insert_site AS
             SELECT *, md5(concat_ws('|', {", ".join(FIELDS)})) AS record_id, 'contract' AS source_system,
-                   site_id || '/defs.yaml' AS source_file, now() AS recorded_at,
+                   site_id || '/defs.yaml' AS source_file, getvariable('recorded_at') AS recorded_at,
                    TIMESTAMPTZ '1970-01-01 00:00:00Z' AS sent_at,
                    'cellfleet' AS recorded_by, '{run_id}' AS run_id, {empty}
             FROM new_site"""

@@ -40,6 +40,7 @@ def find(con: duckdb.DuckDBPyConnection, run_id: str, fleet: Fleet | None = None
     finding stays on record when its cause is mended: the rows in force show that it was.
     """
     prepare(con, fleet)
+    lake.set_recorded_at(con)
     con.execute(
         "CREATE OR REPLACE TEMP TABLE found (reason_code VARCHAR, site_id VARCHAR, table_name VARCHAR, "
         "severity VARCHAR, subject VARCHAR, detail VARCHAR, source_file VARCHAR, source_row BIGINT, record_id VARCHAR)"
@@ -51,7 +52,7 @@ def find(con: duckdb.DuckDBPyConnection, run_id: str, fleet: Fleet | None = None
         "CREATE OR REPLACE TEMP TABLE new_finding AS SELECT "
         "md5(concat_ws('|', f.reason_code, f.site_id, f.subject, coalesce(f.record_id, ''))) AS finding_id, f.site_id, "
         "coalesce(r.feed, s.feed, f.table_name) AS feed, f.table_name, f.reason_code, f.severity, f.subject, f.detail, "
-        "f.source_file, f.source_row, f.record_id, now() AS recorded_at, ? AS run_id FROM found f "
+        "f.source_file, f.source_row, f.record_id, getvariable('recorded_at') AS recorded_at, ? AS run_id FROM found f "
         "LEFT JOIN (SELECT site_id, record_id, min(feed) AS feed FROM lake.raw.record GROUP BY ALL) r "
         "ON r.site_id = f.site_id AND r.record_id = f.record_id "
         "LEFT JOIN (SELECT site_id, source_file, min(feed) AS feed FROM lake.raw.file GROUP BY ALL) s "

@@ -27,7 +27,7 @@ from warehouse.settings import ROOT, Settings
 SITES = ROOT / "pipelines" / "defs" / "sites"
 CONTRACTS = {path.parent.name: load_contract(path) for path in sorted(SITES.glob("*/defs.yaml"))}
 FEEDS = [(site, feed) for site, contract in CONTRACTS.items() for feed in contract.feeds]
-LAYERS = {"raw", "core", "quality", "mart", "published", "ledger"}
+LAYERS = {"raw", "core", "quality", "mart", "published", "ledger", "ops"}
 BROKEN = sorted(CONTRACTS)[0]
 
 
