@@ -127,7 +127,7 @@ def maintenance_definitions(owners: list[str]) -> dg.Definitions:
     """`[ops, maintenance]` with its job and its weekly schedule."""
 
     @dg.multi_asset(
-        name="maintenance",
+        name="upkeep",
         specs=[
             dg.AssetSpec(
                 MAINTENANCE, group_name="upkeep", owners=owners, kinds={"ducklake", "dagster"},
