@@ -1,15 +1,18 @@
 """Dynamic time warping: aligning a run to a template when both pass the same events at different speeds.
 
-Belongs here: cumulative cost and path under the step patterns symmetric2 and asymmetricP1, with or without a
-Sakoe-Chiba band. Resampling to a common clock is the caller's; envelopes are in trajectory.py.
+Belongs here: cumulative cost and path under the step patterns symmetric1, symmetric2, asymmetric and
+asymmetricP1, with or without a Sakoe-Chiba band. Resampling to a common clock is the caller's; envelopes are
+in trajectory.py.
 
 Sources: Sakoe & Chiba 1978; Giorgino 2009 (R package dtw: names of the step patterns, order of ties).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,7 +20,7 @@ from numpy.typing import ArrayLike
 from warehouse.statistics.checked import FloatArray, IntArray, finite_matrix
 from warehouse.statistics.refusal import StatisticsRefusal
 
-StepPattern = Literal["symmetric2", "asymmetricP1"]
+StepPattern = Literal["symmetric1", "symmetric2", "asymmetric", "asymmetricP1"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,11 +28,12 @@ class Alignment:
     """Cost of the best path, cost per step by the pattern's own rule, and the path (pairs of 0-based
     positions).
 
-    normalized: distance / (n + m) for symmetric2, distance / n for asymmetricP1, n the length of the query.
+    normalized: distance / (n + m) for symmetric2, distance / n for the asymmetric patterns, n the length of
+    the query; None for symmetric1, whose cost has no length that belongs to it.
     """
 
     distance: float
-    normalized: float
+    normalized: float | None
     query_path: IntArray
     template_path: IntArray
     pattern: StepPattern
@@ -63,8 +67,8 @@ def _local_cost(query: FloatArray, template: FloatArray, window: int | None) -> 
     return cost
 
 
-def _symmetric2(cost: FloatArray) -> FloatArray:
-    """g(i,j) = min(g(i-1,j-1) + 2 d, g(i,j-1) + d, g(i-1,j) + d), anti-diagonal by anti-diagonal."""
+def _symmetric(cost: FloatArray, diagonally: float) -> FloatArray:
+    """g(i,j) = min(g(i-1,j-1) + w d, g(i,j-1) + d, g(i-1,j) + d), w = `diagonally`, by anti-diagonals."""
     n, m = cost.shape
     total = np.full((n + 1, m + 1), np.inf)  # a border of infinity on top and left spares every bound check
     total[1, 1] = cost[0, 0]
@@ -72,8 +76,19 @@ def _symmetric2(cost: FloatArray) -> FloatArray:
         i = np.arange(max(0, diagonal - m + 1), min(n, diagonal + 1))
         j = diagonal - i
         d = cost[i, j]
-        best = np.minimum(total[i, j] + 2.0 * d, np.minimum(total[i + 1, j], total[i, j + 1]) + d)
+        best = np.minimum(total[i, j] + diagonally * d, np.minimum(total[i + 1, j], total[i, j + 1]) + d)
         total[i + 1, j + 1] = best
+    return total
+
+
+def _asymmetric(cost: FloatArray) -> FloatArray:
+    """g(i,j) = min(g(i-1,j), g(i-1,j-1), g(i-1,j-2)) + d, row by row."""
+    n, m = cost.shape
+    total = np.full((n + 1, m + 2), np.inf)
+    total[1, 2] = cost[0, 0]
+    for i in range(1, n):
+        before = total[i]
+        total[i + 1, 2:] = np.minimum(np.minimum(before[2:], before[1 : m + 1]), before[:m]) + cost[i]
     return total
 
 
@@ -95,14 +110,24 @@ def _asymmetric_p1(cost: FloatArray) -> FloatArray:
     return total
 
 
-def _path_symmetric2(cost: FloatArray, total: FloatArray) -> list[tuple[int, int]]:
+def _path_symmetric(cost: FloatArray, total: FloatArray, diagonally: float) -> list[tuple[int, int]]:
     i, j = cost.shape[0] - 1, cost.shape[1] - 1
     path = [(i, j)]
     while (i, j) != (0, 0):
         d = cost[i, j]
         # Ties go to the first of diagonal, left, up: R's order.
-        step = int(np.argmin([total[i, j] + 2.0 * d, total[i + 1, j] + d, total[i, j + 1] + d]))
+        step = int(np.argmin([total[i, j] + diagonally * d, total[i + 1, j] + d, total[i, j + 1] + d]))
         i, j = ((i - 1, j - 1), (i, j - 1), (i - 1, j))[step]
+        path.append((i, j))
+    return path
+
+
+def _path_asymmetric(cost: FloatArray, total: FloatArray) -> list[tuple[int, int]]:
+    i, j = cost.shape[0] - 1, cost.shape[1] - 1
+    path = [(i, j)]
+    while i > 0:
+        step = int(np.argmin([total[i, j + 2], total[i, j + 1], total[i, j]]))
+        i, j = i - 1, j - step
         path.append((i, j))
     return path
 
@@ -138,19 +163,28 @@ def align(
         raise StatisticsRefusal("The band of an alignment cannot be negative.")
     cost = _local_cost(_series(query, "query"), _series(template, "template"), window)
     n, m = cost.shape
-    if pattern == "symmetric2":
-        total = _symmetric2(cost)
-        distance, length = float(total[n, m]), n + m
-        trace = _path_symmetric2
+    trace: Callable[[FloatArray, FloatArray], list[tuple[int, int]]]
+    length: int | None
+    if pattern in {"symmetric1", "symmetric2"}:
+        diagonally = 2.0 if pattern == "symmetric2" else 1.0
+        total = _symmetric(cost, diagonally)
+        distance, length = float(total[n, m]), n + m if pattern == "symmetric2" else None
+        trace = partial(_path_symmetric, diagonally=diagonally)
+    elif pattern == "asymmetric":
+        total = _asymmetric(cost)
+        distance, length = float(total[n, m + 1]), n
+        trace = _path_asymmetric
     elif pattern == "asymmetricP1":
         total = _asymmetric_p1(cost)
         distance, length = float(total[n + 1, m + 1]), n
         trace = _path_asymmetric_p1
     else:
-        raise StatisticsRefusal(f"There is no step pattern {pattern!r}; use 'symmetric2' or 'asymmetricP1'.")
+        known = ", ".join(get_args(StepPattern))
+        raise StatisticsRefusal(f"There is no step pattern {pattern!r}; there are {known}.")
     if not np.isfinite(distance):
         raise StatisticsRefusal(
             f"No path joins {n} points to {m} under {pattern} and this band: the lengths differ too much."
         )
     path = np.array(trace(cost, total)[::-1], dtype=np.int64)
-    return Alignment(distance, distance / length, path[:, 0], path[:, 1], pattern, window)
+    per_step = None if length is None else distance / length
+    return Alignment(distance, per_step, path[:, 0], path[:, 1], pattern, window)

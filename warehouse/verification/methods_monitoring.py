@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -253,32 +253,41 @@ def trend_changepoint(case: Case) -> dict[str, Any]:
 
 
 def time_warping(case: Case) -> dict[str, Any]:
-    """DTW of the first column (query) to the second (template). Bands come from keys
-    `sakoe_chiba_<w>_<pattern>`.
+    """DTW of the first column (query) to the second (template), for every step pattern that a key names.
+
+    A band comes from a key `sakoe_chiba_<w>_<pattern>` or the parameter `window`; a case without such keys has
+    one answer, under the parameter `step_pattern`.
     """
-    columns = list(case.table())
+    given = case.parameters
+    columns = [name for name in case.table() if name.lower() not in ROW]
     query = case.numbers("query" if "query" in columns else columns[0])
     template = case.numbers("template" if "template" in columns else columns[1])
+    named: dict[str, dtw.StepPattern] = {name.lower(): name for name in get_args(dtw.StepPattern)}
+    usual = str(pick(given, "step_pattern", "step", "pattern", default="symmetric2")).lower()
+    window = pick(given, "window", "window_size", "band")
     out: dict[str, Any] = {}
-    for key in case.expected:
-        found = re.fullmatch(r"(?:sakoe_chiba_(?P<band>\d+)_?)?(?P<pattern>symmetric2|asymmetricP1)?", key)
-        if not found:
-            continue
-        pattern: dtw.StepPattern = "asymmetricP1" if found["pattern"] == "asymmetricP1" else "symmetric2"
-        band = case.parameters.get("window") if found["band"] is None else int(found["band"])
+
+    def answer(pattern: str, band: int | None) -> dict[str, Any]:
+        if pattern not in named:
+            return {}
         try:
-            match = dtw.align(query, template, pattern, band)
+            match = dtw.align(query, template, named[pattern], band)
         except StatisticsRefusal as refused:
             out.setdefault("refusal", str(refused))
-            continue
-        out[key] = {
+            return {}
+        return {
             "distance": match.distance,
-            "normalized": match.normalized,
+            **dict.fromkeys(("normalized", "normalized_distance"), match.normalized),
             "path_length": match.path_length,
             "index1": positions(match.query_path),
             "index2": positions(match.template_path),
         }
-    return out
+
+    for key in case.expected:
+        found = re.fullmatch(r"(?:sakoe_?chiba_?(\d+)_?)?([a-z]\w*)?", key.lower())
+        if found is not None and (found[1] or found[2] in named):
+            out[key] = answer(found[2] or usual, int(found[1]) if found[1] else window)
+    return out | answer(usual, window)
 
 
 METHODS: dict[str, Callable[[Case], dict[str, Any]]] = {

@@ -11,28 +11,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from scipy.special import xlogy
+from scipy.stats import norm
 
 from warehouse.statistics import cox, logistic, survival
-from warehouse.statistics.checked import BoolArray, FloatArray
+from warehouse.statistics.checked import BoolArray, FloatArray, IntArray
 from warehouse.statistics.refusal import StatisticsRefusal
-from warehouse.verification.case_columns import is_number, role_column
-from warehouse.verification.run import Case
+from warehouse.verification.case_columns import complete_rows, is_number, levels_of, role_column
+from warehouse.verification.case_parameters import LEVEL, asked_levels, fraction, number, pick
+from warehouse.verification.run import MISSING, Case
 
 _TIME = ("time", "days", "weeks", "months", "t", "futime", "duration")
 _STATUS = ("status", "cens", "event", "delta", "died", "death", "d", "fustat")
 _GROUP = ("group", "treat", "treatment", "trt", "arm", "rx", "sex", "site")
-_MISSING = {"", "NA"}
-
-
-def _levels(texts: list[str]) -> list[str]:
-    """Distinct labels as R orders a factor's: numbers by value, words by alphabet without case."""
-    distinct = sorted(set(texts) - _MISSING)
-    if all(is_number(text) for text in distinct):
-        return sorted(distinct, key=float)
-    return sorted(distinct, key=lambda text: (text.casefold(), text))
 
 
 def _regressor(case: Case, name: str) -> tuple[FloatArray, BoolArray]:
@@ -40,16 +35,14 @@ def _regressor(case: Case, name: str) -> tuple[FloatArray, BoolArray]:
     table = case.table()
     if name in table:
         texts = table[name]
-        missing = np.array([text in _MISSING for text in texts])
-        return np.array([0.0 if text in _MISSING else float(text) for text in texts]), missing
+        missing = np.array([text in MISSING for text in texts])
+        return np.array([0.0 if text in MISSING else float(text) for text in texts]), missing
     for column in sorted(table, key=len, reverse=True):
         plain = re.sub(r"^(?:factor|as\.factor)\((.*)\)", r"\1", name)
         level = plain.removeprefix(column)
         if plain.startswith(column) and level in table[column]:
             texts = table[column]
-            return np.array([float(text == level) for text in texts]), np.array(
-                [t in _MISSING for t in texts]
-            )
+            return np.array([float(text == level) for text in texts]), np.array([t in MISSING for t in texts])
     raise StatisticsRefusal(f"Case {case.id} has no column for the covariate {name!r}.")
 
 
@@ -123,6 +116,11 @@ def _cox(case: Case, times: FloatArray, ends: list[int], names: list[str]) -> di
             "coef": coefficients,
             "se": [term.standard_error for term in fit.terms],
             "hr": {term.name: term.hazard_ratio for term in fit.terms},
+            "z": {term.name: term.coefficient / term.standard_error for term in fit.terms},
+            "p": {
+                term.name: 2.0 * float(norm.sf(abs(term.coefficient / term.standard_error)))
+                for term in fit.terms
+            },
             "loglik": fit.log_likelihood,
             "loglik_null": fit.log_likelihood_null,
             "lr_chisq": fit.likelihood_ratio,
@@ -133,8 +131,22 @@ def _cox(case: Case, times: FloatArray, ends: list[int], names: list[str]) -> di
             "events": fit.events,
         }
         out[f"cox_{ties}_coef"] = coefficients
+        if ties == "efron":  # R's default
+            out |= {"cox": out["cox_efron"], "cox_coef": coefficients}
         out[f"cox_{ties}_se"] = [term.standard_error for term in fit.terms]
     return out
+
+
+def _ends(texts: list[str], event: object) -> list[int]:
+    """1 where the status says the event happened: as named, else the larger of two numbers, as R reads them."""
+    if event is None:
+        words = {"TRUE": 1.0, "True": 1.0, "FALSE": 0.0, "False": 0.0}
+        values = [words[text] if text in words else float(text) for text in texts]
+        top = max([1.0, *values])
+        return [int(value == top) for value in values]
+    if is_number(str(event)):
+        return [int(is_number(text) and float(text) == float(str(event))) for text in texts]
+    return [int(text == str(event)) for text in texts]
 
 
 def survival_case(case: Case) -> dict[str, Any]:
@@ -144,21 +156,26 @@ def survival_case(case: Case) -> dict[str, Any]:
     time, status = role_column(case, "time", _TIME), role_column(case, "status", _STATUS)
     if time is None or status is None:
         raise StatisticsRefusal(f"Case {case.id} names no column of times or of ends.")
-    times = np.array(case.numbers(time))
-    event = float(case.parameters.get("status_event", 1))
-    ends = [int(value == event) for value in case.numbers(status)]
+    table = complete_rows(case, [time, status])
+    case = replace(case, tables={"data": table})
+    times = np.array([float(text) for text in table[time]])
+    ends = _ends(table[status], pick(case.parameters, "status_event", "event"))
     data = survival.followed(times, ends)
-    group = role_column(case, "group", _GROUP)
-    labels = case.table()[group] if group is not None else ["all"] * times.size
-    order = _levels(labels)
+    group = role_column(case, "group", _GROUP) or role_column(case, "strata_by", _GROUP)
+    labels = table[group] if group is not None else ["all"] * times.size
+    order = levels_of(labels)
     out = _curves(case, data, group or "", labels, order)
     if len(order) > 1:
         stratum = case.parameters.get("strata")
         out |= _tests(data, labels, order, case.table().get(stratum) if isinstance(stratum, str) else None)
-    wanted = case.expected.get("cox_efron", {})
-    named = wanted.get("coef") if isinstance(wanted, dict) else None
-    named = named or case.expected.get("cox_efron_coef") or case.expected.get("cox_breslow_coef")
-    names = case.parameters.get("covariates") or (list(named) if isinstance(named, dict) else [])
+    parts = [case.expected.get(name, {}) for name in ("cox_efron", "cox_breslow", "cox")]
+    found = [part.get("coef") for part in parts if isinstance(part, dict)]
+    found += [case.expected.get(f"{name}_coef") for name in ("cox_efron", "cox_breslow", "cox")]
+    named = next((part for part in found if isinstance(part, dict)), {})
+    names = pick(case.parameters, "covariates") or list(named)
+    formula = str(pick(case.parameters, "cox", "formula", default=""))
+    if not names and "+" in formula and "~" in formula:
+        names = [term.strip() for term in formula.split("~")[1].split("+")]
     if names:
         out |= _cox(case, times, ends, [str(name) for name in names])
     return out
@@ -192,47 +209,112 @@ def _main_effect(case: Case, term: str) -> list[tuple[str, FloatArray]]:
     if column not in case.table():
         raise StatisticsRefusal(f"Case {case.id}: the term {term!r} of its formula is not understood.")
     texts = case.table()[column]
-    if (call and "factor" in call[1]) or not all(is_number(text) for text in texts if text not in _MISSING):
-        levels = _levels(texts)[1:]
+    if (call and "factor" in call[1]) or not all(is_number(text) for text in texts if text not in MISSING):
+        levels = levels_of(texts)[1:]
         return [(f"{term}{level}", np.array([float(text == level) for text in texts])) for level in levels]
-    values = np.array([np.nan if text in _MISSING else float(text) for text in texts])
+    values = np.array([np.nan if text in MISSING else float(text) for text in texts])
     if call:
         values = np.log(values) if call[1] == "log" else np.sqrt(values)
     return [(term, values)]
+
+
+def _outcome(case: Case, left: str) -> tuple[FloatArray, BoolArray, IntArray]:
+    """(0/1 outcome, missing, row of the table it comes from) of a formula's left side.
+
+    Words count the later of two levels as the event, as R does; cbind(events, others) gives one outcome for
+    each unit counted.
+    """
+    table = case.table()
+    counted = re.fullmatch(r"cbind\((.*)\)", left)
+    if counted:
+        return _units(case, *(part.strip() for part in counted[1].split(",", 1)))
+    rows = np.arange(len(next(iter(table.values()))))
+    plain = re.sub(r"^(?:factor|as\.factor|I)\((.*)\)", r"\1", left)
+    level = re.fullmatch(r"(\w[\w.]*)\s*==\s*[\"']?([^\"']*)[\"']?", plain)
+    column = level[1] if level else plain
+    if column in table and (
+        level or not all(is_number(text) for text in table[column] if text not in MISSING)
+    ):
+        event = level[2] if level else levels_of(table[column])[-1]
+        missing = np.array([text in MISSING for text in table[column]])
+        return np.array([float(text == event) for text in table[column]]), missing, rows
+    return (*_regressor(case, plain), rows)
+
+
+def _units(case: Case, first: str, second: str) -> tuple[FloatArray, BoolArray, IntArray]:
+    """One outcome for each unit of a table of counts; `second` may be "total - first"."""
+    table = case.table()
+    events = np.array([int(float(text)) for text in table[first]])
+    whole = re.fullmatch(r"(\w[\w.]*)\s*-\s*(\w[\w.]*)", second)
+    others = np.array([int(float(text)) for text in table[whole[1] if whole else second]])
+    others = others - np.array([int(float(text)) for text in table[whole[2]]]) if whole else others
+    rows = np.repeat(np.arange(events.size), events + others)
+    outcome = np.concatenate([np.repeat([1.0, 0.0], pair) for pair in zip(events, others, strict=True)])
+    return outcome, np.zeros(rows.size, dtype=np.bool_), rows
+
+
+def _saturated(outcome: FloatArray, rows: IntArray) -> float:
+    """-2 log likelihood when every row of counts has its own proportion: what R's deviance is counted from."""
+    n = np.bincount(rows).astype(np.float64)
+    k = np.bincount(rows, outcome)
+    return float(-2.0 * (xlogy(k, k) + xlogy(n - k, n - k) - xlogy(n, n)).sum())
 
 
 def logistic_case(case: Case) -> dict[str, Any]:
     """Logistic regression by `formula`. Parameters: formula, conf, firth. Rows with a missing value are
     left out.
     """
-    left, right = (side.strip() for side in str(case.parameters["formula"]).split("~"))
-    outcome, missing = _regressor(case, left)
+    given = case.parameters
+    left, right = (side.strip() for side in str(pick(given, "formula", "model")).split("~"))
+    outcome, missing, rows = _outcome(case, left)
     terms = _terms(case, right)
-    design = np.column_stack([values for _, values in terms])
+    design = np.column_stack([values for _, values in terms])[rows]
     complete = ~missing & ~np.isnan(design).any(axis=1)
     for column in {name for name in case.table() if re.search(rf"\b{re.escape(name)}\b", right)}:
-        complete &= np.array([text not in _MISSING for text in case.table()[column]])
-    level = float(case.parameters.get("conf", 0.95))
-    fit = logistic.logistic(
-        outcome[complete],
-        design[complete],
-        [name for name, _ in terms],
-        firth=bool(case.parameters.get("firth", False)),
-        confidence=level,
-        arithmetic="as R",
-    )
-    return {
+        complete &= np.array([text not in MISSING for text in case.table()[column]])[rows]
+    grouped = rows.size != np.unique(rows).size
+    aside = _saturated(outcome[complete], rows[complete]) if grouped else 0.0
+    firth = bool(pick(given, "firth", default="firth" in case.method.lower()))
+    usual = fraction(number(given, *LEVEL, default=0.95))
+    out: dict[str, Any] = {}
+    for level in asked_levels(case, usual):
+        fit = logistic.logistic(
+            outcome[complete],
+            design[complete],
+            [name for name, _ in terms],
+            firth=firth,
+            confidence=level,
+            arithmetic="as R",
+        )
+        z = float(norm.ppf(0.5 + level / 2.0))
+        name = f"ci{100 * level:g}"
+        profile = {term.name: [term.lower, term.upper] for term in fit.terms}
+        wald = {
+            term.name: [term.coefficient + sign * z * term.standard_error for sign in (-1.0, 1.0)]
+            for term in fit.terms
+        }
+        out |= {f"profile_{name}": profile, f"wald_{name}": wald, name: profile}
+        for kind, rows_of in (("profile", profile), ("wald", wald)):
+            odds = {
+                term: [None if end is None else float(np.exp(end)) for end in ends]
+                for term, ends in rows_of.items()
+            }
+            out |= {f"or_{kind}_{name}": odds}
+    return out | {
         "coef": {term.name: term.coefficient for term in fit.terms},
         "se": {term.name: term.standard_error for term in fit.terms},
+        "z": {term.name: term.coefficient / term.standard_error for term in fit.terms},
         "wald_p": {term.name: term.wald_p for term in fit.terms},
-        f"profile_ci{100 * level:g}": {term.name: [term.lower, term.upper] for term in fit.terms},
-        "deviance": fit.deviance,
-        "null_deviance": fit.null_deviance,
-        "loglik": -fit.deviance / 2.0,
-        "aic": fit.deviance + 2.0 * (fit.degrees + 1),
+        "p": {term.name: term.wald_p for term in fit.terms},
+        "deviance": fit.deviance - aside,
+        "null_deviance": fit.null_deviance - aside,
+        **({} if grouped else {"loglik": -fit.deviance / 2.0, "aic": fit.deviance + 2.0 * (fit.degrees + 1)}),
+        "n": fit.n,
+        "events": fit.events,
         "lr_chisq": fit.likelihood_ratio,
         "lr_df": fit.degrees,
         "lr_p": fit.likelihood_ratio_p,
+        "or": {term.name: term.odds_ratio for term in fit.terms},
         **{f"or_{term.name}": term.odds_ratio for term in fit.terms},
     }
 

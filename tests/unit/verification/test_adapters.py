@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from scipy import stats
 
@@ -178,3 +179,20 @@ def test_a_variance_of_exactly_zero_is_said_to_be_singular() -> None:
     _answers("varcomp", {"model": "Yield ~ 1 + (1|Batch)"}, {"reml": reml}, 1e-5, **table)
     nested = {"components": {"Batch": {"VC": 0.0}}, "sd_ci95": {"Batch": {"lower": None, "upper": None}}}
     _answers("vca_nested_anova", {"formula": "Yield ~ Batch"}, nested, **table)
+
+
+def test_counts_of_a_table_are_the_units_they_count() -> None:
+    """cbind(events, others) of a 2 x 2 table: the slope is the log odds ratio, the deviance 0 (saturated)."""
+    table = {"arm": ["a", "b"], "yes": [3, 8], "n": [10, 12]}
+    odds = np.log((8 / 4) / (3 / 7))
+    expected = {"coef": {"armb": odds}, "deviance": 0.0, "n": 22, "events": 11, "or": {"armb": np.exp(odds)}}
+    _answers("logistic", {"formula": "cbind(yes, n - yes) ~ arm"}, expected, 1e-7, **table)
+
+
+def test_each_step_pattern_weighs_its_steps() -> None:
+    """Worked by hand: one warp of 0, 0, 2 to 0, 2, 2 costs nothing; shifted by 1 each pattern counts its steps."""
+    expected = {name: {"distance": 0.0} for name in ("symmetric1", "symmetric2", "asymmetric")}
+    _answers("dtw", {}, expected, query=[0, 0, 2], template=[0, 2, 2])
+    steps = {"symmetric1": 3.0, "symmetric2": 5.0, "asymmetric": 3.0}
+    expected = {name: {"distance": distance} for name, distance in steps.items()}
+    _answers("dtw", {}, expected, query=[1, 1, 1], template=[0, 0, 0])
