@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 import time
 from dataclasses import asdict
 from datetime import date, datetime
@@ -538,7 +539,8 @@ def read(
     except ValueError as error:
         raise fail(2, f"Unknown time zone {tz!r}; use an IANA name such as Europe/Berlin.") from error
     try:
-        told = read_file(file, format_name, options)
+        with tempfile.TemporaryDirectory(prefix="cellfleet-read-") as scratch:
+            told = read_file(_to_read(file, Path(scratch)), format_name, options)
     except KeyError as error:
         raise fail(2, str(error.args[0])) from error
     except UnreadableFile as error:
@@ -567,6 +569,20 @@ def read(
     show("Records (first 20)", told.records.head(20).to_dicts())
     show("Flags", [vars(f) for f in told.flags])
     show("Refused", [vars(r) for r in told.refused])
+
+
+def _to_read(file: Path, scratch: Path) -> Path:
+    """The file, or of an archive that is no format of its own (zip, gz) the one that it holds."""
+    from pipelines.formats.registry import recognise
+    from pipelines.ingest.unpack import NotUnpackedError, only_member
+
+    if recognise(file) is not None:
+        return file
+    try:
+        return only_member(file, scratch) or file
+    except NotUnpackedError as error:
+        problem, _, mend = str(error).partition(". ")
+        raise UnreadableFile(file, "archive", problem, mend) from error
 
 
 @app.command()

@@ -5,6 +5,7 @@ Here: the list, recognition and `read_file`. Knowledge of any one format belongs
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from pipelines.formats.allotrope import Allotrope
@@ -76,6 +77,16 @@ FORMATS: tuple[Format, ...] = (
 )
 NAMES: tuple[str, ...] = tuple(known.name for known in FORMATS)
 _DEFAULT = Options()
+_KNOWN_BUT_NOT_READ = (
+    (rb"<[^>]*urn:epcglobal:epcis", "EPCIS in XML", "Export the events as EPCIS 2.0 in JSON."),
+    (rb"<[^>]*http://hl7\.org/fhir\"", "FHIR in XML", "Export the resources as JSON or NDJSON."),
+    (
+        rb"\A\xd0\xcf\x11\xe0",
+        "a file of Microsoft Office or of an instrument's own program, and no workbook",
+        "Export it as text or as a workbook.",
+    ),
+    (rb"\A(?:PK|\x1f\x8b)", "an archive", "Unpack it and read what it holds."),
+)
 
 
 def format_named(name: str) -> Format:
@@ -105,13 +116,14 @@ def recognise(path: Path) -> Format | None:
     return next((known for known in FORMATS if known.recognises(head, path.name)), None)
 
 
-def _workbook_format(path: Path) -> Format:
+def _workbook_format(path: Path) -> Format | None:
     """An instrument's table where the workbook holds nothing else, its export, or a sheet that a contract describes."""
     try:
         book = Workbook(path, whole(path))
         preview = book.preview()
     except UnreadableFile:
-        return format_named(Excel.name)  # which says what is wrong with it
+        # which says what is wrong with it; other programs than Excel write into the same kind of container
+        return format_named(Excel.name) if path.suffix.lower().startswith(".xls") else None
     for known in FORMATS:
         if isinstance(known, VendorTable) and known.recognises(preview, path.name):
             if sum(bool(book.rows(name)) for name in book.names) == 1:
@@ -129,10 +141,19 @@ def read_file(path: Path, format: str | None = None, options: Options = _DEFAULT
         return format_named(format).read(path, options)
     known = recognise(path)
     if known is None:
-        raise UnreadableFile(
-            path,
-            "first bytes",
-            f"no format recognises it (tried {', '.join(NAMES)})",
-            "Name one with --format.",
-        )
+        raise _unrecognised(path)
     return known.read(path, options)
+
+
+def _unrecognised(path: Path) -> UnreadableFile:
+    """Why no format takes a file; of what is known but not read, in which other form it is."""
+    with path.open("rb") as handle:
+        head = as_utf8(handle.read(HEAD))
+    if not head.strip():
+        mend = "The file is kept as sent; ask the site to send it again."
+        return UnreadableFile(path, "all of it", "nothing but blanks in it: the file is empty", mend)
+    for mark, problem, mend in _KNOWN_BUT_NOT_READ:
+        if re.search(mark, head):
+            return UnreadableFile(path, "first bytes", problem, mend)
+    tried = f"no format recognises it (tried {', '.join(NAMES)})"
+    return UnreadableFile(path, "first bytes", tried, "Name one with --format.")

@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import datetime
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO
@@ -52,6 +52,29 @@ def members(
         raise NotUnpackedError(
             "It is neither a zip nor a gzip archive. Check `members`, and ask for the file again."
         )
+
+
+def only_member(archive: Path, scratch: Path) -> Path | None:
+    """The one file that an archive holds, unpacked under its own name; None where the file is no archive.
+
+    Raises NotUnpackedError where it holds several, with their names, or cannot be unpacked.
+    """
+    with archive.open("rb") as handle:
+        head = handle.read(4)
+    if not head.startswith((GZIP, ZIP)):
+        return None
+    if head == ZIP:
+        try:
+            with zipfile.ZipFile(archive) as opened:
+                held = [member.filename for member in opened.infolist() if not member.is_dir()]
+        except zipfile.BadZipFile as error:
+            raise NotUnpackedError(f"It is damaged ({error}). Ask the site to send it again.") from error
+        if len(held) > 1:
+            named = ", ".join(held[:5]) + (" …" if len(held) > 5 else "")
+            raise NotUnpackedError(f"It holds {len(held)} files ({named}). Unpack it and read each.")
+    sent_at = datetime.fromtimestamp(archive.stat().st_mtime, UTC)
+    name, member = next(members(archive, archive.name, "*", scratch, sent_at))
+    return member.rename(scratch / name.rsplit("/", 1)[-1])
 
 
 def _zipped(
