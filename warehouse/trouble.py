@@ -21,7 +21,8 @@ KNOWN = (
     ),
     (
         r"input/output error|disk i/o error|errno 5\b|stale file handle|transport endpoint",
-        "The disk failed or went away. Nothing was promoted: check it, run `cellfleet doctor`, then run again.",
+        "The disk failed, went away or is full (SQLite does not always tell which). Nothing was promoted: check it "
+        "with `cellfleet doctor`, then run again.",
     ),
     (
         r"\.parquet.*(no such file|not found|too small|no magic bytes|404)|(no such file|cannot open file).*\.parquet"
