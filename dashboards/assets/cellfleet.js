@@ -188,11 +188,23 @@
     return props.value ? window.React.createElement("a", { href: props.value.href }, props.value.text) : "";
   };
 
+  // Arrows go from cell to cell of the verdicts; another row chooses its attribute.
+  function step(cell, key) {
+    var row = cell.closest("tr"), column = cell.closest("td").cellIndex, rows = row.parentElement.rows;
+    var place = Array.prototype.indexOf.call(rows, row) + (key === "ArrowDown" ? 1 : key === "ArrowUp" ? -1 : 0);
+    var to = rows[place] && rows[place].cells[column + (key === "ArrowRight" ? 1 : key === "ArrowLeft" ? -1 : 0)];
+    var next = to && to.querySelector("button");
+    if (!next) { return; }
+    next.focus();
+    if (rows[place] !== row) { next.click(); }
+  }
+
   // Keys: g and a letter go to a page, / to the sites, ? lists the keys. Never while something is typed.
   var going = false;
   document.addEventListener("keydown", function (event) {
     var target = event.target;
     if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName) || target.isContentEditable) { return; }
+    if (/^Arrow/.test(event.key) && target.classList.contains("cf-cell")) { event.preventDefault(); step(target, event.key); return; }
     if (going) {
       going = false;
       var pages = JSON.parse((document.querySelector(".cf-nav") || { dataset: {} }).dataset.keys || "{}");

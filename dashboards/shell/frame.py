@@ -23,6 +23,7 @@ POLL_MS = 5000
 STALE_AFTER_H = 26
 KEYS = (
     ("/", "Sites"),
+    ("← ↑ → ↓", "From verdict to verdict"),
     ("?", "These keys"),
     ("Esc", "Close"),
 )

@@ -45,6 +45,16 @@ def test_an_address_brings_the_same_view_back(strict_page: Page, dashboards: str
     expect(strict_page).to_have_url(f"{dashboards}/?attr=vcn")
 
 
+def test_arrows_go_from_verdict_to_verdict(strict_page: Page, dashboards: str) -> None:
+    strict_page.goto(f"{dashboards}/?attr=cd3_pct")
+    cell = strict_page.locator("tr[data-attribute='cd3_pct'] button").first
+    cell.focus()
+    strict_page.keyboard.press("ArrowRight")
+    strict_page.keyboard.press("ArrowDown")
+    expect(strict_page.locator("tr[data-attribute='car_pct'] button").nth(1)).to_be_focused()
+    strict_page.wait_for_url("**attr=car_pct")
+
+
 def test_dark_follows_the_system(strict_page: Page, dashboards: str) -> None:
     strict_page.emulate_media(color_scheme="dark")
     strict_page.goto(dashboards)

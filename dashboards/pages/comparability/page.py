@@ -50,7 +50,7 @@ def layout(visit: Visit) -> Component:
             size="sm",
             w=280,
         ),
-        dmc.TextInput(id=CONTROLS["from"], label="Show lots from, UTC", value=visit.get("from"), **day),
+        dmc.TextInput(id=CONTROLS["from"], label="Lots from, UTC", value=visit.get("from"), **day),
         dmc.TextInput(id=CONTROLS["to"], label="to, included", value=visit.get("to"), **day),
         html.Div(
             dmc.SegmentedControl(
