@@ -81,7 +81,10 @@ def data_files(
     values: Mapping[str, Any],
     formats: Sequence[str] = ("csv",),
 ) -> dict[str, bytes]:
-    """Each table's rows as `data/<table>.<format>`: columns as the dictionary orders them, rows by key."""
+    """Each table's rows as `data/<table>.<format>`: columns as the dictionary orders them, rows by key.
+
+    A snapshot that an older program published may lack a column; then so does the file.
+    """
     made: dict[str, bytes] = {}
     for table, where in tables.items():
         layer, name = table.split(".")
@@ -89,7 +92,8 @@ def data_files(
             columns, key = [f.name for f in mart_columns()[name].fields], mart_columns()[name].key
         else:
             columns, key = list(dictionary().tables[name].columns), dictionary().tables[name].key
-        told = ", ".join(f'"{c}"' for c in columns)
+        there = {row[0] for row in con.execute(f"DESCRIBE {table}").fetchall()}
+        told = ", ".join(f'"{c}"' for c in columns if c in there)
         sql = f"SELECT {told} FROM {table} WHERE {where} ORDER BY {', '.join(key)}"
         for kind, content in table_files(con, sql, values, formats).items():
             made[f"data/{table}.{kind}"] = content
