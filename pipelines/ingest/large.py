@@ -62,9 +62,10 @@ def promote_large(
     table = dictionary().tables[feed.maps[0].table]
     outcome = Outcome(contract.site_id, feed_name, {})
     groups = list(_grouped(takings))
-    lake.set_recorded_at(con)
     con.execute("SET VARIABLE run_id = ?", [run_id])
     for i, group in enumerate(groups or [[]], 1):
+        # Of each group its own: the newest accounting is told by it.
+        lake.set_recorded_at(con)
         with TemporaryDirectory() as scratch:
             read = _scanned(contract, feed, [a for t in group for a in t.arrivals], Path(scratch))
             _map(con, contract, feed, table, read)
