@@ -22,7 +22,7 @@ from typing import Any
 import duckdb
 
 from pipelines.formats.protocol import Flag, Options, Reading, Refused, UnreadableFile, reading
-from pipelines.formats.rows import BLOCK, Rows, find_rows
+from pipelines.formats.rows import BLOCK, Rows, count_regular, find_rows
 from pipelines.formats.text import check_text, decode, encoding_of
 
 DELIMITERS = ",;\t|"
@@ -36,6 +36,9 @@ _ONE_BYTE = (
     "mac-",
 )
 _LONGEST_LINE = 2 << 20
+_LINES_OF_NAMES = 50  # a line of names that goes on over more lines is an unclosed quote
+# Stands for the file, or a list of files, in SQL that reads them; no path holds a NUL character.
+FILES = "\0files"
 
 
 @cache
@@ -62,6 +65,9 @@ class Scan:
     refused: tuple[Refused, ...]
     header: dict[str, Any]
     flags: tuple[Flag, ...] = ()
+    # `unnumbered` with FILES in place of the file: files that share it can be read in one go. And which file that is.
+    together: str = ""
+    file: Path | None = None
 
 
 def numbered(rows: str, position: str, gaps: tuple[tuple[int, int], ...]) -> str:
@@ -86,15 +92,16 @@ class _Layout:
     preamble: tuple[str, ...]
 
 
-def scan(path: Path, options: Options, scratch: Path | None = None) -> Scan:
+def scan(path: Path, options: Options, scratch: Path | None = None, *, quick: bool = False) -> Scan:
     """Check a file of any size and say how DuckDB reads it.
 
     A file with malformed rows (or an encoding DuckDB cannot read) is copied without them into
     `scratch`, a folder that must live until the SQL has run; without one such a file raises ValueError.
+    With `quick` records are only counted where all look alike; a row that is malformed nonetheless stops DuckDB.
     """
     with _mapped(path, options) as (data, encoding, transcoded):
         layout = _layout(path, data, encoding, options)
-        rows = _rows(path, data, layout, options)
+        rows = _rows(path, data, layout, options, quick=quick)
         refused = tuple(_refusal(bad, layout) for bad in rows.bad)
         irregular = (
             bool(rows.bad)
@@ -107,11 +114,12 @@ def scan(path: Path, options: Options, scratch: Path | None = None) -> Scan:
         if irregular:
             if scratch is None:
                 raise ValueError(f"{path.name} has rows to leave out: give scan a scratch folder")
-            copy = _clean_copy(data, layout, rows, scratch)
-            rows_sql = _read_csv(copy, layout, options, rows, skip=0, encoding="utf-8")
+            file = _clean_copy(data, layout, rows, scratch)
+            together = _read_csv(layout, options, rows, skip=0, encoding="utf-8")
         else:
+            file = path
             known = _DUCKDB_ENCODING[layout.encoding]
-            rows_sql = _read_csv(path, layout, options, rows, skip=layout.lines_before or 0, encoding=known)
+            together = _read_csv(layout, options, rows, skip=layout.lines_before or 0, encoding=known)
     header: dict[str, Any] = {
         "columns": list(layout.names),
         "delimiter": layout.delimiter,
@@ -120,8 +128,11 @@ def scan(path: Path, options: Options, scratch: Path | None = None) -> Scan:
     if layout.preamble:
         header["preamble"] = list(layout.preamble)
     gaps = _gaps(rows)
+    rows_sql = together.replace(FILES, _literal(str(file)))
     sql = numbered(rows_sql, "row_number() OVER ()", gaps)
-    return Scan(sql, rows_sql, layout.names, gaps, rows.received, refused, header)
+    return Scan(
+        sql, rows_sql, layout.names, gaps, rows.received, refused, header, together=together, file=file
+    )
 
 
 def scan_sql(path: Path, options: Options, scratch: Path | None = None) -> str:
@@ -207,8 +218,8 @@ def _layout(path: Path, data: memoryview, encoding: str, options: Options) -> _L
     head = bytes(data[:BLOCK])
     end = b"\n" if b"\n" in head else b"\r"
     check_text(path, head[: head.rfind(end) + 1] or head, encoding, 0)
-    lines = head.split(end)
     before = (options.header_row - 1) if options.header_row else 0
+    lines = head.split(end, before + options.skip_rows + _LINES_OF_NAMES)
     if before >= len(lines):
         raise UnreadableFile(
             path,
@@ -277,7 +288,7 @@ def _header_record(
     """The line of names, joined with the next while a quote is open."""
     quote = options.quote.encode()
     record = b""
-    for taken, line in enumerate(lines[:50], 1):
+    for taken, line in enumerate(lines[:_LINES_OF_NAMES], 1):
         record += line + end
         if not quote or record.count(quote) % 2 == 0:
             return record.decode(encoding).rstrip("\r\n"), taken
@@ -321,7 +332,7 @@ def unique_names(names: list[str]) -> tuple[str, ...]:
     return tuple(result)
 
 
-def _rows(path: Path, data: memoryview, layout: _Layout, options: Options) -> Rows:
+def _rows(path: Path, data: memoryview, layout: _Layout, options: Options, *, quick: bool = False) -> Rows:
     at = layout.start
     while at < len(data):
         block = bytes(data[at : at + BLOCK])
@@ -336,6 +347,16 @@ def _rows(path: Path, data: memoryview, layout: _Layout, options: Options) -> Ro
             "the last line has no line end: the file is half-written",
             "It is read when it has arrived whole.",
         )
+    if quick and (
+        regular := count_regular(
+            data,
+            layout.start,
+            delimiter=layout.delimiter,
+            quote=options.quote,
+            values=len(layout.names),
+        )
+    ):
+        return regular
     return find_rows(
         data,
         layout.start,
@@ -382,9 +403,7 @@ def _literal(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def _read_csv(
-    source: Path, layout: _Layout, options: Options, rows: Rows, *, skip: int, encoding: str
-) -> str:
+def _read_csv(layout: _Layout, options: Options, rows: Rows, *, skip: int, encoding: str) -> str:
     columns = ", ".join(f"{_literal(name)}: 'VARCHAR'" for name in layout.names)
     names = ", ".join(_literal(name) for name in layout.names)
     quote = _literal(options.quote)
@@ -393,7 +412,7 @@ def _read_csv(
     # said, because DuckDB takes a carriage return in a quoted value for the line end; \r\n it cannot be told
     end = ", new_line='\\r'" if rows.returns else ", new_line='\\n'" if rows.lf > 0 and not rows.crlf else ""
     return (
-        f"read_csv({_literal(str(source))}, auto_detect=false, header=false, skip={skip}, "
+        f"read_csv({FILES}, auto_detect=false, header=false, skip={skip}, "
         f"delim={_literal(layout.delimiter)}, quote={quote}, escape={quote}, encoding={_literal(encoding)}, "
         f"columns={{{columns}}}, force_not_null=[{names}], "
         f"max_line_size={max(_LONGEST_LINE, 2 * rows.longest)}, compression='none', "

@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from pipelines.formats.delimited import Scan, engine, unique_names
+from pipelines.formats.delimited import FILES, Scan, engine, unique_names
 from pipelines.formats.protocol import Flag, Options, Reading, UnreadableFile, reading
 
 _MAGIC = b"PAR1"
@@ -68,9 +68,9 @@ def count_records(path: Path, options: Options) -> int:
     return sum(footer.row_group(i).num_rows for i in range(footer.num_row_groups))
 
 
-def scan(path: Path, options: Options, scratch: Path | None = None) -> Scan:
-    """How DuckDB reads the file; `scratch` is taken so that all bulk formats are called alike."""
-    del scratch
+def scan(path: Path, options: Options, scratch: Path | None = None, *, quick: bool = False) -> Scan:
+    """How DuckDB reads the file; `scratch` and `quick` are taken so that all bulk formats are called alike."""
+    del scratch, quick
     footer = _footer(path)
     received = count_records(path, options)
     schema = footer.schema.to_arrow_schema()
@@ -80,11 +80,15 @@ def scan(path: Path, options: Options, scratch: Path | None = None) -> Scan:
     )
     if any(c in str(path) for c in "*?["):
         raise UnreadableFile(path, "", "the name holds *, ? or [", "Keep the file under a plain name.")
-    file = f"read_parquet({_literal(str(path))}"
-    sql = f"(SELECT file_row_number + 1 AS source_row, {renamed} FROM {file}, file_row_number=true))"
-    unnumbered = f"(SELECT {renamed} FROM {file}))"
+    file = _literal(str(path))
+    sql = f"(SELECT file_row_number + 1 AS source_row, {renamed} FROM read_parquet({file}, file_row_number=true))"
+    # Types are told as well: files are read in one go only where they agree.
+    types = ", ".join(map(str, schema.types)).replace("*/", "")
+    together = f"(SELECT {renamed}, file_index FROM read_parquet({FILES})) /* {types} */"
+    unnumbered = f"(SELECT {renamed} FROM read_parquet({file}))"
     header = {"columns": list(ours), "writer": footer.created_by}
-    return Scan(sql, unnumbered, ours, (), received, (), header, _flags(path, footer))
+    flags = _flags(path, footer)
+    return Scan(sql, unnumbered, ours, (), received, (), header, flags, together, path)
 
 
 def _flags(path: Path, footer: Any) -> tuple[Flag, ...]:

@@ -48,6 +48,32 @@ class Rows:
     inner: bool = False  # some quoted value holds a line end
 
 
+def count_regular(data: memoryview, start: int, *, delimiter: str, quote: str, values: int) -> Rows | None:
+    """Count the records of `data` from byte `start` on where all look alike, many times faster than `find_rows`.
+
+    None where a value may be quoted, lines end in several ways, or the delimiters are not as many as the lines ask for:
+    then `find_rows` must look. Two rows that make up for each other pass here; the parser refuses them.
+    """
+    lines = delimiters = returns = together = 0
+    last = _LF
+    for block in _blocks(data, start):
+        if quote and block.find(quote.encode()) >= 0:
+            return None
+        array = np.frombuffer(block, dtype=np.uint8)
+        lines += int(np.count_nonzero(array == _LF))
+        delimiters += int(np.count_nonzero(array == ord(delimiter)))
+        if last == _CR or block.find(b"\r") >= 0:
+            returns += block.count(b"\r")
+            together += block.count(b"\r\n") + (last == _CR and block[0] == _LF)
+        last = block[-1]
+    ends = lines
+    lines += last != _LF
+    regular = lines > 0 and values > 1 and delimiters == lines * (values - 1)
+    if not regular or returns != together or returns not in (0, ends):
+        return None
+    return Rows(received=lines, crlf=returns, lf=ends - returns)
+
+
 class _StrayQuoteError(Exception):
     """A quote inside a value that is not quoted: parity says nothing any more, go line by line."""
 

@@ -48,7 +48,7 @@ class Compiler:
         fields: dict[str, Expression] = {"site_id": Expression(quoted(self.contract.site_id))}
         if each is not None:
             fields |= self._each(each)
-        for name, column in sorted(self.mapping.columns.items(), key=lambda item: item[0] not in FIRST):
+        for name, column in self.ordered():
             if name == "result":
                 fields |= self._result(column, fields)
             else:
@@ -69,6 +69,10 @@ class Compiler:
             f"SELECT s.* EXCLUDE ({left_out}), {typed}, {problems} AS problems, "
             f"{offset} AS utc_offset_minutes FROM {rows}"
         )
+
+    def ordered(self) -> list[tuple[str, Column]]:
+        """The mapping's columns, those first that others depend on."""
+        return sorted(self.mapping.columns.items(), key=lambda item: item[0] not in FIRST)
 
     def _nothing(self, name: str) -> str:
         return f"CAST(NULL AS {SQL_TYPES[self.d.fields[name].type]})"

@@ -42,7 +42,7 @@ class Quantities:
         wanted = f"a number with decimal mark {self.decimal}"
         bad = f"{text} IS NOT NULL AND ({number} IS NULL OR NOT isfinite({number}))"
         problems = [Problem(bad, "number_format", label, text, wanted)]
-        factor, offset, unit_problems = self._factor(f, column, label, fields)
+        factor, offset, unit_problems = self.factor(f, column, label, fields)
         if factor != "1.0":
             number = f"{number} * {factor}"
         value = self.steps.name(f"{number} + {offset}" if offset != "0.0" else number)
@@ -59,11 +59,17 @@ class Quantities:
         limited = {n: f for n, f in fields.items() if f.minimum is not None or f.maximum is not None}
         if not limited:
             return []
-        low = case(target, {n: str(float(f.minimum)) for n, f in limited.items() if f.minimum is not None})
-        high = case(target, {n: str(float(f.maximum)) for n, f in limited.items() if f.maximum is not None})
+        low, high = self.limits(fields, target)
         wanted = case(target, {n: quoted(_range(f)) for n, f in limited.items()})
         beyond = f"({value} < {low} OR {value} > {high})"
         return [Problem(beyond, "out_of_range", label, text, "", wanted_sql=wanted)]
+
+    @staticmethod
+    def limits(fields: dict[str, Field], target: str) -> tuple[str, str]:
+        """SQL of the least and the greatest value of the field that `target` (SQL) names; NULL where it has none."""
+        low = case(target, {n: str(float(f.minimum)) for n, f in fields.items() if f.minimum is not None})
+        high = case(target, {n: str(float(f.maximum)) for n, f in fields.items() if f.maximum is not None})
+        return low, high
 
     def result(
         self, column: Column, text: str, label: str, fields: dict[str, Expression]
@@ -79,7 +85,7 @@ class Quantities:
         marked = text_of(column.operator_from) if column.operator_from else f"left({text}, 1)"
         signs = "WHEN '<' THEN '<' WHEN '>' THEN '>'"
         operator = self.steps.name(f"CASE WHEN {numeric} THEN CASE {marked} {signs} ELSE '=' END END")
-        factor, offset, unit_problems = self._factor(self.d.fields["value"], column, label, fields)
+        factor, offset, unit_problems = self.factor(self.d.fields["value"], column, label, fields)
         value = self.steps.name(f"CASE WHEN {numeric} THEN {number} * {factor} + {offset} END")
         words = {c: quoted(str(v)) for c, v in self.contract.codes.get(column.words or "", {}).items()}
         code = self.steps.name(f"CASE WHEN NOT {numeric} THEN {case(text, words)} END")
@@ -108,7 +114,7 @@ class Quantities:
             "unit_as_given": Expression(self._as_given(column, fields)),
         }
 
-    def _factor(
+    def factor(
         self, f: Field, column: Column, label: str, fields: dict[str, Expression]
     ) -> tuple[str, str, list[Problem]]:
         """SQL of factor and offset to the unit of the field, or of what the row names."""

@@ -6,23 +6,23 @@ Each group of files is one transaction, so a killed run goes on with the next gr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import duckdb
-import polars as pl
 
 from pipelines.formats import delimited, parquet
 from pipelines.formats.delimited import Scan
 from pipelines.formats.protocol import UnreadableFile
 from pipelines.harmonise.contract import Contract, Feed
-from pipelines.harmonise.mapping import Compiler, columns_used, ident, text_of
+from pipelines.harmonise.mapping import columns_used, ident
 from pipelines.ingest.accounting import account
 from pipelines.ingest.evidence import prepare_large, write_evidence
 from pipelines.ingest.outcome import Outcome
+from pipelines.ingest.readings import Batch, enum, map_readings
 from pipelines.ingest.stage import FileRead, options_of
 from pipelines.ingest.take import Taking, write_cursor
 from pipelines.validation.audit import audit
@@ -33,17 +33,17 @@ from warehouse.faults import reached
 from warehouse.vault import Arrival
 
 SCANS: dict[str, Callable[..., Scan]] = {"delimited": delimited.scan, "parquet": parquet.scan}
-# Bytes of files that are handled together: bounds memory and the work lost when a run is killed.
-GROUP_BYTES = 160 << 20
-GROUP_FILE: dict[str, Any] = {
-    "file_no": pl.Int32, "source_file": pl.String, "source_file_sha256": pl.String, "sent_at": pl.Datetime("us", "UTC"),
-}  # fmt: skip
+# Bytes of files that are handled together, some four million readings: bounds memory and the work lost when a run is
+# killed. A file is always whole.
+GROUP_BYTES = {"delimited": 160 << 20, "parquet": 20 << 20}
+# What DuckDB may take meanwhile; more is spilled into the home.
+MEMORY = "1GiB"
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Group:
-    files: list[FileRead]
-    scans: list[tuple[Arrival, Scan]]
+    files: list[FileRead] = field(default_factory=list)
+    batch: Batch = field(default_factory=Batch)
 
 
 def promote_large(
@@ -61,46 +61,77 @@ def promote_large(
     feed = contract.feeds[feed_name]
     table = dictionary().tables[feed.maps[0].table]
     outcome = Outcome(contract.site_id, feed_name, {})
-    groups = list(_grouped(takings))
+    groups = list(_grouped(takings, GROUP_BYTES[feed.format.name]))
     con.execute("SET VARIABLE run_id = ?", [run_id])
-    for i, group in enumerate(groups or [[]], 1):
-        # Of each group its own: the newest accounting is told by it.
-        lake.set_recorded_at(con)
-        with TemporaryDirectory() as scratch:
-            read = _scanned(contract, feed, [a for t in group for a in t.arrivals], Path(scratch))
-            _map(con, contract, feed, table, read)
-        _split(con, contract, feed, table)
-        _commit(con, contract, feed_name, table, read, group, run_id, outcome)
-        progress(
-            f"{contract.site_id}/{feed_name}: group {i} of {len(groups)}, {outcome.rows.get(table.name, 0):,} readings"
-        )
+    with _bounded(con):
+        for i, group in enumerate(groups or [[]], 1):
+            # Of each group its own: the newest accounting is told by it.
+            lake.set_recorded_at(con)
+            read = _mapped(con, contract, feed, table, [a for t in group for a in t.arrivals])
+            _to_insert(con, contract, feed, table)
+            _commit(con, contract, feed_name, table, read, group, run_id, outcome)
+            progress(
+                f"{contract.site_id}/{feed_name}: group {i} of {len(groups)}, "
+                f"{outcome.rows.get(table.name, 0):,} readings"
+            )
     return outcome
 
 
-def _grouped(takings: list[Taking]) -> Iterator[list[Taking]]:
+@contextmanager
+def _bounded(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Let DuckDB take no more than `MEMORY`, whatever the size of the files."""
+    row = con.execute("SELECT current_setting('memory_limit')").fetchone()
+    assert row is not None
+    con.execute(f"SET memory_limit = {quoted(MEMORY)}")
+    try:
+        yield
+    finally:
+        con.execute(f"SET memory_limit = {quoted(row[0])}")
+
+
+def _grouped(takings: list[Taking], most: int) -> Iterator[list[Taking]]:
     group: list[Taking] = []
+    size = 0
     for taking in takings:
         group.append(taking)
-        if sum(t.size for t in group) >= GROUP_BYTES:
+        size += taking.size
+        if size >= most:
             yield group
-            group = []
+            group, size = [], 0
     if group:
         yield group
 
 
-def _scanned(contract: Contract, feed: Feed, arrivals: list[Arrival], scratch: Path) -> _Group:
+def _mapped(
+    con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, table: Table, arrivals: list[Arrival]
+) -> list[FileRead]:
+    """`sorted_reading` and `problems` of the files; a file that deceives the quick look is looked at closely."""
+    for quick in (True, False):
+        with TemporaryDirectory() as scratch:
+            group = _scanned(contract, feed, arrivals, Path(scratch), quick=quick)
+            try:
+                map_readings(con, contract, feed, table, group.batch)
+            except duckdb.InvalidInputException:
+                if not quick:
+                    raise
+            else:
+                return group.files
+    raise AssertionError("a close look either maps or raises")
+
+
+def _scanned(
+    contract: Contract, feed: Feed, arrivals: list[Arrival], scratch: Path, *, quick: bool
+) -> _Group:
     used = set(columns_used(feed))
     known = used | set(feed.ignore) | set(feed.identifying) | set(feed.free_text)
-    files, scans = [], []
-    for n, arrival in enumerate(arrivals):
-        files.append(read := FileRead(arrival, feed.format.name, 1))
+    group, options = _Group(), options_of(contract, feed)
+    for arrival in arrivals:
+        group.files.append(read := FileRead(arrival, feed.format.name, 1))
         if arrival.archive:
             read.unpacked()
             continue
-        folder = scratch / str(n)
-        folder.mkdir()
         try:
-            scan = SCANS[feed.format.name](arrival.path, options_of(contract, feed), folder)
+            scan = SCANS[feed.format.name](arrival.path, options, scratch, quick=quick)
         except UnreadableFile as error:
             read.refusal = f"{error.problem} {error.mend}".replace(arrival.path.name, arrival.name)
             continue
@@ -122,96 +153,89 @@ def _scanned(contract: Contract, feed: Feed, arrivals: list[Arrival], scratch: P
             read.reason_code, read.field_name = "column_missing", "|".join(read.missing)
             read.received, read.refused = scan.received, ()
             continue
-        scans.append((arrival, scan))
-    return _Group(files, scans)
+        group.batch.scans.append((arrival, scan))
+    return group
 
 
-def _map(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, table: Table, group: _Group) -> None:
-    """`staged`: text with the number of its file; `mapped`: typed rows with `problems`, file and row."""
-    used = sorted(columns_used(feed))
-    texts = ", ".join(f"CAST({ident(c)} AS VARCHAR) AS {ident(c)}" for c in used)
-    staged = [
-        f"SELECT {n} AS file_no, source_row, {texts} FROM {scan.sql}"
-        for n, (_, scan) in enumerate(group.scans)
-    ]
-    if not staged:
-        nothing = ", ".join(f"CAST(NULL AS VARCHAR) AS {ident(c)}" for c in used)
-        staged = [f"SELECT 0 AS file_no, CAST(0 AS BIGINT) AS source_row, {nothing} WHERE false"]
-    # Rows carry a number for their file; its name, hash and time join in at the end, where they compress to nothing.
-    files = [(n, a.name, a.sha256, a.sent_at) for n, (a, _) in enumerate(group.scans)]
-    con.register("frame", pl.DataFrame(files, schema=GROUP_FILE, orient="row"))
-    con.execute("CREATE OR REPLACE TABLE group_files AS SELECT * FROM frame")
-    con.unregister("frame")
-    con.execute(f"CREATE OR REPLACE TABLE staged AS {' UNION ALL '.join(staged)}")
-    compiler = Compiler(dictionary(), contract, feed, feed.maps[0])
+def _to_insert(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, table: Table) -> None:
+    """`insert_reading`, in the order in which it is read back, and `repeated`: readings said before, which it lacks."""
     fields = ", ".join(ident(f) for f in table.fields)
-    typed = " UNION ALL ".join(
-        f"SELECT {fields}, file_no, source_row, problems FROM ({select})" for select in compiler.selects()
-    )
-    con.execute(f"CREATE OR REPLACE TABLE mapped AS {typed}")
-
-
-def _split(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, table: Table) -> None:
-    """`problems`, `repeated` (readings said before) and `insert_reading` (in the order they are read back)."""
-    record = [feed.record] if isinstance(feed.record, str) else feed.record
-    subject = ", ".join(f"coalesce({text_of(c)}, '')" for c in record)
-    con.execute(f"""
-        CREATE OR REPLACE TABLE problems AS
-        SELECT left(f.source_file_sha256, 24) || ':' || s.source_row AS record_id, concat_ws('|', {subject}) AS subject,
-               f.source_file, f.source_file_sha256, s.source_row,
-               p.reason_code, p.field_name, p.value_seen, p.value_wanted, p.whole_record
-        FROM (SELECT file_no, source_row, unnest(problems) AS p FROM mapped WHERE len(problems) > 0)
-        JOIN staged AS s USING (file_no, source_row)
-        JOIN group_files AS f USING (file_no)""")
-    con.execute("DROP TABLE staged")
-    fields = ", ".join(ident(f) for f in table.fields)
-    con.execute(f"""
-        CREATE OR REPLACE TABLE good AS SELECT {fields}, file_no, source_row FROM mapped
-        WHERE len(problems) = 0 OR len(list_filter(problems, lambda p: p.whole_record)) = 0""")
-    con.execute("DROP TABLE mapped")
     _find_repeated(con, contract, table, fields)
-    left_out = "WHERE (f.source_file, f.source_file_sha256, g.source_row) NOT IN (FROM repeated)"
+    left_out = (
+        "ANTI JOIN (SELECT r.source_row, f.file_no FROM repeated AS r JOIN group_files AS f "
+        "USING (source_file, source_file_sha256)) AS r USING (file_no, source_row)"
+    )
+    # Small integers where texts would be: cheaper to copy, sort and check; the lake's columns are texts.
+    con.execute("DROP TABLE IF EXISTS stamp")
+    con.execute(f"DROP TABLE IF EXISTS insert_{table.name}")
+    once = {"source_system": quoted(feed.system), "run_id": "getvariable('run_id')"}
+    for name, value in (once | {"source_file_sha256": "source_file_sha256"}).items():
+        enum(con, f"field_{name}", f"SELECT {value} FROM (SELECT NULL) LEFT JOIN group_files ON true")
+    told = ", ".join(f"CAST({value} AS field_{name}) AS {name}" for name, value in once.items())
     con.execute(f"""
-        CREATE OR REPLACE TABLE insert_{table.name} AS
-        SELECT {fields}, {quoted(feed.system)} AS source_system, f.source_file_sha256, g.source_row, f.sent_at,
-               getvariable('recorded_at') AS recorded_at, getvariable('run_id') AS run_id
-        FROM good AS g JOIN group_files AS f USING (file_no)
-        {left_out if _some(con, "repeated") else ""}
-        ORDER BY batch_id, channel, read_at, file_no, source_row""")
-    con.execute("DROP TABLE good")
+        CREATE TABLE stamp AS
+        SELECT file_no, CAST(source_file_sha256 AS field_source_file_sha256) AS source_file_sha256, sent_at,
+               getvariable('recorded_at') AS recorded_at, {told}
+        FROM group_files""")
+    con.execute(f"""
+        CREATE TABLE insert_{table.name} AS
+        SELECT {fields}, source_system, source_file_sha256, source_row, sent_at, recorded_at, run_id
+        FROM sorted_reading {left_out if _some(con, "repeated") else ""} JOIN stamp USING (file_no)""")
+    con.execute("DROP TABLE sorted_reading")
 
 
 def _find_repeated(con: duckdb.DuckDBPyConnection, contract: Contract, table: Table, fields: str) -> None:
-    """`repeated`: readings of `good` that say again what was said, here or in the lake. Mostly there are none."""
+    """`repeated`: readings that say again what was said, here or in the lake. Mostly there are none."""
     site = quoted(contract.site_id)
     key = ", ".join(ident(k) for k in table.key)
-    con.execute(f"CREATE OR REPLACE TABLE twice AS SELECT {key} FROM good GROUP BY {key} HAVING count(*) > 1")
-    span = con.execute("SELECT min(read_at), max(read_at) FROM good").fetchone()
-    if span and span[0] is not None:
+    # Sorted by key, so that readings that share it are neighbours.
+    alike = " AND ".join(f"{ident(k)} = {ident('before ' + k)}" for k in table.key)
+    before = ", ".join(f"lag({ident(k)}) OVER () AS {ident('before ' + k)}" for k in table.key)
+    con.execute(
+        f"CREATE OR REPLACE TABLE twice AS SELECT DISTINCT {_as_texts(table, table.key)} "
+        f"FROM (SELECT {key}, {before} FROM sorted_reading) WHERE {alike}"
+    )
+    span = con.execute("SELECT min(read_at), max(read_at) FROM sorted_reading").fetchone()
+    # Mostly the lake has nothing of these hours: the files are asked only where it has.
+    con.execute(
+        f"""CREATE OR REPLACE TABLE stored AS
+            SELECT {fields}, source_file_sha256, source_row, sent_at FROM lake.core.{table.name}
+            WHERE site_id = {site} AND read_at BETWEEN ? AND ?
+              AND batch_id IN (SELECT DISTINCT CAST(batch_id AS VARCHAR) FROM sorted_reading)""",
+        list(span or ()),
+    )
+    if _some(con, "stored"):
         con.execute(
-            f"""INSERT INTO twice SELECT DISTINCT {key} FROM lake.core.{table.name}
-                WHERE site_id = {site} AND read_at BETWEEN ? AND ? AND batch_id IN (SELECT batch_id FROM good)
-                  AND ({key}) IN (SELECT ({key}) FROM good)""",
-            list(span),
+            f"INSERT INTO twice SELECT DISTINCT {key} FROM stored "
+            f"SEMI JOIN (SELECT {_as_texts(table, table.key)} FROM sorted_reading) USING ({key})"
         )
     con.execute(
         "CREATE OR REPLACE TABLE repeated (source_file VARCHAR, source_file_sha256 VARCHAR, source_row BIGINT)"
     )
     if not _some(con, "twice"):
         return
-    con.execute(f"""
+    con.execute(
+        f"""
         INSERT INTO repeated
         WITH every AS (
-          SELECT g.* EXCLUDE (file_no), f.* EXCLUDE (file_no), false AS stored
-          FROM good AS g JOIN group_files AS f USING (file_no) WHERE ({key}) IN (FROM twice)
+          SELECT {_as_texts(table, table.fields)}, source_row, f.* EXCLUDE (file_no), false AS stored
+          FROM sorted_reading AS g JOIN group_files AS f USING (file_no)
           UNION ALL BY NAME
-          SELECT {fields}, '' AS source_file, source_file_sha256, source_row, sent_at, true AS stored
-          FROM lake.core.{table.name} WHERE site_id = {site} AND ({key}) IN (FROM twice)
+          SELECT *, '' AS source_file, true AS stored FROM stored
         )
-        SELECT source_file, source_file_sha256, source_row FROM every
+        SELECT source_file, source_file_sha256, source_row FROM every SEMI JOIN twice USING ({key})
         QUALIFY row_number() OVER (
           PARTITION BY {key}, reading, reading_status ORDER BY stored DESC, sent_at, source_file, source_row) > 1
-          AND NOT stored""")
+          AND NOT stored"""
+    )
+
+
+def _as_texts(table: Table, names: Iterable[str]) -> str:
+    """The named fields as the lake has them: texts, where `sorted_reading` has small integers."""
+    types = dictionary().fields
+    return ", ".join(
+        f"CAST({ident(n)} AS VARCHAR) AS {ident(n)}" if types[n].type == "string" else ident(n) for n in names
+    )
 
 
 def _some(con: duckdb.DuckDBPyConnection, relation: str) -> bool:
@@ -224,7 +248,7 @@ def _commit(
     contract: Contract,
     feed_name: str,
     table: Table,
-    group: _Group,
+    files: list[FileRead],
     takings: list[Taking],
     run_id: str,
     outcome: Outcome,
@@ -232,8 +256,8 @@ def _commit(
     checked = audit(con, table, f"insert_{table.name}")
     checked.require()
     outcome.audits.append(checked)
-    outcome.refused_files += [f"{f.arrival.name}: {f.refusal}" for f in group.files if f.refusal]
-    evidence = prepare_large(con, contract, feed_name, group.files)
+    outcome.refused_files += [f"{f.arrival.name}: {f.refusal}" for f in files if f.refusal]
+    evidence = prepare_large(con, contract, feed_name, files)
     reached("after_stage")
 
     def write() -> None:

@@ -1,0 +1,114 @@
+"""Readings mapped quickly say the same as those mapped one by one from their texts, also where they are bad."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.ingest import readings
+from tests.integration.small_site import Site, attributes
+
+CODES = {
+    "attribute": {"viab": "viability_trypan_blue_pct"},
+    "channel": {"T": "temperature_c", "PH": "ph"},
+    "status": {"g": "good", "b": "bad"},
+}
+# How a day with a clock change is written: (time format of the contract, decimal mark, times, one that is none).
+BERLIN = ["2026-03-29T00:59:59", "2026-03-29T02:30:00", "2026-03-29T03:00:00", "2026-10-25T02:30:00"]
+LAYOUTS: dict[str, tuple[dict[str, Any], str, list[str], str]] = {
+    "local": ({"format": "iso", "zone": "Europe/Berlin"}, ".", [*BERLIN, "2026-03-01T12:00:00Z"], "noon"),
+    "stamped": (
+        {"format": "iso"},
+        ",",
+        ["2026-03-01T12:00:00+01:00", "2026-03-01T12:00:01Z", "2026-03-01T12:00+01", "2026-03-01T12:00:02"],
+        "2026-02-30T00:00:00Z",
+    ),
+    "printed": (
+        {"format": "%d.%m.%Y %H:%M:%S", "zone": "Europe/Berlin"},
+        ",",
+        ["29.03.2026 00:59:59", "29.03.2026 02:30:00", "29.03.2026 03:00:00", "25.10.2026 02:30:00"],
+        "31.02.2026 00:00:00",
+    ),
+    "counted": ({"format": "epoch_ms"}, ".", ["1772668800000", "1772669100000"], "1772668800000.5"),
+}
+
+
+def contract(time: dict[str, Any], decimal: str) -> dict[str, Any]:
+    columns = {
+        "batch_id": "batch",
+        "channel": "tag",
+        "quantity_name": {"from": "tag", "codes": "channel"},
+        "read_at": "at",
+        "reading": {"from": "value", "unit_from": "unit"},
+        "reading_status": {"from": "quality", "codes": "status"},
+    }
+    feed = {
+        "system": "export",
+        "files": "readings_*.csv",
+        "format": {"name": "delimited", "delimiter": ";"},
+        "decimal": decimal,
+        "record": ["batch", "tag", "at"],
+        "time": time,
+        "tables": [{"table": "reading", "columns": columns}],
+    }
+    units = {"degF": "[degF]", "C": "Cel", "pH": "[pH]"}
+    return attributes(codes=CODES, units=units, feeds={"sensor": feed})
+
+
+def lines(times: list[str], none: str, decimal: str) -> list[str]:
+    """Readings of every kind: good, in another unit, out of range, of words, times and numbers that are none."""
+    said = [("36.9", "C", "g"), ("98.6", "degF", "b"), ("-0.0", "C", "g"), ("7.1", "pH", "g")]
+    said += [("36.9", "K", "g"), ("999", "C", "g"), ("warm", "C", "g"), ("", "C", "g"), ("36.9", "C", "q")]
+    rows = [
+        f"B{b};{'PH' if unit == 'pH' else tag};{at};{value.replace('.', decimal)};{unit};{quality}"
+        for b in (2, 1)
+        for tag in ("T", "nobody's")
+        for at in [*times, none, ""]
+        for value, unit, quality in said
+    ]
+    return [*rows, *rows[:3], f" B3 ;T;{times[0]}; 36{decimal}5 ;C; g "]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_both_ways_say_the_same(layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    time, decimal, times, none = LAYOUTS[layout]
+    rows = lines(times, none, decimal)
+    names = "batch;tag;at;value;unit;quality"
+    found = []
+    for way in ("quick", "thorough"):
+        site = Site(tmp_path / way, contract(time, decimal))
+        site.send("readings_1.csv", "\n".join([names, *rows]))
+        # Rows that the reader refuses leave a gap in the numbers of those that follow.
+        site.send("readings_2.csv", "\n".join([names, *rows[5:9], "B1;T", *rows[9:20]]) + "\n", hours=1)
+        if way == "thorough":
+            monkeypatch.setattr(readings, "MOST_COMBINATIONS", 0)
+        outcome = site.run("sensor")
+        assert outcome.accounting["promoted"] > 0 < outcome.accounting["quarantined"]
+        found.append((outcome.accounting, site.hashes()))
+    assert found[0] == found[1]
+
+
+def test_rows_that_make_up_for_each_other_are_found(tmp_path: Path) -> None:
+    """The quick count sees as many delimiters as it expects; the parser does not."""
+    site = Site(tmp_path, contract({"format": "epoch_ms"}, "."))
+    rows = [f"B1;T;{1772668800000 + n};36.9;C;g" for n in range(50)]
+    rows[10], rows[20] = "B1;T;1772668800010;36.9;C", "B1;T;1772668800020;36.9;C;g;g"
+    site.send("readings_1.csv", "\n".join(["batch;tag;at;value;unit;quality", *rows]) + "\n")
+    counts = site.run("sensor").accounting
+    assert (counts["received"], counts["promoted"], counts["quarantined"]) == (50, 48, 2)
+    refused = "SELECT source_row, reason_code FROM lake.quality.quarantine ORDER BY source_row"
+    assert site.rows(refused) == [(11, "ragged_row"), (21, "ragged_row")]
+    assert site.rows("SELECT max(source_row) FROM lake.core.reading") == [(50,)]
+
+
+def test_files_in_order_are_stored_as_they_came(tmp_path: Path) -> None:
+    """Also where the next file goes on before the first: then they are sorted."""
+    site = Site(tmp_path, contract({"format": "epoch_ms"}, "."))
+    for n, start in enumerate((1772668900000, 1772668800000)):
+        rows = [f"B1;T;{start + i};36.9;C;g" for i in range(20)]
+        site.send(f"readings_{n}.csv", "\n".join(["batch;tag;at;value;unit;quality", *rows]) + "\n", hours=n)
+    assert site.run("sensor").accounting["promoted"] == 40
+    times = [row[0] for row in site.rows("SELECT read_at FROM lake.core.reading")]
+    assert times == sorted(times)
