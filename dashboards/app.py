@@ -32,8 +32,10 @@ YEAR_S = 31_536_000
 class Application(Dash):
     """Dash, whose first page does not say which versions run here."""
 
-    def interpolate_index(self, **parts: Any) -> str:
-        return super().interpolate_index(**parts | {"config": without_versions(parts["config"])})
+    def interpolate_index(self, *parts: Any, **named: Any) -> Any:
+        """The first page; `config` is what Dash writes into it about itself."""
+        fill: Any = super().interpolate_index
+        return fill(*parts, **named | {"config": without_versions(named["config"])})
 
 
 def create_app(chosen: Settings) -> Dash:

@@ -35,13 +35,14 @@ def register(server: Flask, folder: Path) -> None:
         content = response.get_data()
         digest = hashlib.sha256(content).hexdigest()
         response.vary.add("Accept-Encoding")
-        if len(content) >= SMALLEST and "br" in request.accept_encodings:
+        if len(content) >= SMALLEST and request.accept_encodings.quality("br") > 0:
             response.set_data(kept.compressed(digest, content))
             response.headers["Content-Encoding"] = "br"
             digest += "-br"
         response.set_etag(digest, weak=True)
         # Files without their change time in the address are asked for again, and answered by "not modified".
-        return response.make_conditional(request)
+        response.make_conditional(request)
+        return response
 
 
 class Kept:
