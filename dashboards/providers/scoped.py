@@ -28,6 +28,8 @@ OPEN = (
     "mart.plan", "mart.plan_lock", "mart.chart_rule", "meta.dictionary", "meta.tables", "meta.snapshot",
     "meta.maintenance",
 )  # fmt: skip
+# Rows of a site that may name a lot of the site that it is compared with.
+NAMES_A_LOT = {"mart.comparability_influence": "unit_left_out"}
 # Figures over all sites at once: only for readers who may see every site's figures.
 FLEET = ("mart.vein_contrast", "mart.variance_component")
 # Tables of a site that are of no program: what all its programs share, and how much its feeds brought.
@@ -121,6 +123,9 @@ def _shown(name: str, has: list[str], scope: Scope, few: int) -> str | None:
     if site is None:
         return None
     own = f"{site} IN ({_listed(rows)})"
+    if name in NAMES_A_LOT:
+        lot = f"FROM snap.core.batch b WHERE b.batch_id = {NAMES_A_LOT[name]} AND b.site_id NOT IN ({_listed(rows)})"
+        return f"{own} AND NOT EXISTS ({lot})"
     if name not in FIGURES:
         return own
     # Of few batches a figure tells of single ones; of two versions in one row the smaller number counts.

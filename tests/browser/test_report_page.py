@@ -100,7 +100,7 @@ def test_the_form_is_in_the_address(strict_page: Page, dashboards: str) -> None:
     opened(strict_page, f"{dashboards}/report")
     strict_page.locator("#page").get_by_text("One batch", exact=True).click()
     strict_page.wait_for_url("**of=batch**")
-    expect(strict_page.get_by_label("Attributes; none chosen means all of the plan")).to_be_hidden()
+    expect(strict_page.get_by_text("Attributes; none chosen means all of the plan")).to_be_hidden()
     expect(strict_page.locator("#report-said")).to_contain_text("Choose a batch first")
 
 

@@ -406,7 +406,8 @@ from pipelines.ingest import large
 from pipelines.harmonise.contract import load_contract
 from pipelines.ingest.asset import ingest
 from warehouse.settings import settings
-extract.FILE_VALUES, large.GROUP_BYTES = 2_000, 1
+extract.FILE_VALUES = 2_000
+large.GROUP_BYTES.update(dict.fromkeys(large.GROUP_BYTES, 1))
 ingest(load_contract(Path({contract!r})), "sensor", settings(), "killed")
 """
 

@@ -65,6 +65,7 @@ def test_nothing_published_to_other_machines_is_without_a_sign_in() -> None:
 def test_one_setting_moves_all_four(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CELLFLEET_HOME", str(tmp_path))
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))  # set by what is tried; put back afterwards
+    monkeypatch.delenv("CELLFLEET_REAL_FILES", raising=False)
     assert settings() == Settings(home=str(tmp_path))
     monkeypatch.setenv("CELLFLEET_SETTINGS", str(DEPLOY / "hub.env"))
     chosen = settings()
