@@ -77,6 +77,7 @@ def _form(visit: Visit) -> Component:
                         searchable=True,
                         size="sm",
                         w=460,
+                        maw="calc(100vw - 56px)",
                     ),
                     dmc.TextInput(
                         id=CONTROLS["from"],
