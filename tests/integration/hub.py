@@ -39,6 +39,7 @@ class Hub:
             "PGPASSWORD": POSTGRES_PASSWORD,
             "AWS_ACCESS_KEY_ID": S3_KEY,
             "AWS_SECRET_ACCESS_KEY": S3_SECRET,
+            "CELLFLEET_REAL_FILES": "",  # the fleet it is compared with read none
         }
 
     def new_fleet(self, name: str, queue: int = 0) -> None:
