@@ -94,6 +94,11 @@ class Proxy:
         self._server.close()
         self.drop()
 
+    def go_away(self) -> None:
+        """Drop every connection, and take no other until `restore`."""
+        self._away = True
+        self.drop()
+
     def restore(self) -> None:
         """Take connections again."""
         self._away = False
