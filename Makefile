@@ -9,9 +9,9 @@ SERVE ?= 1
 demo: install
 	@$(BIN)/cellfleet demo $(if $(filter 0,$(SERVE)),--no-serve,--serve)
 
-# The fast first; fault (sampled) and browser tests last. One worker a core.
+# The fast first; fault (sampled) and browser tests last. One worker a core; a file stays with one, as its fixtures do.
 test: test-deps
-	@$(BIN)/pytest -n 2 --dist loadgroup --durations 20
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 20
 
 test-faults: test-deps
 	@CELLFLEET_FAULTS=all $(BIN)/pytest -m faults

@@ -11,7 +11,7 @@ from tests.browser.conftest import opened
 from tests.browser.test_batch_page import snapshot
 from tests.browser.test_sensors_page import rows
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 
 def test_what_was_received_adds_up_on_the_page(

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import drawn, opened
 from tests.browser.test_batch_page import snapshot
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 FLAT = "/sensors?batches=meridian/ME-B-00006"
 

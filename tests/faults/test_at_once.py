@@ -17,7 +17,7 @@ from tests.integration.live_servers import program
 from tests.integration.small_site import RESULTS, result
 from warehouse.publish import newest
 
-pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
+pytestmark = pytest.mark.faults
 
 
 def test_two_at_once(undisturbed: Undisturbed, tmp_path: Path) -> None:

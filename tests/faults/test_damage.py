@@ -16,7 +16,7 @@ from pipelines.publication import publish_fleet
 from tests.integration.small_site import ORDERS, RESULTS, Site, result
 from warehouse.publish import is_sound, newest
 
-pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
+pytestmark = pytest.mark.faults
 FLIPS = 400 if os.environ.get("CELLFLEET_FAULTS") == "all" else 12
 Rows = dict[str, list[tuple[object, ...]]]
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults.conftest import Undisturbed
 
-pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
+pytestmark = pytest.mark.faults
 Mount = Callable[..., None]
 # Where within the night the room ends: at once, in the middle of the feeds, in publication.
 ROOM = {"at once": 40_000, "in a feed": 600_000, "in publication": 3_500_000}

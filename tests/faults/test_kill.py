@@ -19,7 +19,7 @@ from warehouse import lake
 from warehouse.dictionary import dictionary
 from warehouse.settings import Settings
 
-pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
+pytestmark = pytest.mark.faults
 WHOLE = os.environ.get("CELLFLEET_FAULTS") == "all"
 POINTS = ["after_stage:2", "in_commit:4", "after_commit:6", "in_publish"]
 RANDOM = 17 if WHOLE else 1

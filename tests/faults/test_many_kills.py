@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults.conftest import Undisturbed
 
-pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
+pytestmark = pytest.mark.faults
 TRIALS = 500 if os.environ.get("CELLFLEET_FAULTS") == "all" else 15
 
 

@@ -23,7 +23,7 @@ from tests.integration.live_servers import (
     s3,
 )
 
-pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
+pytestmark = pytest.mark.faults
 KEYS = {"AWS_ACCESS_KEY_ID": S3_KEY, "AWS_SECRET_ACCESS_KEY": S3_SECRET}
 AWAY = "did not answer"
 

@@ -28,7 +28,6 @@ from warehouse.dictionary import dictionary
 from warehouse.publish import newest
 from warehouse.settings import Settings, read_file
 
-pytestmark = pytest.mark.xdist_group("many machines")
 FLEET = "night"
 QUEUES = {"hub": ("hub", "sites"), "second": ("sites",), "third": ("sites",)}
 # A minute on two quiet cores; three workers and their servers on a busy machine take many.
