@@ -12,7 +12,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -409,12 +409,12 @@ def commit(con: duckdb.DuckDBPyConnection, write: Callable[[], None], author: st
             con.execute("CALL lake.set_commit_message(?, ?)", [author, message])
             con.execute("COMMIT")
         except duckdb.Error as error:
-            _rollback(con)
+            roll_back(con)
             if attempt == ATTEMPTS - 1 or not _transient(error):
                 raise
             time.sleep((2**attempt) * 0.05 * (1 + random.random()))  # noqa: S311 - jitter, not a secret
         except BaseException:
-            _rollback(con)
+            roll_back(con)
             raise
         else:
             reached("after_commit")
@@ -426,12 +426,11 @@ def _transient(error: duckdb.Error) -> bool:
     return any(words in text for words in TRANSIENT)
 
 
-def _rollback(con: duckdb.DuckDBPyConnection) -> None:
-    try:
+def roll_back(con: duckdb.DuckDBPyConnection) -> None:
+    """End a transaction that failed, so that the error that ended it is the one that is told."""
+    # None is open any more where a failed COMMIT ended it, or where the catalog's server went away.
+    with suppress(duckdb.Error):
         con.execute("ROLLBACK")
-    except duckdb.Error:
-        # No transaction is open any more: the failed COMMIT ended it.
-        return
 
 
 def set_recorded_at(con: duckdb.DuckDBPyConnection) -> None:

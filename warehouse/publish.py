@@ -18,7 +18,7 @@ import duckdb
 from warehouse.dictionary import Table, dictionary
 from warehouse.dictionary.render import comments, described, quoted
 from warehouse.faults import reached
-from warehouse.lake import current_sql, repeats, withdrawn
+from warehouse.lake import current_sql, repeats, roll_back, withdrawn
 from warehouse.settings import Settings
 from warehouse.vault import sha256_of
 
@@ -76,7 +76,7 @@ def publish(
         try:
             rows = _fill(con, number, facts)
         except BaseException:
-            con.execute("ROLLBACK")
+            roll_back(con)
             raise
         con.execute("COMMIT")
         previous = newest(folder)

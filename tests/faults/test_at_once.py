@@ -33,7 +33,7 @@ def in_force(made: Place) -> float | None:
     path = newest(made.settings.published_path)
     assert path is not None
     with duckdb.connect(str(path), read_only=True) as con:
-        row = con.execute("SELECT result FROM core.assay_result WHERE result_id = 'R1'").fetchone()
+        row = con.execute("SELECT value FROM core.assay_result WHERE result_id = 'R1'").fetchone()
     return None if row is None else float(row[0])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
@@ -26,6 +27,7 @@ from tests.integration.live_servers import (
 pytestmark = pytest.mark.faults
 KEYS = {"AWS_ACCESS_KEY_ID": S3_KEY, "AWS_SECRET_ACCESS_KEY": S3_SECRET}
 AWAY = "did not answer"
+RESTARTS = 20 if os.environ.get("CELLFLEET_FAULTS") == "all" else 1
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +50,7 @@ def in_catalog(undisturbed: Undisturbed, folder: Path, server: Postgres, name: s
     return undisturbed.place(folder, catalog=f"postgres:{address}")
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(RESTARTS))
 def test_the_catalog_s_server_restarts_at_any_time(
     seed: int, undisturbed: Undisturbed, catalog: Postgres, tmp_path: Path
 ) -> None:

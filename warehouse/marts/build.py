@@ -185,7 +185,7 @@ def _build(
         vein.build(con, target, fleet)
         drift.build(con, target)
     except BaseException:
-        con.execute("ROLLBACK")
+        lake.roll_back(con)
         raise
     con.execute("COMMIT")
 
