@@ -98,12 +98,16 @@ def prepare_evidence(
 
 
 def prepare_large(
-    con: duckdb.DuckDBPyConnection, contract: Contract, feed_name: str, files: list[FileRead]
+    con: duckdb.DuckDBPyConnection,
+    contract: Contract,
+    feed_name: str,
+    files: list[FileRead],
+    remarks: list[tuple[Any, ...]],
 ) -> Evidence:
     """Evidence of a large feed, from `repeated` and `problems`; its raw form is the vault's file."""
     here = f"{quoted(contract.site_id)} AS site_id, {quoted(feed_name)} AS feed"
     stamp = "getvariable('recorded_at') AS recorded_at, getvariable('run_id') AS run_id"
-    prepare_files(con, contract, feed_name, Staged(files, 0, []))
+    prepare_files(con, contract, feed_name, Staged(files, 0, [], remarks))
     con.execute(f"CREATE OR REPLACE TABLE insert_duplicate AS SELECT {here}, *, {stamp} FROM repeated")
     con.execute(f"""
         CREATE OR REPLACE TABLE insert_quarantine AS

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import duckdb
 
@@ -158,9 +159,10 @@ def _scanned(
 
 
 def _to_insert(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, table: Table) -> None:
-    """`insert_reading`, in the order in which it is read back, and `repeated`: readings said before, which it lacks."""
+    """`insert_reading`, in the order in which it is read back; `repeated`, readings said before, which it lacks; and
+    `changed`, readings that stand for another of the same time."""
     fields = ", ".join(ident(f) for f in table.fields)
-    _find_repeated(con, contract, table, fields)
+    _compare_with_stored(con, contract, table, fields)
     left_out = (
         "ANTI JOIN (SELECT r.source_row, f.file_no FROM repeated AS r JOIN group_files AS f "
         "USING (source_file, source_file_sha256)) AS r USING (file_no, source_row)"
@@ -184,8 +186,9 @@ def _to_insert(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, t
     con.execute("DROP TABLE sorted_reading")
 
 
-def _find_repeated(con: duckdb.DuckDBPyConnection, contract: Contract, table: Table, fields: str) -> None:
-    """`repeated`: readings that say again what was said, here or in the lake. Mostly there are none."""
+def _compare_with_stored(con: duckdb.DuckDBPyConnection, contract: Contract, table: Table, fields: str) -> None:
+    """`repeated`: readings that say again what was said, here or in the lake; `changed`: those of a later file that say
+    otherwise. Mostly there are none."""
     site = quoted(contract.site_id)
     key = ", ".join(ident(k) for k in table.key)
     # Sorted by key, so that readings that share it are neighbours.
@@ -209,25 +212,55 @@ def _find_repeated(con: duckdb.DuckDBPyConnection, contract: Contract, table: Ta
             f"INSERT INTO twice SELECT DISTINCT {key} FROM stored "
             f"SEMI JOIN (SELECT {_as_texts(table, table.key)} FROM sorted_reading) USING ({key})"
         )
-    con.execute(
-        "CREATE OR REPLACE TABLE repeated (source_file VARCHAR, source_file_sha256 VARCHAR, source_row BIGINT)"
-    )
+    place = "source_file VARCHAR, source_file_sha256 VARCHAR, source_row BIGINT"
+    con.execute(f"CREATE OR REPLACE TABLE repeated ({place})")
+    con.execute(f"CREATE OR REPLACE TABLE changed ({place})")
     if not _some(con, "twice"):
         return
     con.execute(
         f"""
-        INSERT INTO repeated
-        WITH every AS (
+        CREATE OR REPLACE TABLE every AS
+        SELECT * FROM (
           SELECT {_as_texts(table, table.fields)}, source_row, f.* EXCLUDE (file_no), false AS stored
           FROM sorted_reading AS g JOIN group_files AS f USING (file_no)
           UNION ALL BY NAME
           SELECT *, '' AS source_file, true AS stored FROM stored
-        )
-        SELECT source_file, source_file_sha256, source_row FROM every SEMI JOIN twice USING ({key})
+        ) SEMI JOIN twice USING ({key})"""
+    )
+    con.execute(
+        f"""
+        INSERT INTO repeated
+        SELECT source_file, source_file_sha256, source_row FROM every
         QUALIFY row_number() OVER (
           PARTITION BY {key}, reading, reading_status ORDER BY stored DESC, sent_at, source_file, source_row) > 1
           AND NOT stored"""
     )
+    # Two values of one time in one file are told by `mart.sensor_fault`.
+    con.execute(
+        f"""
+        INSERT INTO changed
+        SELECT source_file, source_file_sha256, source_row FROM (
+          SELECT *, lag({{'r': reading, 's': reading_status}}) OVER key AS earlier,
+                 lag(source_file_sha256) OVER key AS earlier_file, row_number() OVER (
+                   PARTITION BY {key} ORDER BY sent_at DESC, source_file DESC, source_row DESC) AS newest
+          FROM every WINDOW key AS (PARTITION BY {key} ORDER BY sent_at, source_file, source_row))
+        WHERE newest = 1 AND NOT stored AND earlier_file <> source_file_sha256
+          AND earlier IS DISTINCT FROM {{'r': reading, 's': reading_status}}"""
+    )
+    con.execute("DROP TABLE every")
+
+
+def _remarks(con: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
+    """One remark a file whose readings stand for others of the same times."""
+    rows = con.execute(
+        "SELECT source_file, count(*), min(source_row) FROM changed GROUP BY source_file ORDER BY source_file"
+    ).fetchall()
+    return [
+        ("", "changed_without_notice", "error", name,
+         f"{n} readings say otherwise than an earlier file said of the same times; both are kept, these count",
+         name, row, None)
+        for name, n, row in rows
+    ]  # fmt: skip
 
 
 def _as_texts(table: Table, names: Iterable[str]) -> str:
@@ -257,7 +290,7 @@ def _commit(
     checked.require()
     outcome.audits.append(checked)
     outcome.refused_files += [f"{f.arrival.name}: {f.refusal}" for f in files if f.refusal]
-    evidence = prepare_large(con, contract, feed_name, files)
+    evidence = prepare_large(con, contract, feed_name, files, _remarks(con))
     reached("after_stage")
 
     def write() -> None:

@@ -71,9 +71,10 @@ def score(sources: Path, con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     """Score a published snapshot (open connection) against the `truth.json` in `sources`.
 
     Returns {"received": {site: {feed: {"written", "received"}}}, "defects": {class: {"planted", "found",
-    "false", "recall", "precision", "by_magnitude"}}, "verdicts": {"confusion", "rows"},
-    "watch": {"excursions", "drifts"}}; a rate without a
-    denominator is None. Where a fleet compares several methods of one attribute, the first verdict counts.
+    "false", "recall", "precision", "by_magnitude"}}, "other": {reason: times named}, "verdicts":
+    {"confusion", "rows"}, "watch": {"excursions", "drifts"}}; a rate without a denominator is None. `other` are
+    reasons that stand for no planted class: true of the drawn fleet, or false; they are counted, not judged.
+    Where a fleet compares several methods of one attribute, the first verdict counts.
     What was found at sites that the simulator did not write is not judged.
     Raises FileNotFoundError without a truth file, duckdb.Error without the tables.
     """
@@ -81,6 +82,7 @@ def score(sources: Path, con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     return {
         "received": _received(truth["received"], con),
         "defects": _defects(truth, {f for f in _found(con) if f[1] in truth["received"]}),
+        "other": _other(set(truth["received"]), con),
         "verdicts": _verdicts(truth["verdicts"], con),
         "watch": _watch(truth, con),
     }
@@ -115,6 +117,16 @@ def _found(con: duckdb.DuckDBPyConnection) -> set[Found]:
         name = Path(file).name if file else ""
         found.add((kind, site, name if kind in _BY_FILE and name else subject or f"{name}:{line}"))
     return found
+
+
+def _other(sites: set[str], con: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    rows = con.execute(
+        "SELECT reason_code, count(*) FROM (SELECT site_id, reason_code, subject FROM quality.quarantine UNION "
+        "SELECT site_id, reason_code, subject FROM quality.finding) WHERE list_contains(?, site_id) "
+        "GROUP BY reason_code ORDER BY reason_code",
+        [sorted(sites)],
+    ).fetchall()
+    return {reason: n for reason, n in rows if reason not in _CLASS}
 
 
 def _defects(truth: dict[str, Any], found: set[Found]) -> dict[str, dict[str, Any]]:

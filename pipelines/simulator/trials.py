@@ -17,7 +17,7 @@ from typing import Any
 from scipy.stats import beta
 
 GOAL = 0.99
-BINS = 3
+BINS = 4
 Scores = dict[int, dict[str, Any]]
 
 
@@ -92,6 +92,8 @@ def page(scores: Scores, scale: str) -> str:
         f"Reached in these counts, though too few were planted to prove {GOAL} with 95 % confidence:",
         f"{_named(unproven)}.",
         "",
+        *_other(scores),
+        "",
         "## Counts",
         "",
         _received(scores),
@@ -126,7 +128,7 @@ def _pooled(name: str, scores: Scores) -> dict[str, Any]:
 
 
 def _curve(bins: list[dict[str, Any]]) -> str:
-    """Bins of all seeds, put together into three of about as many defects."""
+    """Bins of all seeds, put together into BINS of about as many defects."""
     ordered = sorted(bins, key=lambda b: (b["from"], b["to"]))
     total, done = sum(b["planted"] for b in ordered), 0
     told: list[str] = []
@@ -140,6 +142,18 @@ def _curve(bins: list[dict[str, Any]]) -> str:
             told.append(f"{low:.3g} to {high:.3g}: {found}/{planted}")
             group = []
     return "; ".join(told)
+
+
+def _other(scores: Scores) -> list[str]:
+    named: dict[str, int] = {}
+    for s in scores.values():
+        for reason, n in s["other"].items():
+            named[reason] = named.get(reason, 0) + n
+    told = ", ".join(f"`{reason}` {n}" for reason, n in sorted(named.items()))
+    return [
+        "Named beside these for reasons that no planted class stands for (true of the drawn fleets, such as results",
+        f"out of specification, or false; counted, not judged): {told or 'none'}.",
+    ]
 
 
 def _received(scores: Scores) -> str:

@@ -36,7 +36,7 @@ PRINTED = (
 )  # fmt: skip
 Values = npt.NDArray[np.float64]
 Remark = tuple[Any, ...]
-SAME_SHAPE, SAME_WORDS, SAMPLE = 0.9, 0.5, 500
+SAME_SHAPE, SAME_WORDS, SHARES_APART, SAMPLE = 0.9, 0.5, 0.25, 500
 
 
 @dataclass(frozen=True)
@@ -254,17 +254,27 @@ def _alike(past: list[str], texts: list[str], decimal: str) -> str | None:
     if not past or not texts:
         return None
     before, now = _numbers(past, decimal), _numbers(texts, decimal)
-    if len(now) >= SAME_SHAPE * len(texts) and len(before) >= SAME_SHAPE * len(past):
-        usual, middle = float(np.median(before)), float(np.median(now))
-        inside = np.mean((now >= before.min()) & (now <= before.max()))
-        return f"median {middle:.4g} against {usual:.4g}" if inside >= SAME_SHAPE else None
-    if len(now) or len(before) >= SAME_SHAPE * len(past):
+    share, usual_share = len(now) / len(texts), len(before) / len(past)
+    if share >= SAME_SHAPE and usual_share >= SAME_SHAPE:
+        return _like_level(before, now)
+    if len(now) and len(before) and usual_share < SAME_SHAPE:
+        # Results of several tests: numbers and words side by side, in about the same shares.
+        other = [t for t in texts if not len(_numbers([t], decimal))]
+        same_words = np.mean([t in set(past) for t in other]) >= SAME_SHAPE if other else True
+        return _like_level(before, now) if same_words and abs(share - usual_share) <= SHARES_APART else None
+    if len(now) or usual_share >= SAME_SHAPE:
         return None
     words = set(past)
     if np.mean([t in words for t in texts]) >= SAME_WORDS:
         return "the same words"
     shapes = {_shape(t) for t in past}
     return "texts of the same shape" if np.mean([_shape(t) in shapes for t in texts]) >= SAME_SHAPE else None
+
+
+def _like_level(before: Values, now: Values) -> str | None:
+    usual, middle = float(np.median(before)), float(np.median(now))
+    inside = np.mean((now >= before.min()) & (now <= before.max()))
+    return f"median {middle:.4g} against {usual:.4g}" if inside >= SAME_SHAPE else None
 
 
 def _numbers(texts: list[str], decimal: str) -> Values:

@@ -105,3 +105,14 @@ def test_columns_are_alike_by_what_they_say(contract: Contract) -> None:
     assert _alike(["fresh", "frozen"], ["frozen", "frozen"], ".") == "the same words"
     assert _alike(["B-0012", "B-0913"], ["B-7001"], ".") == "texts of the same shape"
     assert _alike(past, ["B-7001"], ".") is None
+
+
+def test_a_column_of_numbers_and_words_is_known_again(contract: Contract) -> None:
+    """Results of several tests stand in one column: as many words as before, the same, and numbers where they lay."""
+    del contract
+    past = [f"{v:.1f}" for v in np.linspace(0.5, 99, 60)] + ["negative"] * 15 + ["positive"]
+    now = [f"{v:.1f}" for v in np.linspace(3, 95, 16)] + ["negative"] * 4
+    assert (_alike(past, now, ".") or "").startswith("median")
+    assert _alike(past, [f"{v * 1000:.0f}" for v in range(1, 17)] + ["negative"] * 4, ".") is None
+    assert _alike(past, now[:16] + ["failed"] * 4, ".") is None
+    assert _alike(past, [f"{v:.1f}" for v in np.linspace(3, 95, 4)] + ["negative"] * 16, ".") is None

@@ -100,8 +100,10 @@ def test_false_alarms_count_once_and_natural_ones_do_not(fleet: Path, truth: dic
         (natural["site"], "time_order", natural["subject"], None),
         ("rhein", "some_other_reason", "RH-S-000001", None),
     ]
-    entry = score(fleet, snapshot(found, truth))["defects"]["clock_skew"]
+    told = score(fleet, snapshot(found, truth))
+    entry = told["defects"]["clock_skew"]
     assert (entry["found"], entry["false"], entry["precision"]) == (0, 1, 0.0)
+    assert told["other"] == {"some_other_reason": 1}
 
 
 def test_a_file_is_found_once_whatever_row_is_named(fleet: Path, truth: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ def score(found: int, planted: int, false: int = 0) -> dict[str, Any]:
     return {
         "received": {"a": {"assay": {"written": 10, "received": 10}}},
         "defects": {"late_file": entry},
+        "other": {"volume_unusual": false},
         "verdicts": {"confusion": {"comparable": {"comparable": 2, "inconclusive": 1}}},
     }
 
@@ -32,10 +33,11 @@ def test_what_was_scored_before_is_pooled_and_not_run_again(tmp_path: Path) -> N
     text = page(trials(tmp_path, "tiny", range(2, 4), said.append), "tiny")
     assert said == ["seed 2: 3 of 4 found", "seed 3: 4 of 4 found"]
     assert "| `late_file` | 8 | 7 | 1 | 0.875 | 0.529 | 0.875 |" in text
-    assert "0.5 to 0.9: 2/2" in text
+    assert "0.5 to 0.9: 1/1; 0.5 to 0.9: 1/1" in text
     assert "Short of 0.99 in recall or precision: `late_file`." in text
     assert "2 of 2 feeds (20 records written, 20 received)" in text
     assert "| comparable | 4 | 2 |" in text
+    assert "`volume_unusual` 1." in text
 
 
 def test_a_fleet_that_cannot_be_run_says_why(tmp_path: Path) -> None:
