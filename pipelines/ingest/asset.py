@@ -252,6 +252,8 @@ def _audit_metadata(audits: list[Audit]) -> dict[str, dg.MetadataValue]:
             {
                 "expectation": c.expectation,
                 "on": c.column,
+                "severity": c.severity,
+                "reason": c.reason,
                 "holds": c.success,
                 "seen": c.seen,
                 "unexpected": c.unexpected,

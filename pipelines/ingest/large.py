@@ -186,7 +186,9 @@ def _to_insert(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, t
     con.execute("DROP TABLE sorted_reading")
 
 
-def _compare_with_stored(con: duckdb.DuckDBPyConnection, contract: Contract, table: Table, fields: str) -> None:
+def _compare_with_stored(
+    con: duckdb.DuckDBPyConnection, contract: Contract, table: Table, fields: str
+) -> None:
     """`repeated`: readings that say again what was said, here or in the lake; `changed`: those of a later file that say
     otherwise. Mostly there are none."""
     site = quoted(contract.site_id)

@@ -22,9 +22,11 @@ class AuditFailed(RuntimeError):  # noqa: N818 - the design names it so
 
 @dataclass(frozen=True)
 class Checked:
-    """One expectation and what was seen."""
+    """One expectation, how severe it is, the reason code of rows that break it, and what was seen."""
 
     expectation: str
+    severity: str
+    reason: str
     column: str
     success: bool
     seen: str
@@ -81,6 +83,8 @@ def audit(con: duckdb.DuckDBPyConnection, table: Table, relation: str) -> Audit:
         checks.append(
             Checked(
                 config.type,
+                str(getattr(config.severity, "value", config.severity)),
+                str((config.meta or {}).get("reason_code", "")),
                 column,
                 bool(r.success),
                 seen,

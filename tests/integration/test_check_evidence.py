@@ -35,6 +35,9 @@ def test_checks_show_queries_and_samples_and_no_identifier(
     assert "FROM mart.quarantine_open WHERE site_id = 'kleinort'" in evidence["query"].value
     audited, expectations = told["audit_assay_result"]
     assert audited
+    rows = expectations["expectations"].records
+    assert {r.data["severity"] for r in rows} == {"critical"}
+    assert {"missing_value", "out_of_range", "code_unknown"} <= {r.data["reason"] for r in rows}
     queries = {r.data["query"] for r in expectations["expectations"].records}
     assert "SELECT * FROM core.assay_result WHERE sample_id IS NULL" in queries
     assert all(q.startswith("SELECT ") and "{" not in q for q in queries)

@@ -18,6 +18,10 @@ from warehouse.ledger import read_heads
 from warehouse.publish import newest
 from warehouse.settings import Settings
 
+PLAN = "CP-CAR19"
+TOLD = ("comparability", "custody_chain", "release_readiness", "vein_to_vein", "vein_hours", "vein_measure",
+        "vein_incidence", "order_forecast", "audit_trail")  # fmt: skip
+
 
 @pytest.fixture(scope="module")
 def made(published_home: Path) -> tuple[Settings, str, bytes]:
@@ -68,6 +72,18 @@ def test_as_it_was_known_at_a_time_is_the_same_bytes_whenever_it_is_asked(
     assert told.fails == []
     with pytest.raises(EvidenceError, match="no batch and no plan"):
         pack(chosen, batch, known - timedelta(days=1))
+
+
+def test_a_plan_s_pack_holds_what_is_told_of_every_order_and_comes_out_again(
+    made: tuple[Settings, str, bytes],
+) -> None:
+    chosen, *_ = made
+    archive = pack(chosen, PLAN)
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        rows = {n: opened.read(f"data/mart.{n}.csv").count(b"\n") - 1 for n in TOLD}
+    assert min(rows.values()) > 0, rows
+    assert pack(chosen, PLAN) == archive
+    assert check(archive, chosen).fails == []
 
 
 def test_an_outsider_reads_it_and_checks_its_proofs_with_the_file_inside(

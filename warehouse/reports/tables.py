@@ -47,7 +47,14 @@ OF_STUDY: dict[str, str] = {
     "mart.comparability": "true",
     "mart.comparability_lots": "true",
     "mart.batch_wide": "true",
-}
+} | {
+    # What is told of every order and batch of the fleet, at the same moment.
+    f"mart.{name}": "true"
+    for name in (
+        "custody_chain", "release_readiness", "release_blocker", "release_pending", "vein_to_vein", "vein_hours",
+        "vein_delay", "vein_measure", "vein_contrast", "vein_incidence", "order_forecast", "audit_trail",
+    )
+}  # fmt: skip
 _COMPARED = "site = ANY($sites) AND attribute = ANY($attributes)"
 # The same of the sites, attributes and days that a reader chose.
 OF_CHOICE: dict[str, str] = {
