@@ -69,8 +69,11 @@ def count_records(path: Path, options: Options) -> int:
 
 
 def scan(path: Path, options: Options, scratch: Path | None = None, *, quick: bool = False) -> Scan:
-    """How DuckDB reads the file; `scratch` and `quick` are taken so that all bulk formats are called alike."""
-    del scratch, quick
+    """How DuckDB reads the file; without `quick` every value is read once, and damage below the footer refused.
+
+    `scratch` is taken so that all bulk formats are called alike.
+    """
+    del scratch
     footer = _footer(path)
     received = count_records(path, options)
     schema = footer.schema.to_arrow_schema()
@@ -86,9 +89,19 @@ def scan(path: Path, options: Options, scratch: Path | None = None, *, quick: bo
     types = ", ".join(map(str, schema.types)).replace("*/", "")
     together = f"(SELECT {renamed}, file_index FROM read_parquet({FILES})) /* {types} */"
     unnumbered = f"(SELECT {renamed} FROM read_parquet({file}))"
+    if not quick:
+        _read_through(path, sql)
     header = {"columns": list(ours), "writer": footer.created_by}
     flags = _flags(path, footer)
     return Scan(sql, unnumbered, ours, (), received, (), header, flags, together, path)
+
+
+def _read_through(path: Path, sql: str) -> None:
+    try:
+        with engine().cursor() as connection:
+            connection.execute(f"SELECT bit_xor(hash(COLUMNS(*))) FROM {sql}").fetchall()
+    except duckdb.Error as failed:
+        raise UnreadableFile(path, "", f"damaged: {str(failed).splitlines()[0]}", _SEND_AGAIN) from failed
 
 
 def _flags(path: Path, footer: Any) -> tuple[Flag, ...]:
@@ -103,7 +116,7 @@ def _flags(path: Path, footer: Any) -> tuple[Flag, ...]:
 
 def scan_sql(path: Path, options: Options, scratch: Path | None = None) -> str:
     """What goes after FROM to read the file in DuckDB."""
-    return scan(path, options, scratch).sql
+    return scan(path, options, scratch, quick=True).sql
 
 
 class Parquet:
@@ -118,7 +131,7 @@ class Parquet:
 
     def read(self, path: Path, options: Options) -> Reading:
         """Read every row, typed as the file says."""
-        found = scan(path, options)
+        found = scan(path, options, quick=True)
         try:
             with engine().cursor() as connection:
                 records: pl.DataFrame = connection.sql(f"SELECT * FROM {found.sql} ORDER BY source_row").pl()

@@ -112,7 +112,8 @@ def _mapped(
             group = _scanned(contract, feed, arrivals, Path(scratch), quick=quick)
             try:
                 map_readings(con, contract, feed, table, group.batch)
-            except duckdb.InvalidInputException:
+            except duckdb.Error:
+                # Of what kind depends on where in the file the damage lies.
                 if not quick:
                     raise
             else:

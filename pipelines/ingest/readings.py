@@ -135,9 +135,10 @@ def _read(con: duckdb.DuckDBPyConnection, words: Words, calls: list[tuple[int, s
 def enum(con: duckdb.DuckDBPyConnection, name: str, values: str) -> None:
     """A type whose values are those of the query, in their order: small integers where texts would be."""
     con.execute(f"DROP TYPE IF EXISTS {name}")
-    con.execute(
-        f"CREATE TYPE {name} AS ENUM (SELECT DISTINCT v FROM ({values}) AS t(v) WHERE v IS NOT NULL ORDER BY v)"
-    )
+    said = f"SELECT DISTINCT v FROM ({values}) AS t(v) WHERE v IS NOT NULL ORDER BY v"
+    # No table can have an ENUM of no values: so it is where no file of a group can be read.
+    some = _one(con, f"SELECT count(*) FROM ({said})")
+    con.execute(f"CREATE TYPE {name} AS {f'ENUM ({said})' if some else 'VARCHAR'}")
 
 
 def _understand(con: duckdb.DuckDBPyConnection, words: Words) -> None:
