@@ -1,6 +1,6 @@
 -- sensor_missing: a step of the process without the readings that such a step has.
 -- What: a channel that nine of ten of the site's operations of the procedure (ten at least) have readings of in more than half of their
---   hours, and this one has in less than half of its own; operations of two hours or more that have ended.
+--   hours, and this one has in less than half of its own; operations of two hours or more that ended before the site's newest reading: later ones may still come.
 -- Why: nobody knows what the culture did in that step; a trajectory, a mean or a release rests on less than it seems.
 -- Severity: warning. How much of each step is usable, and why not, is mart.sensor_usable.
 -- Cannot be seen: a channel that the site never records in that procedure.
@@ -21,4 +21,4 @@ SELECT o.site_id, 'unit_operation' AS table_name, 'warning' AS severity, o.opera
        e.channel || CASE WHEN s.share IS NULL THEN ' has no readings' ELSE ' has readings in ' || round(100 * s.share) || ' % of the hours' END || ' of ' || o.unit_procedure
            || ', unlike ' || (o.n - 1) || ' others of the site' AS detail, o.source_file, o.source_row, o.record_id
 FROM operation o JOIN expected e USING (site_id, unit_procedure) LEFT JOIN seen s ON s.site_id = o.site_id AND s.operation_id = o.operation_id AND s.channel = e.channel
-WHERE coalesce(s.share, 0) < 0.5
+WHERE coalesce(s.share, 0) < 0.5 AND o.to_at <= (SELECT max(h.hour_at) + INTERVAL 1 HOUR FROM channel_hour h WHERE h.site_id = o.site_id)

@@ -145,3 +145,14 @@ def test_a_step_without_the_usual_readings_is_told(small_lake: Any) -> None:
     told = found(small_lake, "sensor_missing")
     assert set(told) == {"U4|T"}
     assert "of the hours of expansion, unlike 11 others" in told["U4|T"]
+
+
+def test_a_step_whose_readings_may_still_come_is_not_told(small_lake: Any) -> None:
+    for n in range(13):
+        small_lake.add(
+            "unit_operation",
+            {"site_id": "a", "batch_id": f"B{n}", "operation_id": f"U{n}", "unit_procedure": "expansion",
+             "operation_started_at": at(200 * n), "operation_ended_at": at(200 * n + 48)},
+        )  # fmt: skip
+        readings(small_lake, n, 60, hours=5 if n == 12 else 60)
+    assert found(small_lake, "sensor_missing") == {}
