@@ -317,12 +317,16 @@ def live_sql(table: Table, source: str | None = None, withdrawal: str = "lake.qu
     )
 
 
-def withdrawn(con: duckdb.DuckDBPyConnection, table: Table) -> bool:
-    """Whether any row of a core table was ever taken back; of readings it is asked before the dear view is used."""
-    row = con.execute(
-        "SELECT count(*) FROM lake.quality.withdrawal WHERE table_name = ?", [table.name]
-    ).fetchone()
-    return bool(row and row[0])
+def withdrawn(con: duckdb.DuckDBPyConnection) -> frozenset[str]:
+    """Core tables of which any row was ever taken back; asked before the dear views `live` and `current` are used."""
+    # Without a filter: to choose the files by one costs more than to read them, which are few and mostly none.
+    rows = con.execute("SELECT DISTINCT table_name FROM lake.quality.withdrawal").fetchall()
+    return frozenset(name for (name,) in rows)
+
+
+def standing(table: Table, taken_back: frozenset[str]) -> str:
+    """Relation of a core table's rows that stand: the table itself where nothing of it was taken back."""
+    return f"live.{table.name}" if table.name in taken_back else f"lake.{table.qualified}"
 
 
 def repeats(con: duckdb.DuckDBPyConnection, table: Table) -> bool:
@@ -381,7 +385,11 @@ def current_sql(
     withdrawal: str = "lake.quality.withdrawal",
 ) -> str:
     """SQL of a core table's rows in force: last by key of those that stand and satisfy `where`, and not deleted."""
-    last = last_sql(table, source, where, withdrawal)
+    return in_force_of(table, last_sql(table, source, where, withdrawal))
+
+
+def in_force_of(table: Table, last: str) -> str:
+    """SQL of the rows in force, of SQL of the last rows by key."""
     if table.volume == "large":  # readings are never deleted
         return last
     return f"SELECT * FROM ({last}) WHERE reason IS DISTINCT FROM {quoted(DELETED)}"

@@ -153,7 +153,7 @@ def _core(con: duckdb.DuckDBPyConnection, table: Table) -> int:
     if table.volume == "large":
         # Readings are almost never corrected: only keys that occur twice are ranked. Each file of the lake is sorted as
         # readings are read back, and the copy keeps that order: to sort it all again would cost most of publishing.
-        if withdrawn(con, table):
+        if table.name in withdrawn(con):
             source = f"({current_sql(table)}) ORDER BY {key}"
         elif repeats(con, table):
             con.execute(

@@ -1,16 +1,22 @@
-"""It adds up: `received` counted by the reader on the bytes, the four states by SQL on stored rows, compared."""
+"""It adds up: `received` counted by the reader on the bytes, the four states by SQL on stored rows, compared.
+
+Of readings, which are too many to be counted again with every run, the rows that the run stored are counted and what
+they share with rows stored before; the feed's last account says the rest, and the sum must hold over all of it.
+"""
 
 from __future__ import annotations
 
 import duckdb
 
 from pipelines.harmonise.contract import Contract, Feed
-from warehouse.dictionary import dictionary
+from warehouse.dictionary import Table, dictionary
 from warehouse.dictionary.render import quoted
-from warehouse.lake import last_of, withdrawn
+from warehouse.lake import last_of, standing, withdrawn
 
 STATES = ("promoted", "superseded", "duplicate", "quarantined")
 COLUMNS = ("received", *STATES, "fields_quarantined", "findings")
+# Rows of the transaction under way: no commit before it has its time (`lake.set_recorded_at`).
+NOW = "recorded_at = getvariable('recorded_at')"
 
 
 class AccountingError(RuntimeError):
@@ -25,10 +31,7 @@ def account(
     here = f"site_id = {quoted(contract.site_id)} AND feed = {quoted(feed_name)}"
     # Looked up once: every mention of a table of the lake opens its files again.
     con.execute(f"CREATE OR REPLACE TEMP TABLE stored_file AS SELECT * FROM current.file WHERE {here}")
-    con.execute(
-        "CREATE OR REPLACE TEMP TABLE held_entries AS SELECT record_id, source_file_sha256, source_file, source_row, "
-        f"whole_record FROM current.held WHERE {here}"
-    )
+    _held(con, here)
     sums = {
         "received": "SELECT coalesce(sum(received), 0) FROM stored_file",
         "fields_quarantined": "SELECT count(*) FROM held_entries WHERE NOT whole_record",
@@ -48,6 +51,19 @@ def account(
         + f", getvariable('recorded_at') AS recorded_at, {quoted(run_id)} AS run_id"
     )
     return counts
+
+
+def _held(con: duckdb.DuckDBPyConnection, here: str) -> None:
+    """`held_entries`: the feed's entries that are still true of their record, as `current.held` has them."""
+    columns = "record_id, source_file_sha256, source_file, source_row, whole_record"
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE held_entries AS SELECT * FROM lake.quality.quarantine WHERE {here}"
+    )
+    # Mostly nothing is held, and nothing was ever closed.
+    if _number(con, "SELECT count(*) FROM held_entries"):
+        con.execute(
+            f"CREATE OR REPLACE TEMP TABLE held_entries AS SELECT {columns} FROM current.held WHERE {here}"
+        )
 
 
 def last_account(con: duckdb.DuckDBPyConnection, site: str, feed: str) -> dict[str, int] | None:
@@ -86,8 +102,10 @@ def _small(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, here:
         "SEMI JOIN stored_file AS f USING (source_file, source_file_sha256, sent_at, recorded_at)"
     )
     arrivals = "SELECT record_id FROM arrived_records"
+    taken_back = withdrawn(con)
     for t in tables:
-        con.execute(f"CREATE OR REPLACE TEMP TABLE live_{t} AS SELECT * FROM live.{t} WHERE site_id = {site}")
+        stands = standing(dictionary().tables[t], taken_back)
+        con.execute(f"CREATE OR REPLACE TEMP TABLE live_{t} AS SELECT * FROM {stands} WHERE site_id = {site}")
     stored = " UNION ".join(
         f"SELECT DISTINCT record_id FROM live_{t} WHERE record_id IN ({arrivals})" for t in tables
     )
@@ -111,22 +129,56 @@ def _small(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, here:
 def _large(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, here: str) -> dict[str, str]:
     """SQL of the four states of a feed of readings."""
     table = dictionary().tables[feed.maps[0].table]
-    stored = f"{'live' if withdrawn(con, table) else 'lake.core'}.{table.name}"
     mine = f"site_id = {quoted(contract.site_id)} AND source_system = {quoted(feed.system)}"
-    # Of readings that share a key one is in force, the others are superseded. Where as many hashes are found as
-    # readings, there are as many keys.
-    key = ", ".join(table.key)
-    row = con.execute(f"SELECT count(*), count(DISTINCT hash({key})) FROM {stored} WHERE {mine}").fetchone()
-    assert row is not None
-    n, keys = map(int, row)
-    if keys < n:
-        keys = _number(con, f"SELECT count(*) FROM (SELECT DISTINCT {key} FROM {stored} WHERE {mine})")
+    before = con.execute(
+        f"SELECT promoted, superseded, duplicate FROM lake.quality.accounting WHERE {here} "
+        "ORDER BY recorded_at DESC LIMIT 1"
+    ).fetchone()
+    if table.name in withdrawn(con):
+        # What was taken back may be of any run.
+        keys, n = _all_readings(con, table, f"live.{table.name}", mine)
+        before, since = None, "true"
+    else:
+        keys, n = _new_readings(con, table, mine)
+        since = NOW
+    promoted, superseded, duplicate = map(int, before or (0, 0, 0))
     return {
-        "promoted": f"SELECT {keys}",
-        "superseded": f"SELECT {n - keys}",
+        "promoted": f"SELECT {promoted + keys}",
+        "superseded": f"SELECT {superseded + n - keys}",
         # Of a file that was read again, the newest reading counts.
-        "duplicate": f"SELECT count(*) FROM lake.quality.duplicate SEMI JOIN stored_file "
-        f"USING (source_file, source_file_sha256, recorded_at) WHERE {here}",
+        "duplicate": f"SELECT {duplicate} + count(*) FROM lake.quality.duplicate SEMI JOIN stored_file "
+        f"USING (source_file, source_file_sha256, recorded_at) WHERE {here} AND {since}",
         "quarantined": "SELECT count(DISTINCT (source_file_sha256, source_file, source_row)) "
         "FROM held_entries WHERE whole_record",
     }
+
+
+def _new_readings(con: duckdb.DuckDBPyConnection, table: Table, mine: str) -> tuple[int, int]:
+    """Keys that this run brought into force for the first time, and rows that it stored."""
+    # Of readings that share a key one is in force, the others are superseded. Where as many hashes are found as
+    # readings, there are as many keys.
+    key = ", ".join(table.key)
+    stored = f"FROM lake.core.{table.name} WHERE {mine}"
+    row = con.execute(
+        f"SELECT count(*), count(DISTINCT hash({key})), min(read_at), max(read_at) {stored} AND {NOW}"
+    ).fetchone()
+    assert row is not None
+    n, hashes, first, last = row
+    # Earlier rows can share a key only where they are of the same hours: of others no file is opened.
+    span = "read_at BETWEEN ? AND ?"
+    overlap = con.execute(f"SELECT 1 {stored} AND {span} AND NOT {NOW} LIMIT 1", [first, last]).fetchone()
+    if hashes == n and overlap is None:
+        return int(n), int(n)
+    told = con.execute(
+        f"SELECT count(*) FROM (SELECT {key} {stored} AND {span} GROUP BY {key} HAVING bool_and({NOW}))",
+        [first, last],
+    ).fetchone()
+    assert told is not None
+    return int(told[0]), int(n)
+
+
+def _all_readings(con: duckdb.DuckDBPyConnection, table: Table, stored: str, mine: str) -> tuple[int, int]:
+    """Keys and rows of a feed, all counted."""
+    key = ", ".join(table.key)
+    n = _number(con, f"SELECT count(*) FROM {stored} WHERE {mine}")
+    return _number(con, f"SELECT count(*) FROM (SELECT DISTINCT {key} FROM {stored} WHERE {mine})"), n

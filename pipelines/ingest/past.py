@@ -11,6 +11,7 @@ import duckdb
 
 from pipelines.harmonise.contract import Contract
 from pipelines.harmonise.sql import IS_DELETION
+from warehouse import lake
 from warehouse.dictionary import Table, dictionary
 from warehouse.dictionary.render import SQL_TYPES, quoted
 
@@ -52,10 +53,12 @@ def look_up(con: duckdb.DuckDBPyConnection, contract: Contract, feed_name: str) 
             con.execute(f"CREATE OR REPLACE TABLE past_{name} ({empty})")
     con.execute(HELD)
     con.execute(OPEN)
+    taken_back = lake.withdrawn(con)
     for name in dict.fromkeys(m.table for m in contract.feeds[feed_name].maps):
-        con.execute(
-            f"CREATE OR REPLACE TABLE past_{name} AS SELECT * FROM current.{name} WHERE site_id = {site}"
-        )
+        table = d.tables[name]
+        of_site = f"(SELECT * FROM {lake.standing(table, taken_back)} WHERE site_id = {site})"
+        in_force = lake.in_force_of(table, lake.last_of(table, of_site))
+        con.execute(f"CREATE OR REPLACE TABLE past_{name} AS {in_force}")
 
 
 def _columns(table: Table) -> dict[str, tuple[str, str]]:

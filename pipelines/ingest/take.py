@@ -149,7 +149,7 @@ def take(
     system = contract.systems[feed.system]
     have = seen(con, contract, feed_name)
     vault = Vault(settings.vault_path(contract.site_id))
-    taken = Taken()
+    taken, size = Taken(), 0
     with TemporaryDirectory() as scratch:
         offers = CONNECTORS[system.kind].offers(system, feed, settings.sources_path, have, Path(scratch))
         with closing(offers):
@@ -161,11 +161,12 @@ def take(
                     taking = keep(vault, offer, feed, Path(scratch))
                     if taking is not None:
                         taken.takings.append(taking)
+                        size += taking.size
                         if progress is not None and offer.extract:
                             progress(
                                 f"{contract.site_id}/{feed_name}: {offer.name} received, {taking.size:,} bytes"
                             )
-                    if sum(t.size for t in taken.takings) >= AT_ONCE_BYTES:
+                    if size >= AT_ONCE_BYTES:
                         taken.more = True
                         break
             except PipelineFailure as failure:

@@ -71,9 +71,14 @@ def written_otherwise(
     feed_name: str,
     relations: Sequence[tuple[Mapping, str]],
 ) -> list[Remark]:
-    """Remarks on types, decimals, codes and order of rows that are not as they were; `relations` are mapped records."""
+    """Remarks on types, decimals, codes and order of rows that are not as they were; `relations` are mapped records.
+
+    Needs the tables of `look_up`.
+    """
     feed = contract.feeds[feed_name]
-    past = _past(con, contract, feed_name, feed)
+    # Of a feed that is new the lake has nothing, and is not asked.
+    known = con.execute("SELECT 1 FROM past_record LIMIT 1").fetchone() is not None
+    past = _past(con, contract, feed_name, feed) if known else defaultdict(list)
     remarks: list[Remark] = []
     now: dict[tuple[str, str], set[str]] = defaultdict(set)
     for file in _files(con, feed):
@@ -86,7 +91,7 @@ def written_otherwise(
             past[key] = (before + texts)[-NEWEST:]
     for mapping, relation in relations:
         remarks += _new_codes(con, contract, mapping, relation, past, now)
-    return remarks + list(_order_changed(con, contract, feed_name, feed))
+    return remarks + list(_order_changed(con, contract, feed_name, feed, known=known))
 
 
 def dropped(
@@ -254,18 +259,20 @@ def _code_map(mapping: Mapping, label: str) -> tuple[str, str | None]:
 
 
 def _order_changed(
-    con: duckdb.DuckDBPyConnection, contract: Contract, feed_name: str, feed: Feed
+    con: duckdb.DuckDBPyConnection, contract: Contract, feed_name: str, feed: Feed, *, known: bool
 ) -> Iterator[Remark]:
     """Files whose rows are not in the order in which all files before them were."""
     site, name = quoted(contract.site_id), quoted(feed_name)
-    rows = con.execute(f"""
-        WITH row AS (
-          SELECT source_file, source_file_sha256, source_row, sent_at, subject, source_version, true AS now FROM arrived
+    columns = "source_file, source_file_sha256, source_row, sent_at, subject, source_version"
+    before_them = f"""
           UNION ALL BY NAME
-          SELECT source_file, source_file_sha256, source_row, sent_at, subject, source_version, false AS now
+          SELECT {columns}, false AS now
           FROM lake.raw.record WHERE site_id = {site} AND feed = {name} AND source_file_sha256 IN (
             SELECT source_file_sha256 FROM lake.raw.file WHERE site_id = {site} AND feed = {name} AND received >= {ROWS}
-            ORDER BY sent_at DESC LIMIT {2 * FILES})
+            ORDER BY sent_at DESC LIMIT {2 * FILES})"""
+    rows = con.execute(f"""
+        WITH row AS (
+          SELECT {columns}, true AS now FROM arrived {before_them if known else ""}
         ), step AS (
           SELECT *, subject >= lag(subject) OVER w AS by_subject,
                  source_version >= lag(source_version) OVER w AS by_stamp

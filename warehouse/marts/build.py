@@ -77,7 +77,7 @@ def _in_force(con: duckdb.DuckDBPyConnection) -> None:
             con.execute(f"CREATE OR REPLACE TEMP TABLE in_force_{name} AS SELECT * FROM current.{name}")
     # Readings are too many to copy, and almost never corrected: only then must the newest be picked.
     reading = dictionary().tables["reading"]
-    again = lake.repeats(con, reading) or lake.withdrawn(con, reading)
+    again = lake.repeats(con, reading) or reading.name in lake.withdrawn(con)
     source = "current.reading" if again else "lake.core.reading"
     con.execute(f"CREATE OR REPLACE TEMP VIEW in_force_reading AS SELECT * FROM {source}")
     words = [
