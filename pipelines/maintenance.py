@@ -12,13 +12,15 @@ from typing import Any
 
 import dagster as dg
 
+from pipelines.ingest.asset import POOL
 from pipelines.instance import dagster_home
 from pipelines.runner import Locked, locked
 from warehouse import lake, logs
 from warehouse.settings import Settings, settings
-from warehouse.upkeep import GRACE, Swept, note, sweep
+from warehouse.upkeep import GRACE, Swept, compact, note, sweep
 
 MAINTENANCE = dg.AssetKey(["ops", "maintenance"])
+COMPACTION = dg.AssetKey(["ops", "compaction"])
 FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 SCHEMA = dg.TableSchema(
     [
@@ -124,7 +126,7 @@ class MaintenanceConfig(dg.Config):
 
 
 def maintenance_definitions(owners: list[str]) -> dg.Definitions:
-    """`[ops, maintenance]` with its job and its weekly schedule."""
+    """`[ops, maintenance]` with its job and its weekly schedule, `[ops, compaction]` with its nightly ones."""
 
     @dg.multi_asset(
         name="upkeep",
@@ -156,7 +158,39 @@ def maintenance_definitions(owners: list[str]) -> dg.Definitions:
         name="maintenance_every_week", job=job, cron_schedule="15 4 * * 0", execution_timezone="UTC",
         description="What is past its time goes on Sundays.",
     )  # fmt: skip
-    return dg.Definitions(assets=[upkeep], jobs=[job], schedules=[weekly])
+
+    @dg.multi_asset(
+        name="compact",
+        specs=[
+            dg.AssetSpec(
+                COMPACTION, group_name="upkeep", owners=owners, kinds={"ducklake", "parquet"},
+                description="Small files of the lake that were merged: readings to one a site and month, others to "
+                "one a table. No row and no answer changes.",
+                metadata={"dagster/column_schema": SCHEMA},
+            )
+        ],
+        pool=POOL,
+    )  # fmt: skip
+    def compact_lake(
+        context: dg.AssetExecutionContext, config: MaintenanceConfig
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        try:
+            merged = compact(settings(), apply=not config.dry_run)
+        except lake.LakeError as error:
+            raise dg.Failure(description=str(error), allow_retries=False) from error
+        logs.logger(settings()).info("compacted", run_id=context.run_id, files=merged.past)
+        yield dg.MaterializeResult(asset_key=COMPACTION, metadata=told_of([merged], dry_run=config.dry_run))
+
+    compaction = dg.define_asset_job(
+        "compaction",
+        dg.AssetSelection.assets(COMPACTION),
+        description="Merge the lake's small files; with `dry_run` only tell.",
+    )
+    nightly = dg.ScheduleDefinition(
+        name="compaction_every_night", job=compaction, cron_schedule="45 3 * * *", execution_timezone="UTC",
+        description="Small files of the day are merged each night.",
+    )  # fmt: skip
+    return dg.Definitions(assets=[upkeep, compact_lake], jobs=[job, compaction], schedules=[weekly, nightly])
 
 
 def told_of(swept: list[Swept], *, dry_run: bool) -> dict[str, Any]:

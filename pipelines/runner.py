@@ -32,7 +32,7 @@ class Locked(RuntimeError):  # noqa: N818 - it names a state, and is shown as a 
 # Runs of this command, so that a later one can tell which of them were killed.
 MARK = {"cellfleet/launched_by": "cellfleet run"}
 READINGS = "_readings"
-FLEET_JOBS = ("fleet", "ledger_nightly", "maintenance")
+FLEET_JOBS = ("fleet", "ledger_nightly", "maintenance", "compaction")
 # Every event is in Dagster's own log; the terminal shows progress and what failed.
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 

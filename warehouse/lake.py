@@ -18,7 +18,7 @@ from pathlib import Path
 
 import duckdb
 
-from warehouse import lake_files, object_storage
+from warehouse import lake_files, lake_layout, object_storage
 from warehouse.alone import alone
 from warehouse.dictionary import Dictionary, Table, dictionary
 from warehouse.dictionary.model import NOT_CONTENT
@@ -152,6 +152,7 @@ def _attach(
     load_extension(con, "ducklake")
     folder = settings.home_path / "lake"
     data = settings.lake_data or str(folder / "data")
+    con.execute(f"SET VARIABLE lake_data = {quoted(data.rstrip('/'))}")
     # OVERRIDE_DATA_PATH: a copied home otherwise reads the old folder. Inlined rows would be in no Parquet file.
     options = [f"DATA_PATH {quoted(data)}", "OVERRIDE_DATA_PATH true", "DATA_INLINING_ROW_LIMIT 0"]
     if settings.catalog:
@@ -233,7 +234,8 @@ def _create(con: duckdb.DuckDBPyConnection) -> None:
                 con.execute(statement)
 
     commit(con, create, "cellfleet", f"create format version {FORMAT_VERSION}")
-    _count_empty(con)
+    _lay_out(con)
+    lake_layout.count_empty(con)
 
 
 def _add_missing(con: duckdb.DuckDBPyConnection) -> None:
@@ -251,30 +253,13 @@ def _add_missing(con: duckdb.DuckDBPyConnection) -> None:
 
     if missing:
         commit(con, create, "cellfleet", f"add tables {', '.join(t.qualified for t in missing)}")
-        _count_empty(con)
+        lake_layout.count_empty(con)
+    _lay_out(con)
 
 
-def _count_empty(con: duckdb.DuckDBPyConnection) -> None:
-    """Tell the catalog of new tables that they have no rows, as DuckLake itself does of one whose rows were deleted.
-
-    Without it the extension asks the catalog once a column each time a query names an empty table (30 to 50 ms, mended
-    upstream in duckdb/ducklake#1313). To be called where a table was just made: nobody has written to it yet.
-    """
-    catalog = "__ducklake_metadata_lake"
-    con.execute("BEGIN")
-    con.execute(f"""
-        CREATE OR REPLACE TEMP TABLE uncounted AS
-        SELECT table_id FROM {catalog}.ducklake_table
-        WHERE end_snapshot IS NULL AND table_id NOT IN (SELECT table_id FROM {catalog}.ducklake_table_stats)""")
-    con.execute(f"""
-        INSERT INTO {catalog}.ducklake_table_stats BY NAME
-        SELECT table_id, 0 AS record_count, 0 AS next_row_id, 0 AS file_size_bytes FROM uncounted""")
-    con.execute(f"""
-        INSERT INTO {catalog}.ducklake_table_column_stats BY NAME
-        SELECT table_id, column_id FROM {catalog}.ducklake_column
-        WHERE end_snapshot IS NULL AND table_id IN (SELECT table_id FROM uncounted)""")
-    con.execute("DROP TABLE uncounted")
-    con.execute("COMMIT")
+def _lay_out(con: duckdb.DuckDBPyConnection) -> None:
+    for table in dictionary().tables.values():
+        lake_layout.lay_out(con, table)
 
 
 def latest_snapshot(con: duckdb.DuckDBPyConnection) -> int:

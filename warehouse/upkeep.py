@@ -1,9 +1,9 @@
 """Maintenance of a home's files: what is past its time or belongs to nothing, found and, where asked for, removed.
 
-Nothing here changes an answer: the lake's rows are never touched, only its own old snapshots, the files that none of
-those kept names, leftovers of killed processes, and logs. A lake snapshot that a published one is pinned to is kept, so
-is everything younger than a day, which may be of a run under way. Does not belong here: Dagster's history and pages of
-audits (`pipelines/maintenance.py`), retention of backups (`backup.py`).
+Nothing here changes an answer: the lake's rows are never touched, only in how many files they lie, its own old
+snapshots, the files that none of those kept names, leftovers of killed processes, and logs. A lake snapshot that a
+published one is pinned to is kept, so is everything younger than a day, which may be of a run under way. Does not
+belong here: Dagster's history and pages of audits (`pipelines/maintenance.py`), retention of backups (`backup.py`).
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import duckdb
 
-from warehouse import lake, lake_files
+from warehouse import lake, lake_files, lake_layout
+from warehouse.dictionary import dictionary
 from warehouse.dictionary.render import quoted
 from warehouse.publish import CURRENT, newest, numbers
 from warehouse.settings import Settings
@@ -46,6 +48,7 @@ def sweep(
     with closing(lake.attach(chosen)) as con:
         if lost := lake_files.missing(con, chosen):
             raise lake.LakeError(lake_files.in_words(lost, lake_files.data_path(chosen)))
+        yield _compacted(con, apply=apply)
         yield _snapshots(con, chosen, at, apply=apply)
         yield _unnamed(con, "lake files of no snapshot kept", "cleanup_old_files", at - grace, apply=apply)
         yield _unnamed(con, "orphaned lake files", "delete_orphaned_files", at - grace, apply=apply)
@@ -69,6 +72,29 @@ def sweep(
         "*",
         at - grace,
         apply=apply,
+    )
+
+
+def compact(chosen: Settings, *, apply: bool) -> Swept:
+    """Small files of the lake merged: readings to one a site and month, other tables to one. Raises LakeError."""
+    with closing(lake.attach(chosen)) as con:
+        return _compacted(con, apply=apply)
+
+
+def _compacted(con: duckdb.DuckDBPyConnection, *, apply: bool) -> Swept:
+    """A table at a time, so that writers beside wait little."""
+    told, names = lake_layout.small_files(con)
+    if apply:
+        for table in (t for t in dictionary().tables.values() if t.name in names):
+            lake.commit(
+                con, partial(lake_layout.merge, con, table), "cellfleet", f"compact {table.qualified}"
+            )
+    return Swept(
+        "small lake files",
+        "merged: readings by site and month, others by table",
+        told.there,
+        told.merged,
+        told.bytes,
     )
 
 

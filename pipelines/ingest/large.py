@@ -27,7 +27,7 @@ from pipelines.ingest.readings import Batch, enum, map_readings
 from pipelines.ingest.stage import FileRead, options_of
 from pipelines.ingest.take import Taking, write_cursor
 from pipelines.validation.audit import audit
-from warehouse import lake
+from warehouse import lake, lake_layout
 from warehouse.dictionary import Table, dictionary
 from warehouse.dictionary.render import quoted
 from warehouse.faults import reached
@@ -294,14 +294,14 @@ def _commit(
     outcome.audits.append(checked)
     outcome.refused_files += [f"{f.arrival.name}: {f.refusal}" for f in files if f.refusal]
     evidence = prepare_large(con, contract, feed_name, files, _remarks(con))
+    written = lake_layout.write_files(con, table, f"insert_{table.name}")
     reached("after_stage")
 
     def write() -> None:
         write_evidence(con, evidence)
-        outcome.rows[table.name] = outcome.rows.get(table.name, 0) + lake.insert(
-            con, table, f"insert_{table.name}"
-        )
+        lake_layout.add_files(con, table, written)
         write_cursor(con, contract.site_id, feed_name, takings)
         outcome.accounting = account(con, contract, feed_name, run_id)
 
     lake.commit(con, write, "cellfleet", f"run {run_id} asset core/{contract.site_id}/{feed_name}")
+    outcome.rows[table.name] = outcome.rows.get(table.name, 0) + checked.rows

@@ -7,6 +7,8 @@ Does not belong here: what is expected (`suites.py`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -20,7 +22,7 @@ def _datasource_class() -> Any:
 
     from great_expectations.datasource.fluent import SQLDatasource
     from great_expectations.execution_engine import SqlAlchemyExecutionEngine
-    from sqlalchemy import Engine, create_engine, types
+    from sqlalchemy import Connection, Engine, create_engine, types
     from sqlalchemy.pool import StaticPool
 
     known = {
@@ -53,6 +55,7 @@ def _datasource_class() -> Any:
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self._kept = self.engine.connect()
+            kept.append(self._kept)
 
         def get_inspector(self) -> Any:
             return Columns(self)
@@ -76,10 +79,19 @@ def _datasource_class() -> Any:
             del test_assets
 
     live: list[Engine] = []
+    kept: list[Connection] = []
 
-    def over(con: duckdb.DuckDBPyConnection) -> type[CellfleetDuckDB]:
+    @contextmanager
+    def over(con: duckdb.DuckDBPyConnection) -> Iterator[type[CellfleetDuckDB]]:
         live[:] = [create_engine("duckdb:///:memory:", creator=con.cursor, poolclass=StaticPool)]
-        return CellfleetDuckDB
+        try:
+            yield CellfleetDuckDB
+        finally:
+            # Left to the collector they would be rolled back when `con` is closed, and complain.
+            for connection in kept:
+                connection.close()
+            kept.clear()
+            live.pop().dispose()
 
     return over
 
@@ -107,8 +119,9 @@ def validate(con: duckdb.DuckDBPyConnection, relation: str, suite: Any) -> Any:
 
     The relation must be an ordinary committed table: GE sees nothing of a temporary or uncommitted one.
     """
-    datasource = _datasource_class()(con)(name="lake")
-    datasource._data_context = _context()
-    asset = datasource.add_table_asset(name=relation, table_name=relation)
-    batch = asset.add_batch_definition_whole_table("all").get_batch()
-    return batch.validate(suite)
+    with _datasource_class()(con) as datasource_class:
+        datasource = datasource_class(name="lake")
+        datasource._data_context = _context()
+        asset = datasource.add_table_asset(name=relation, table_name=relation)
+        batch = asset.add_batch_definition_whole_table("all").get_batch()
+        return batch.validate(suite)

@@ -12,7 +12,7 @@ from pipelines.ingest import large
 from pipelines.ingest.accounting import AccountingError
 from tests.integration.small_site import STATES, Site
 from tests.integration.test_readings_two_ways import contract
-from warehouse import lake
+from warehouse import lake_layout
 
 HEADER = "batch;tag;at;value;unit;quality\n"
 START = 1772668800000
@@ -64,11 +64,10 @@ def test_a_reading_that_is_not_stored_stops_the_run(
 ) -> None:
     """Also in a later run, whose account goes on from the one before."""
     site = Site(tmp_path, contract({"format": "epoch_ms"}, "."))
-    insert = lake.insert
+    write = lake_layout.write_files
 
-    def short(con: Any, table: Any, source: str) -> int:
-        lost = f"(SELECT * FROM {source} WHERE source_row > 1)" if table.name == "reading" else source
-        return insert(con, table, lost)
+    def short(con: Any, table: Any, source: str) -> list[str]:
+        return write(con, table, f"(SELECT * FROM {source} WHERE source_row > 1)")
 
     for run in range(2):
         rows = [("A", 1000 * (10 * run + n), "36.9") for n in range(5)]
@@ -76,7 +75,7 @@ def test_a_reading_that_is_not_stored_stops_the_run(
         if run < lost:
             assert site.run("sensor").accounting["promoted"] == 5
             continue
-        monkeypatch.setattr(large.lake, "insert", short)
+        monkeypatch.setattr(lake_layout, "write_files", short)
         with pytest.raises(AccountingError, match=f"{5 * (run + 1)} records received"):
             site.run("sensor")
         monkeypatch.undo()
