@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SERVE ?= 1
 
-.PHONY: demo test test-deps test-faults install lint docs validation lock clean
+.PHONY: demo test test-deps test-faults install lint docs validation bench lock clean
 
 demo: install
 	@$(BIN)/cellfleet demo $(if $(filter 0,$(SERVE)),--no-serve,--serve)
@@ -23,6 +23,10 @@ lint: test-deps
 validation: install
 	@$(BIN)/python -m warehouse.verification.characteristics
 	@$(BIN)/python benchmarks/planted_truth.py
+
+# Speed, as ratios: some tens of minutes; QUICK=1 under five. Results go to benchmarks/results and docs/benchmarks.md.
+bench: test-deps
+	@$(BIN)/python -m benchmarks.bench $(if $(QUICK),--quick)
 
 docs: install
 	@$(BIN)/python -m pipelines.printed

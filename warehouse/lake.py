@@ -474,11 +474,13 @@ _shared: dict[tuple[int, str, bool], duckdb.DuckDBPyConnection] = {}
 
 
 @contextmanager
-def opened(settings: Settings, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+def opened(
+    settings: Settings, *, read_only: bool = False, cores: int | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """This process's connection to the lake; attached once, since attaching costs as much as a small feed.
 
-    Tables made in its memory database are the caller's to replace. After an error the connection is dropped, so
-    that nothing half-done is met by the next caller.
+    Queries run on so many `cores`, on all where it is not said. Tables made in its memory database are the caller's to
+    replace. After an error the connection is dropped, so that nothing half-done is met by the next caller.
     """
     key = (os.getpid(), f"{settings.home_path}|{settings.catalog}|{settings.lake_data}", read_only)
     con = _shared.get(key)
@@ -488,11 +490,18 @@ def opened(settings: Settings, *, read_only: bool = False) -> Iterator[duckdb.Du
         if object_storage.lies_there(settings.lake_data):
             # Keys of a machine's role expire within hours; a worker lives for weeks.
             object_storage.give_keys(con, settings)
+        _use(con, cores or os.cpu_count() or 1)
         yield con
     except BaseException:
         _shared.pop(key, None)
         con.close()
         raise
+
+
+def _use(con: duckdb.DuckDBPyConnection, cores: int) -> None:
+    # Only where it changes: threads are ended and begun anew.
+    if con.execute("SELECT current_setting('threads')").fetchone() != (cores,):
+        con.execute(f"SET threads = {cores}")
 
 
 def _alive(con: duckdb.DuckDBPyConnection, settings: Settings) -> bool:

@@ -43,8 +43,11 @@ FILES = "\0files"
 
 @cache
 def engine() -> duckdb.DuckDBPyConnection:
-    """The DuckDB that files are parsed in, one a process (opening one costs more than a small file); take a cursor."""
-    return duckdb.connect()
+    """The DuckDB that small files are parsed in, one a process (opening one costs more than a file); take a cursor.
+
+    On one core: to share a small file out costs more than it gives.
+    """
+    return duckdb.connect(config={"threads": 1})
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def test_fewer_files_and_the_same_answers(tmp_path: Path) -> None:
     )
     # March comes in three files, of which the late day's is the last; April in one.
     months = f"""
-        SELECT t.table_name, path, count(*) OVER (PARTITION BY t.table_name) FROM {CATALOG}.ducklake_data_file AS f
+        SELECT t.table_name, f.path, count(*) OVER (PARTITION BY t.table_name) FROM {CATALOG}.ducklake_data_file AS f
         JOIN {CATALOG}.ducklake_table AS t USING (table_id) WHERE f.end_snapshot IS NULL AND t.end_snapshot IS NULL"""
     small = [row for row in site.rows(months) if row[0] == "reading"]
     assert sorted(path.rpartition("/")[0] for _, path, _ in small) == [

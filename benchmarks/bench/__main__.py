@@ -1,0 +1,66 @@
+"""`python -m benchmarks.bench [--quick] [--only PART …]`: measure, write the results and the page.
+
+Each part's figures are written as soon as they are there, in place of that part's older ones, so that an ended run
+loses nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from benchmarks.bench import drop, increment, ingest, page, questions, verdict
+from benchmarks.bench.figures import Figure
+from benchmarks.bench.page import RESULTS
+
+MILLION = 10**6
+FULL: dict[str, Callable[[], Iterator[Figure]]] = {
+    "ingest": lambda: ingest.figures([MILLION, 10 * MILLION, 100 * MILLION], runs=3),
+    "increment": lambda: increment.figures([(10, 20), (100, 20), (1000, 20)], readings=2_000),
+    "drop": lambda: drop.figures(["tiny", "demo", "large"]),
+    "question": lambda: questions.figures([10 * MILLION, 100 * MILLION, 1000 * MILLION]),
+    "verdict": lambda: verdict.figures([1_000, 3_000, 10_000]),
+}
+QUICK: dict[str, Callable[[], Iterator[Figure]]] = {
+    "ingest": lambda: ingest.figures([MILLION // 4, MILLION, 4 * MILLION], runs=1),
+    "increment": lambda: increment.figures([(10, 4), (100, 4), (300, 4)], readings=2_000),
+    "drop": lambda: drop.figures(["tiny"]),
+    "question": lambda: questions.figures([MILLION, 3 * MILLION, 10 * MILLION]),
+    "verdict": lambda: verdict.figures([400, 1_200, 4_000]),
+}
+
+
+def main() -> None:
+    """Measure what was asked for; exit 1 where a goal was missed."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true", help="small sizes, once: under five minutes")
+    parser.add_argument("--only", action="append", choices=list(FULL), help="only this part, again for more")
+    asked = parser.parse_args()
+    started, missed = time.perf_counter(), 0
+    for name, measured in (QUICK if asked.quick else FULL).items():
+        if asked.only and name not in asked.only:
+            continue
+        rows = []
+        for told in measured():
+            rows.append(told.row())
+            missed += told.met is False
+            verdict_word = {None: "", True: "met", False: "MISSED"}[told.met]
+            ratio = "" if told.ratio is None else f"{told.ratio:g} × {told.against}"
+            print(
+                f"{told.name} | {told.size} | {told.value:g} {told.unit} | {ratio} | {verdict_word}",
+                flush=True,
+            )
+        kept = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else []
+        rows = [row for row in kept if not row["name"].startswith(name)] + rows
+        order = list(FULL)
+        rows.sort(key=lambda row: next(n for n, part in enumerate(order) if row["name"].startswith(part)))
+        page.write(rows, quick=asked.quick)
+    print(f"Took {time.perf_counter() - started:.0f} s; {missed} goals missed; written to {RESULTS}.")
+    sys.exit(1 if missed else 0)
+
+
+if __name__ == "__main__":
+    main()

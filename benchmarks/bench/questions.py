@@ -1,0 +1,143 @@
+"""Questions of the Sensors page over a snapshot with many readings, asked through the page's own provider.
+
+The snapshot is a published one of an empty fleet, into which readings are written and rolled up by the mart's own SQL.
+Run as `python -m benchmarks.bench.questions READINGS` it measures once and prints JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from benchmarks.bench.data import FIRST_DAY
+from benchmarks.bench.figures import Figure, apart, count, figure
+from warehouse.settings import ROOT, Settings
+
+# Goals in milliseconds (p50).
+GOALS = {"batch trace": 15.0, "30-batch overlay": 60.0, "golden envelope": 30.0}
+ASKED, OVERLAID = 15, 30
+CHANNELS, DAYS, SITES = 4, 9, 4
+EACH = 100_000  # readings a batch: four channels, one each half minute for nine days
+READINGS = """
+    INSERT INTO core.reading BY NAME
+    SELECT 'site_' || (b % {sites}) AS site_id, printf('B-%06d', b) AS batch_id, 'c' || c AS channel,
+           ['temperature_c', 'ph', 'glucose_mmol_l', 'dissolved_oxygen_pct'][c + 1] AS quantity_name,
+           TIMESTAMPTZ '{first}' + to_hours((7 * (b // {sites}))::INTEGER) + to_seconds(n * {step}) AS read_at,
+           36.5 + hash(b, c, n) % 1000 / 1000 AS reading, 'good' AS reading_status, 'historian' AS source_system,
+           md5(concat(b, n * {step} // 86400)) AS source_file_sha256, n AS source_row,
+           TIMESTAMPTZ '{first}' AS sent_at, TIMESTAMPTZ '{first}' AS recorded_at, 'seed' AS run_id
+    FROM range({start}, {end}) AS b(b), range({channels}) AS c(c), range({each}) AS r(n)
+    ORDER BY site_id, batch_id, channel, read_at"""
+BATCHES = """
+    INSERT INTO mart.batch_wide BY NAME
+    SELECT site_id, batch_id, min(read_at) AS batch_started_at FROM core.reading GROUP BY ALL"""
+# Batches whose readings are written at once.
+PART = 100
+
+
+def snapshot(folder: Path, readings: int) -> tuple[Path, float]:
+    """A snapshot with so many readings and its hours; seconds of rolling them up."""
+    from pipelines.publication import publish_fleet
+
+    path = publish_fleet(Settings(home=str(folder)), "benchmark").path
+    batches = -(-readings // EACH)
+    with duckdb.connect(str(path)) as con:
+        con.execute("SET TimeZone = 'UTC'")
+        con.execute(f"SET temp_directory = '{folder / 'tmp'}'")
+        for start in range(0, batches, PART):
+            con.execute(
+                READINGS.format(
+                    sites=SITES, first=FIRST_DAY, step=DAYS * 86_400 * CHANNELS // EACH, channels=CHANNELS,
+                    each=EACH // CHANNELS, start=start, end=min(start + PART, batches),
+                )
+            )  # fmt: skip
+        con.execute(BATCHES)
+        con.execute("CREATE TEMP VIEW in_force_reading AS FROM core.reading")
+        began = time.perf_counter()
+        con.execute((ROOT / "warehouse" / "marts" / "channel_hour.sql").read_text("utf-8"))
+        con.execute("DELETE FROM mart.sensor_hour")
+        con.execute(
+            "INSERT INTO mart.sensor_hour BY NAME "
+            "SELECT * EXCLUDE (n_good, deviation), n_good / n_readings AS share_good "
+            "FROM channel_hour ORDER BY site_id, batch_id, channel, quantity_name, hour_at"
+        )
+        took = time.perf_counter() - began
+        con.execute("CHECKPOINT")
+    return path, took
+
+
+def measure(readings: int) -> dict[str, float]:
+    """Milliseconds (p50) of each question, seconds of the roll-up."""
+    from dashboards.providers.sensors import SensorProvider
+    from dashboards.providers.snapshot import Snapshot
+    from dashboards.security.scope import Scope
+
+    with tempfile.TemporaryDirectory() as place:
+        path, took = snapshot(Path(place), readings)
+        provider = SensorProvider(Snapshot(path))
+        scope = Scope(tuple(f"site_{n}" for n in range(SITES)))
+        batches = provider.batches(scope)
+        some = batches[:: -(-len(batches) // ASKED)]
+        of_site = [b for b in batches if b[0] == "site_0"]
+        runs = provider.runs(scope, some)
+        overlaid = provider.runs(scope, batches[:OVERLAID])
+        told = {
+            "batch trace": _p50(lambda n: provider.traces(scope, runs[n % len(runs)])),
+            "30-batch overlay": _p50(lambda n: provider.hourly(scope, overlaid)),
+            "golden envelope": _p50(lambda n: provider.envelopes(scope, "site_0", [])),
+        }
+        return told | {
+            "roll-up": took,
+            "batches": len(batches),
+            "of_site": len(of_site),
+            "bytes": path.stat().st_size,
+        }
+
+
+def _p50(ask: Callable[[int], Any]) -> float:
+    laps = []
+    for n in range(ASKED):
+        began = time.perf_counter()
+        if not ask(n):
+            raise RuntimeError("a question has no answer")
+        laps.append(1000 * (time.perf_counter() - began))
+    return statistics.median(laps)
+
+
+def figures(sizes: list[int]) -> Iterator[Figure]:
+    """Each question at each size, beside the smallest."""
+    least: dict[str, float] = {}
+    for size in sizes:
+        told = apart("benchmarks.bench.questions", str(size))
+        least = least or told
+        said = f"{count(size)} readings, {told['batches']:,} batches"
+        against = f"{count(sizes[0])} readings"
+        for name, goal in GOALS.items():
+            # What the question takes is promised, not how it grows: the goal is of the value.
+            yield Figure(f"question: {name}", said, round(told[name], 2), "ms", None, None, goal)
+            yield figure(f"question: {name}, growth", said, told[name], "ms", of=least[name], against=against)
+        yield figure(
+            "question: marts' rebuild (hours of channels)",
+            said,
+            told["roll-up"],
+            "s",
+            of=least["roll-up"],
+            against=against,
+        )
+
+
+def main() -> None:
+    """One measurement of this process."""
+    print(json.dumps(measure(int(sys.argv[1]))))
+
+
+if __name__ == "__main__":
+    main()
