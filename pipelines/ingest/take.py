@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -43,6 +45,7 @@ CONNECTORS: dict[str, Connector] = {
 LISTINGS: dict[str, Listing] = {"folder": Folder(), "sftp": Sftp(), "s3": S3()}
 # Files taken before they are promoted: bounds memory, the scratch folder and what a kill makes us do again.
 AT_ONCE_BYTES = 1 << 30
+AT_A_TIME = 8
 
 
 @dataclass(frozen=True)
@@ -152,20 +155,15 @@ def take(
     taken, size = Taken(), 0
     with TemporaryDirectory() as scratch:
         offers = CONNECTORS[system.kind].offers(system, feed, settings.sources_path, have, Path(scratch))
-        with closing(offers):
+        with closing(_kept(vault, offers, feed, Path(scratch), days)) as kept:
             try:
-                for offer in offers:
-                    day = day_in(feed, offer.name)
-                    if days is not None and day is not None and not days[0] <= day <= days[1]:
-                        continue
-                    taking = keep(vault, offer, feed, Path(scratch))
-                    if taking is not None:
-                        taken.takings.append(taking)
-                        size += taking.size
-                        if progress is not None and offer.extract:
-                            progress(
-                                f"{contract.site_id}/{feed_name}: {offer.name} received, {taking.size:,} bytes"
-                            )
+                for offer, taking in kept:
+                    taken.takings.append(taking)
+                    size += taking.size
+                    if progress is not None and offer.extract:
+                        progress(
+                            f"{contract.site_id}/{feed_name}: {offer.name} received, {taking.size:,} bytes"
+                        )
                     if size >= AT_ONCE_BYTES:
                         taken.more = True
                         break
@@ -174,6 +172,53 @@ def take(
                     raise
                 taken.failure = failure
         yield taken
+
+
+def _kept(
+    vault: Vault,
+    offers: Generator[Offer, None, None],
+    feed: Feed,
+    scratch: Path,
+    days: tuple[date, date] | None,
+) -> Generator[tuple[Offer, Taking], None, None]:
+    """Keep what is offered, in its order; raises what `offers` raises once all before it is kept.
+
+    Files that already lie on a disk are kept several at a time: each waits for the vault's disk, none for a core.
+    """
+    waiting: deque[tuple[Offer, Future[Taking | None]]] = deque()
+
+    def first() -> Iterator[tuple[Offer, Taking]]:
+        offer, kept = waiting.popleft()
+        if (taking := kept.result()) is not None:
+            yield offer, taking
+
+    failure: PipelineFailure | None = None
+    with closing(offers), ThreadPoolExecutor(AT_A_TIME) as beside:
+        try:
+            for offer in offers:
+                day = day_in(feed, offer.name)
+                if days is not None and day is not None and not days[0] <= day <= days[1]:
+                    continue
+                if feed.members is None and _lies_there(offer, scratch):
+                    waiting.append((offer, beside.submit(keep, vault, offer, feed, scratch)))
+                    if len(waiting) >= 2 * AT_A_TIME:
+                        yield from first()
+                    continue
+                while waiting:
+                    yield from first()
+                if (taking := keep(vault, offer, feed, scratch)) is not None:
+                    yield offer, taking
+        except PipelineFailure as failed:
+            failure = failed
+        while waiting:
+            yield from first()
+    if failure is not None:
+        raise failure
+
+
+def _lies_there(offer: Offer, scratch: Path) -> bool:
+    """Whether an offered file need be neither fetched nor removed once it is kept."""
+    return offer.bring is None and offer.path is not None and not offer.path.is_relative_to(scratch)
 
 
 def keep(vault: Vault, offer: Offer, feed: Feed, scratch: Path) -> Taking | None:
