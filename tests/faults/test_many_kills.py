@@ -1,4 +1,4 @@
-"""SIGKILL at random, many times: run again, nothing is lost, nothing doubled, and no half-built snapshot was seen."""
+"""SIGKILL at named points and at random: run again, nothing is lost or doubled, and no half-built snapshot was seen."""
 
 from __future__ import annotations
 
@@ -24,4 +24,15 @@ def test_killed_at_random(seed: int, undisturbed: Undisturbed, tmp_path: Path) -
         time.sleep(drawn.uniform(0, undisturbed.seconds))
         night.kill()
         assert made.published() in (None, undisturbed.results)
+    undisturbed.is_made_by(made)
+
+
+@pytest.mark.parametrize(
+    "point", ["after_stage:2", "in_commit:2", "after_commit:1", "in_publish", "after_publish"]
+)
+def test_killed_at_a_named_point(point: str, undisturbed: Undisturbed, tmp_path: Path) -> None:
+    made = undisturbed.place(tmp_path / "fleet", {"CELLFLEET_KILL_AT": point})
+    assert made.whole() == "killed"
+    assert made.published() == (undisturbed.results if point == "after_publish" else None)
+    made.environment.clear()
     undisturbed.is_made_by(made)
