@@ -1,6 +1,7 @@
 """The same fleet on many machines: PostgreSQL, S3, Redis and three workers, each in a network of its own.
 
-What a run in one process made and what these make together must be the same content, byte for byte of its hash.
+What a run in one process made and what these make together must be the same content, byte for byte of its hash, though
+one of the workers is lost on the way.
 """
 
 from __future__ import annotations
@@ -8,9 +9,12 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +34,7 @@ from warehouse.settings import Settings, read_file
 
 FLEET = "night"
 QUEUES = {"hub": ("hub", "sites"), "second": ("sites",), "third": ("sites",)}
+LOST = "third"
 # A minute on two quiet cores; three workers and their servers on a busy machine take many.
 RUN_SECONDS = 2400
 # What tells of runs, not of what was sent.
@@ -58,8 +63,31 @@ def night(published_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
                 started.start_worker(FLEET, machine, *QUEUES[machine.name])
         home = folder / FLEET / "hub"
         home.mkdir(parents=True, exist_ok=True)
-        done = cellfleet(home, "run", seconds=RUN_SECONDS, **started.environment(FLEET, "hub"))
+        with ThreadPoolExecutor(1) as beside:
+            lost = beside.submit(lose, started, LOST)
+            done = cellfleet(home, "run", seconds=RUN_SECONDS, **started.environment(FLEET, "hub"))
+            assert lost.result(1), "the worker was never busy"
         yield Night(started, done.stdout)
+
+
+def counted(started: Hub, name: str) -> tuple[int, int]:
+    """How many runs a machine's worker took, and how many it ended."""
+    [machine] = [m for m in started.machines if m.name == name]
+    told = started.log(FLEET, machine).read_text("utf-8")
+    return len(re.findall(r"\] received", told)), len(re.findall(r"succeeded in", told))
+
+
+def lose(started: Hub, name: str) -> bool:
+    """SIGKILL a machine's worker in the middle of a run, once it has ended one; whether that came to be."""
+    end = time.monotonic() + RUN_SECONDS
+    while time.monotonic() < end:
+        took, ended = counted(started, name)
+        if took > ended >= 1:
+            worker = started.workers[list(QUEUES).index(name)]
+            os.killpg(worker.pid, signal.SIGKILL)
+            return True
+        time.sleep(0.2)
+    return False
 
 
 def content(chosen: Settings) -> dict[str, str]:
@@ -95,9 +123,18 @@ def test_every_worker_took_runs_and_they_ran_side_by_side(night: Night) -> None:
         if m.name in QUEUES
     }
     spans = rows(night, "SELECT start_time, end_time FROM runs WHERE status = 'SUCCESS' ORDER BY start_time")
-    assert sum(done.values()) == len(spans) >= 9
+    assert sum(done.values()) == len(spans) >= 8
     assert all(done.values()), f"a worker took no run: {done}"
     assert any(later < end for (_, end), (later, _) in itertools.pairwise(spans)), "no two ran at once"
+
+
+def test_what_a_lost_worker_left_is_taken_in_by_another(night: Night) -> None:
+    failed = rows(night, "SELECT pipeline_name FROM runs WHERE status = 'FAILURE'")
+    assert len(failed) == 1
+    again = rows(night, "SELECT status FROM runs WHERE pipeline_name = '{}' ORDER BY id".format(*failed[0]))
+    assert again == [("FAILURE",), ("SUCCESS",)]
+    took, ended = counted(night.hub, LOST)
+    assert took == ended + 1
 
 
 def rows(night: Night, sql: str) -> list[tuple[Any, ...]]:
