@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import redis
 from celery import Celery
 from dagster import DagsterInstance, DagsterRun
 from dagster._core.definitions.reconstruct import ReconstructableRepository
@@ -33,7 +34,7 @@ CELERY = {
     "worker_hijack_root_logger": False,
     "task_ignore_result": False,
 }
-LOOK_SECONDS, HEALTH_SECONDS, PING_SECONDS = 0.5, 30.0, 10.0
+LOOK_SECONDS, HEALTH_SECONDS, PING_SECONDS, ANSWER_SECONDS = 0.5, 20.0, 10.0, 5.0
 # How often a run is launched again whose worker was lost, and the tag that says so.
 RELAUNCHES = 2
 LOST = "cellfleet/worker_lost"
@@ -49,6 +50,7 @@ class QueueLauncher(CeleryRunLauncher):
         super().__init__(
             default_queue=HUB, broker=address, backend=address, config_source=CELERY, inst_data=inst_data
         )
+        self._unseen: set[str] = set()
 
     @classmethod
     def config_type(cls) -> Any:
@@ -75,11 +77,17 @@ class QueueLauncher(CeleryRunLauncher):
         super().resume_run(context._replace(dagster_run=_routed(context.dagster_run)))
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
-        """As Celery knows it; a run that is said to be under way has failed where its worker does not answer."""
-        told = super().check_run_worker_health(run)
+        """As Celery knows it; a run has failed whose worker does not answer, or that no worker and no queue has."""
+        told, task = super().check_run_worker_health(run), run.tags["dagster-celery/task_id"]
+        if told.status is WorkerStatus.UNKNOWN:
+            # Between queue and worker nobody has it for a moment: only the second look in a row counts.
+            nobody, before = self._nobody_has(run, task), task in self._unseen
+            (self._unseen.add if nobody else self._unseen.discard)(task)
+            if nobody and before:
+                return CheckRunHealthResult(WorkerStatus.FAILED, "The worker that took it was lost.")
         if told.status is not WorkerStatus.RUNNING:
             return told
-        result = self.celery.AsyncResult(run.tags["dagster-celery/task_id"])
+        result = self.celery.AsyncResult(task)
         worker = result.info.get("hostname") if isinstance(result.info, dict) else None
         if worker is None:
             return told
@@ -87,6 +95,16 @@ class QueueLauncher(CeleryRunLauncher):
         if answer or result.state != "STARTED":
             return told
         return CheckRunHealthResult(WorkerStatus.FAILED, f"Worker {worker} does not answer.")
+
+    def _nobody_has(self, run: DagsterRun, task: str) -> bool:
+        """Whether a task neither waits in its queue nor is known to any worker that answers."""
+        chosen = settings()
+        with redis.Redis.from_url(chosen.queue) as server:
+            waiting = server.lrange(queue_of(run.tags, chosen), 0, -1)
+        if any(task.encode() in message for message in waiting):
+            return False
+        known = self.celery.control.inspect(timeout=ANSWER_SECONDS).query_task(task) or {}
+        return not any(known.values())
 
 
 def _routed(run: DagsterRun) -> DagsterRun:
