@@ -25,11 +25,11 @@ FULL: dict[str, Callable[[], Iterator[Figure]]] = {
     "verdict": lambda: verdict.figures([1_000, 3_000, 10_000]),
 }
 QUICK: dict[str, Callable[[], Iterator[Figure]]] = {
-    "ingest": lambda: ingest.figures([MILLION // 4, MILLION, 4 * MILLION], runs=1),
-    "increment": lambda: increment.figures([(10, 4), (100, 4), (300, 4)], readings=2_000),
+    "ingest": lambda: ingest.figures([MILLION // 2, MILLION, 3 * MILLION], runs=1),
+    "increment": lambda: increment.figures([(10, 4), (50, 4), (200, 4)], readings=2_000),
     "drop": lambda: drop.figures(["tiny"]),
-    "question": lambda: questions.figures([MILLION, 3 * MILLION, 10 * MILLION]),
-    "verdict": lambda: verdict.figures([400, 1_200, 4_000]),
+    "question": lambda: questions.figures([2 * MILLION, 4 * MILLION, 8 * MILLION]),
+    "verdict": lambda: verdict.figures([1_000, 3_000, 10_000]),
 }
 
 

@@ -12,6 +12,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ import duckdb
 
 from benchmarks.bench.data import FIRST_DAY
 from benchmarks.bench.figures import Figure, apart, count, figure
+from warehouse import lake, lake_layout
+from warehouse.dictionary import dictionary
 from warehouse.settings import ROOT, Settings
 
 # Goals in milliseconds (p50).
@@ -39,6 +43,13 @@ READINGS = """
 BATCHES = """
     INSERT INTO mart.batch_wide BY NAME
     SELECT site_id, batch_id, min(read_at) AS batch_started_at FROM core.reading GROUP BY ALL"""
+# What the page asks first of a batch: the smallest and largest good reading of each of a thousand stretches.
+TRACE = """
+    WITH r AS (SELECT channel, epoch_ms(read_at) AS e, reading FROM {reading}
+               WHERE site_id = ? AND batch_id = ? AND reading_status = 'good' AND reading IS NOT NULL),
+    span AS (SELECT channel, min(e) AS e0, max(e) AS e1 FROM r GROUP BY ALL)
+    SELECT channel, least(999, (e - e0) * 1000 // (e1 - e0 + 1)) AS b, arg_min(e, reading), min(reading),
+           arg_max(e, reading), max(reading) FROM r JOIN span USING (channel) GROUP BY ALL"""
 # Batches whose readings are written at once.
 PART = 100
 
@@ -74,6 +85,29 @@ def snapshot(folder: Path, readings: int) -> tuple[Path, float]:
     return path, took
 
 
+def from_lake(folder: Path, path: Path, batches: list[tuple[str, str]]) -> dict[str, float]:
+    """Milliseconds (p50) of a trace's query over the file's own readings, and over the same in a compacted lake at a
+    pinned snapshot; seconds of copying them from there into a file, as publishing does."""
+    chosen, table = Settings(home=str(folder)), dictionary().tables["reading"]
+    with closing(lake.attach(chosen)) as con:
+        con.execute(f"ATTACH '{path}' AS published (READ_ONLY)")
+        written = lake_layout.write_files(con, table, "published.core.reading")
+        lake.commit(con, partial(lake_layout.add_files, con, table, written), "benchmark", "seed")
+        pinned = lake.latest_snapshot(con)
+        began = time.perf_counter()
+        con.execute(f"ATTACH '{folder / 'copy.duckdb'}' AS copy (RECOVERY_MODE no_wal_writes)")
+        con.execute("CREATE TABLE copy.reading AS FROM lake.core.reading")
+        con.execute("CHECKPOINT copy")
+        copied = time.perf_counter() - began
+    told = {"copy": copied}
+    with closing(lake.attach(chosen, snapshot=pinned)) as con:
+        con.execute(f"ATTACH '{path}' AS published (READ_ONLY)")
+        for name, reading in (("file", "published.core.reading"), ("lake", "lake.core.reading")):
+            sql = TRACE.format(reading=reading)
+            told[name] = _p50(lambda n, sql=sql: con.execute(sql, list(batches[n % len(batches)])).fetchall())
+    return told
+
+
 def measure(readings: int) -> dict[str, float]:
     """Milliseconds (p50) of each question, seconds of the roll-up."""
     from dashboards.providers.sensors import SensorProvider
@@ -94,6 +128,7 @@ def measure(readings: int) -> dict[str, float]:
             "30-batch overlay": _p50(lambda n: provider.hourly(scope, overlaid)),
             "golden envelope": _p50(lambda n: provider.envelopes(scope, "site_0", [])),
         }
+        told |= {f"trace {name}": value for name, value in from_lake(Path(place), path, some).items()}
         return told | {
             "roll-up": took,
             "batches": len(batches),
@@ -124,6 +159,14 @@ def figures(sizes: list[int]) -> Iterator[Figure]:
             # What the question takes is promised, not how it grows: the goal is of the value.
             yield Figure(f"question: {name}", said, round(told[name], 2), "ms", None, None, goal)
             yield figure(f"question: {name}, growth", said, told[name], "ms", of=least[name], against=against)
+        yield figure(
+            "question: trace's query from the lake", said, told["trace lake"], "ms", of=told["trace file"],
+            against="from the snapshot's own copy",
+        )  # fmt: skip
+        yield figure(
+            "question: copying readings into a snapshot", said, told["trace copy"], "s", of=least["trace copy"],
+            against=against,
+        )  # fmt: skip
         yield figure(
             "question: marts' rebuild (hours of channels)",
             said,
