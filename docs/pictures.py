@@ -21,8 +21,11 @@ PHONE = {"width": 390, "height": 844}
 PAGES = {
     "fleet": "/",
     "comparability": "/comparability?attr=vcn",
-    "charts": "/charts",
+    "charts": "/charts?series=rhein|cd3_pct|cd3_pct&rules=nelson#chart",
+    "batches": "/batch?state=outside",
     "batch": "/batch/northgate/NG-B-00004",
+    "lot": "/lot/meridian/ME-L-0006",
+    "source": "/source/1138c3b7049789966d26da9c2f21c267",
     "release": "/release",
     "sensors": "/sensors?batches=rhein/RH-B-00011,rhein/RH-B-00010&align=expansion",
     "vein-to-vein": "/vein-to-vein",

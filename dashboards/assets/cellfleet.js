@@ -136,15 +136,24 @@
       return told.attribute;
     },
 
-    // A point of any chart whose customdata is ["batch", site, id] opens that batch.
-    opened_batch: function () {
+    // A point of any chart whose customdata is ["batch", site, id] opens that batch, ["lot", site, id] that lot,
+    // ["sensors", "site/batch", from, to] the sensors of that batch between two hours, ["step", code] that interval.
+    opened_point: function () {
       var triggered = (window.dash_clientside.callback_context.triggered || [])[0];
       var clicked = triggered && triggered.value;
       var told = clicked && clicked.points && clicked.points[0] && clicked.points[0].customdata;
-      if (!told || told[0] !== "batch") { return none(); }
-      var sites = new URLSearchParams(window.location.search).get("sites");
-      window.dash_clientside.set_props("location", { search: sites ? "?sites=" + sites : "" });
-      return "/batch/" + encodeURIComponent(told[1]) + "/" + encodeURIComponent(told[2]);
+      if (told && told[0] === "step") {
+        window.dash_clientside.set_props({ type: "control", page: "vein", name: "step" }, { value: told[1] });
+        return none();
+      }
+      if (!told || ["batch", "lot", "sensors"].indexOf(told[0]) < 0) { return none(); }
+      var sites = new URLSearchParams(window.location.search).get("sites"), next = new URLSearchParams();
+      if (sites) { next.set("sites", sites); }
+      if (told[0] === "sensors") { next.set("batches", told[1]); next.set("from", told[2]); next.set("to", told[3]); }
+      var search = next.toString().replace(/%2C/g, ",").replace(/%2F/g, "/");
+      window.dash_clientside.set_props("location", { search: search ? "?" + search : "" });
+      if (told[0] === "sensors") { return "/sensors"; }
+      return "/" + told[0] + "/" + encodeURIComponent(told[1]) + "/" + encodeURIComponent(told[2]);
     },
 
     // A drag across the traces sets the hours that are shown, a double click empties them.

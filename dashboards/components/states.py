@@ -22,7 +22,10 @@ def failed(request_id: str) -> Component:
                 [
                     "The reason is in the server's log under request ",
                     html.Code(request_id),
-                    ". Load the page again to retry.",
+                    ". ",
+                    # The address of this very view: the page is made anew, whatever failed in it.
+                    html.A("Try again", href=""),
+                    ".",
                 ]
             ),
         ],

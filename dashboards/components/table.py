@@ -27,7 +27,10 @@ PLAIN = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹−", "-0123456789-")
 
 @dataclass(frozen=True)
 class Column:
-    """One column: key of the row, title with its unit, digits that count (`exact`: all), how a cell is shown."""
+    """One column: key of the row, title with its unit, digits that count (`exact`: all), how a cell is shown.
+
+    `width` in pixels: of a grid's column, in a short table the least.
+    """
 
     key: str
     title: str
@@ -95,15 +98,25 @@ def number(value: float, digits: int = 3) -> str:
     return f"{mantissa}×10{str(int(power)).translate(SUPERSCRIPT)}".replace("-", "−")
 
 
-def html_table(table: Table, said: str) -> Component:
-    """A short table. `said` names it for those who cannot see it."""
+def html_table(table: Table, said: str, *, long: bool = False) -> Component:
+    """A table. `said` names it for those who cannot see it; a `long` one scrolls under its head."""
     head = html.Thead(
-        html.Tr([html.Th(c.title, scope="col", className=_aligned(c, table)) for c in table.columns])
+        html.Tr(
+            [
+                html.Th(
+                    c.title,
+                    scope="col",
+                    className=_aligned(c, table),
+                    style={"minWidth": f"{c.width}px"} if c.width else None,
+                )
+                for c in table.columns
+            ]
+        )
     )
     body = html.Tbody([html.Tr([_cell(c, row) for c in table.columns]) for row in table.rows])
     return html.Div(
         html.Table([html.Caption(said, className="cf-hidden"), head, body], className="cf-table"),
-        className="cf-scroll",
+        className="cf-scroll cf-long" if long else "cf-scroll",
         tabIndex="0",
         role="region",
         **aria(label=said),
@@ -120,9 +133,13 @@ def _aligned(column: Column, table: Table) -> str | None:
 def _cell(column: Column, row: dict[str, Any]) -> html.Td:
     value = row.get(column.key)
     numeric = isinstance(value, int | float) and not isinstance(value, bool)
-    content = column.cell(row) if column.cell else column.text(row)
+    content: Any = column.cell(row) if column.cell else column.text(row)
     if column.thousands and isinstance(value, int):
         content = f"{value:,}"
+    if isinstance(value, datetime) and not column.cell:
+        # A time may stand under its date, but neither breaks in itself.
+        content = [html.Span(part, className="cf-nowrap") for part in content.split(" ")]
+        content.insert(1, " ")
     if column.link and not column.cell:
         content = html.A(content, href=column.link(row))
     return html.Td(content, className="cf-number" if numeric and not column.cell else None)

@@ -5,6 +5,7 @@ Belongs here: wording that more than one page uses. Does not belong here: verdic
 
 from __future__ import annotations
 
+import re
 from datetime import date
 
 from dash import html
@@ -26,6 +27,7 @@ UNITS = {
     "10*6.{cells}/kg": "10⁶ cells/kg",
     "{cells}/mL": "cells/mL",
     "{beads}": "beads",
+    "{TU}/mL": "TU/mL",
 }
 
 
@@ -74,11 +76,26 @@ def plain(code: str | None) -> str:
 
 
 def attribute_words(name: str) -> str:
-    """What an attribute of the dictionary measures: its description up to the first comma or bracket."""
+    """What an attribute of the dictionary measures: its description up to the first comma, without brackets."""
     field = dictionary().attributes.get(name)
     if field is None:
         return plain(name)
-    return field.description.rstrip(".").split(" (")[0].split(",")[0].split(":")[0].split(";")[0]
+    return re.split(r"[,:;]", re.sub(r" \([^)]*\)", "", field.description.rstrip(".")))[0]
+
+
+def in_words(sentence: str) -> str:
+    """A sentence of a mart with what it measures in words: codes of attributes and of sensors' quantities."""
+
+    def told(found: re.Match[str]) -> str:
+        code = found.group()
+        if code in dictionary().attributes:
+            return attribute_words(code)
+        field = dictionary().fields.get(code)
+        return field.description.rstrip(".").split(",")[0] if field is not None and field.channel else code
+
+    # "vcn (vcn_per_cell)": the plan's name for it, and what it was measured as.
+    words = re.sub(r"\b\w+\b", told, re.sub(r"\b(\w+) \((\w+)\)", r"\2", sentence))
+    return words[:1].upper() + words[1:]
 
 
 class NoDayError(ValueError):

@@ -1,4 +1,4 @@
-"""Control charts: series, points, limits, what a chart rings by chance."""
+"""Control charts: series, points, limits, what a chart rings by chance, capability."""
 
 from __future__ import annotations
 
@@ -95,3 +95,31 @@ class ChartBudget:
     western_electric_per_year: float | None
     allowed_per_year: float | None
     fleet_false_alarms_per_year: float | None
+
+
+@dataclass(frozen=True)
+class Capability:
+    """What a site delivers of one attribute against the limits in force, which are in its unit."""
+
+    site: str
+    attribute: str
+    stage: str
+    unit: str | None
+    specification: str | None
+    approved_by_role: str | None
+    effective_from: datetime | None
+    low: float | None
+    high: float | None
+    n: int
+    ppk: float | None
+    ppk_low: float | None
+    ppk_high: float | None
+    cpk: float | None
+    cpk_low: float | None
+    cpk_high: float | None
+    p_out: float | None
+    p_out_low: float | None
+    p_out_high: float | None
+    trend: str | None
+    refusal: str | None
+    cpk_refusal: str | None

@@ -116,6 +116,8 @@ class Limit:
     high: float | None
     spec_id: str
     spec_version: str
+    approved_by_role: str | None
+    effective_from: datetime | None
 
 
 @dataclass(frozen=True)
@@ -256,4 +258,20 @@ class BelowDetection:
     ratio: float | None
     ratio_low: float | None
     ratio_high: float | None
+    note: str | None
+
+
+@dataclass(frozen=True)
+class Pull:
+    """One lot or donor that pulls most on a verdict's estimate: the comparison without it.
+
+    `unit_site` is the site whose batch it is; None for a donor.
+    """
+
+    site: str
+    unit_left_out: str
+    unit_site: str | None
+    shift_in_se: float | None
+    place_without: str | None
+    changes_place: bool | None
     note: str | None

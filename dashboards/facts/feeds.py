@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+GRAVE = ("critical", "error")
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Feed:
-    """One feed of one site: its newest accounting and its files. `lag_h` runs to the fleet's newest file."""
+    """One feed of one site: its newest accounting and its files. `lag_h` runs to the newest file of a regular feed."""
 
     site: str
     feed: str
@@ -46,6 +49,7 @@ class Feed:
     files: int
     files_refused: int
     last_file_at: datetime | None
+    newest_refused: bool
     lag_h: float | None
     usual_h: float | None
 
@@ -61,6 +65,49 @@ class Feed:
         return (
             self.lag_h is not None and self.usual_h is not None and self.lag_h > max(3 * self.usual_h, 48.0)
         )
+
+    @property
+    def missing(self) -> bool:
+        """Whether nothing of it can be read that should be there by now: overdue, or its newest file refused."""
+        return self.late or self.newest_refused
+
+
+@dataclass(frozen=True)
+class Report:
+    """Whether a site has reported: of its feeds that come regularly, how many are missing."""
+
+    site: str
+    regular: int
+    missing: int
+    last_file_at: datetime | None
+
+    @property
+    def reported(self) -> bool:
+        """Whether most of its regular feeds are there."""
+        return 2 * self.missing <= self.regular
+
+
+def reports(feeds: Sequence[Feed]) -> list[Report]:
+    """Sites that have regular feeds, in the order of the feeds. A site that sends now and then cannot be missing."""
+    found = []
+    for site in dict.fromkeys(f.site for f in feeds):
+        mine = [f for f in feeds if f.site == site]
+        regular = [f for f in mine if f.usual_h is not None]
+        if regular:
+            last = max((f.last_file_at for f in mine if f.last_file_at is not None), default=None)
+            found.append(Report(site, len(regular), sum(f.missing for f in regular), last))
+    return found
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Of the batches that a site harvested, how many have no result of an attribute of the plan."""
+
+    site: str
+    attribute: str
+    title: str
+    harvested: int
+    lacking: int
 
 
 @dataclass(frozen=True)

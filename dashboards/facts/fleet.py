@@ -28,7 +28,7 @@ class Need:
 
 @dataclass(frozen=True)
 class SiteCounts:
-    """How many batches of a site stand where."""
+    """How many batches of a site stand where; `outside`: with a result out of specification, whatever their end."""
 
     site: str
     in_process: int
@@ -36,8 +36,20 @@ class SiteCounts:
     blocked: int
     released: int
     failed: int
+    outside: int
+    signals: int | None
     vein_to_vein_d: float | None
     n_vein_to_vein: int
+
+
+@dataclass(frozen=True)
+class Week:
+    """Batches that a site started in one week, `ago` weeks before the newest one, and how many of them failed."""
+
+    site: str
+    ago: int
+    started: int
+    failed: int
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,14 @@
 """Control charts of one series under each other, over the same batches: points, centre, limits, phases, signals.
 
 Belongs here: placing and labelling. Does not belong here: limits and rules (`warehouse/marts/charts.py`).
-Limits are lines with their numbers at the right; specification limits are no part of these charts.
+Limits are lines with their numbers at the right, zones are shaded; the specification has another dash and colour.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from dashboards.facts.charts import ChartPoint
@@ -15,6 +16,8 @@ from dashboards.theme.tokens import token
 
 ROW_PX, FRAME_PX, SHARE = 190, 90, 0.84
 RIGHT_PX = 66
+# Charts of the attribute itself; sums, steps and spreads have no value in its unit.
+IN_UNIT = ("I", "EWMA", "Xbar")
 TITLES = {
     "I": "I: each batch",
     "MR": "MR: step from the batch before",
@@ -42,17 +45,40 @@ def read_as(scale: str | None, unit: str) -> Callable[[float], float]:
     return lambda v: v
 
 
+def on_scale(scale: str | None, unit: str) -> Callable[[float], float | None]:
+    """The other way: a value in the attribute's unit on the scale of the limits; None where it has no place there."""
+    if scale == "log":
+        return lambda v: math.log(v) if v > 0 else None
+    if scale == "logit":
+        whole = 100.0 if unit == "%" else 1.0
+        return lambda v: math.log(v / (whole - v)) if 0 < v < whole else None
+    return lambda v: v
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What is drawn with the points of a series.
+
+    `scale`: of the limits; I, EWMA and means of batches are labelled in `unit`. `phases`: what each is called.
+    `sigmas`: of single batches, on the scale, by phase. `specification`: low and high limit, in the unit.
+    """
+
+    scale: str | None
+    unit: str
+    site: str
+    phases: Mapping[int, str]
+    sigmas: Mapping[int, float] = field(default_factory=dict)
+    specification: tuple[float | None, float | None] = (None, None)
+
+
 def control(
     charts: Sequence[str],
     points: Sequence[ChartPoint],
     rules: Mapping[tuple[str, str], str],
-    scale: str | None,
-    unit: str,
-    phases: Mapping[int, str],
-    site: str,
+    drawn: Drawn,
 ) -> dict[str, Any]:
-    """`charts`: those shown, top to bottom. `rules`: numbers written at a point, by chart and batch. `scale`: of the
-    limits; I, EWMA and means of batches are labelled in `unit`. `phases`: what each phase is called."""
+    """`charts`: those shown, top to bottom. `rules`: numbers written at a point, by chart and batch."""
+    scale, unit, site, phases = drawn.scale, drawn.unit, drawn.site, drawn.phases
     count = max(len(charts), 1)
     batches = list(
         dict.fromkeys(
@@ -83,10 +109,15 @@ def control(
     for n, chart in enumerate(charts):
         mine = [p for p in points if p.chart == chart]
         axis = "y" if n == 0 else f"y{n + 1}"
-        turned = read_as(scale, unit) if chart in ("I", "EWMA", "Xbar") else None
+        turned = read_as(scale, unit) if chart in IN_UNIT else None
+        spec = _specified(drawn) if chart == "I" else []
+        if chart == "I":
+            layout["shapes"] += _zones(mine, at, axis, drawn.sigmas)
+            data += _specification(spec, mine, at, axis)
         data += _lines(mine, at, axis)
         data += _marks(mine, at, axis, rules, turned, unit, site, chart)
         notes += _limit_words(mine, axis, turned, len(batches))
+        notes += _specification_words(spec, mine, at, axis)
         top, bottom = 1 - n / count - (1 - SHARE) / count, 1 - (n + 1) / count
         name = TITLES.get(chart, chart) + (f", {unit}" if turned and unit else "")
         notes.append(
@@ -100,7 +131,7 @@ def control(
             "anchor": "x",
             "zeroline": False,
             "automargin": False,
-            **(_unit_ticks(mine, turned) if turned else {"nticks": 5}),
+            **(_unit_ticks(mine, turned, [level for level, _ in spec]) if turned else {"nticks": 5}),
         }
     for phase, words in phases.items():
         first = next((at[p.batch_id] for p in points if p.phase == phase), None)
@@ -125,14 +156,81 @@ def _ticks(batches: Sequence[str], dates: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _unit_ticks(points: Sequence[ChartPoint], turned: Callable[[float], float]) -> dict[str, Any]:
-    """Ticks at round numbers of the unit, placed on the scale of the limits."""
-    seen = [v for p in points for v in (p.value, p.lower, p.upper) if v is not None]
+def _unit_ticks(
+    points: Sequence[ChartPoint], turned: Callable[[float], float], more: Sequence[float]
+) -> dict[str, Any]:
+    """Ticks in the unit, placed on the scale of the limits. `more`: what is drawn besides the points."""
+    seen = [*more, *(v for p in points for v in (p.value, p.lower, p.upper) if v is not None)]
     if not seen:
         return {}
     low, high = min(seen), max(seen)
     ticks = [low + (high - low) * n / 4 for n in range(5)]
     return {"tickvals": ticks, "ticktext": [short(turned(v)) for v in ticks]}
+
+
+def _specified(drawn: Drawn) -> list[tuple[float, str]]:
+    """Specification limits on the scale, with their words."""
+    turned = on_scale(drawn.scale, drawn.unit)
+    found = [(turned(v), f"specification {short(v)}") for v in drawn.specification if v is not None]
+    return [(level, told) for level, told in found if level is not None]
+
+
+def _newest(points: Sequence[ChartPoint], at: Mapping[str, int]) -> tuple[float, float]:
+    """Ends of the newest phase: the specification in force need not be that of an earlier one."""
+    last = max((p.phase for p in points), default=0)
+    places = [at[p.batch_id] for p in points if p.phase == last] or [1]
+    return min(places) - 0.5, max(places) + 0.5
+
+
+def _specification(
+    spec: Sequence[tuple[float, str]], points: Sequence[ChartPoint], at: Mapping[str, int], axis: str
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "x": list(_newest(points, at)),
+            "y": [level, level],
+            "yaxis": axis,
+            "hoverinfo": "skip",
+            "line": {"color": token("bad"), "width": 1.6, "dash": "longdash"},
+        }
+        for level, _ in spec
+    ]
+
+
+def _specification_words(
+    spec: Sequence[tuple[float, str]], points: Sequence[ChartPoint], at: Mapping[str, int], axis: str
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "xref": "x", "yref": axis, "x": _newest(points, at)[0], "xanchor": "left", "y": level, "yanchor": "bottom",
+            "xshift": 4, "showarrow": False, "text": told, "font": {"size": 10.5, "color": token("bad")},
+        }
+        for level, told in spec
+    ]  # fmt: skip
+
+
+def _zones(
+    points: Sequence[ChartPoint], at: Mapping[str, int], axis: str, sigmas: Mapping[int, float]
+) -> list[dict[str, Any]]:
+    """One, two and three sigma about the centre of each phase, each over the one before, so the middle is darkest."""
+    shapes = []
+    for phase, sigma in sigmas.items():
+        mine = [p for p in points if p.phase == phase]
+        centre = next((p.centre for p in mine if p.centre is not None), None)
+        if centre is None:
+            continue
+        places = [at[p.batch_id] for p in mine]
+        shapes += [
+            {
+                "type": "rect", "xref": "x", "yref": axis, "x0": min(places) - 0.5, "x1": max(places) + 0.5,
+                "y0": centre - wide * sigma, "y1": centre + wide * sigma, "fillcolor": token("band"),
+                "line": {"width": 0}, "layer": "below",
+            }
+            for wide in (1, 2, 3)
+        ]  # fmt: skip
+    return shapes
 
 
 def short(value: float) -> str:

@@ -13,6 +13,7 @@ from dashboards.theme.tokens import token
 
 ROW_PX, FRAME_PX = 52, 28
 COLUMNS = (0.17, 0.52, 0.86)
+CLICKS = {"batch": "the batch", "lot": "where it was used"}
 HEADS = ("Made of", "Batch", "Given as")
 
 
@@ -70,6 +71,8 @@ def genealogy(boxes: Sequence[Box]) -> dict[str, Any]:
                 "bordercolor": token(colour),
                 "borderwidth": 2 if b.chosen or b.broken else 1,
                 "borderpad": 4,
+                # The box lies over its point, which is what is clicked.
+                "captureevents": False,
             }
         )
         if b.customdata:
@@ -82,9 +85,9 @@ def genealogy(boxes: Sequence[Box]) -> dict[str, Any]:
                 "x": [link["x"] for link in links],
                 "y": [link["y"] for link in links],
                 "customdata": [link["customdata"] for link in links],
-                "text": [f"{link['text']}<br>Click: the batch" for link in links],
+                "text": [f"{link['text']}<br>Click: {CLICKS[link['customdata'][0]]}" for link in links],
                 "hovertemplate": "%{text}<extra></extra>",
-                "marker": {"size": 34, "color": "rgba(0,0,0,0)"},
+                "marker": {"size": 40, "symbol": "square", "color": "rgba(0,0,0,0)"},
             }
         ],
         "layout": {

@@ -13,15 +13,16 @@ from dashboards.theme.tokens import site_mark, token
 
 BAR_PX, STRIP_PX, FRAME_PX = 58, 92, 76
 COLOURS = ("site1", "site2", "site3", "site4", "site5", "site6")
+PATTERNS = ("", "/", "", "\\", "", ".")
 
 
 def medians(
-    sites: Sequence[tuple[str, str]], parts: Sequence[tuple[str, Mapping[str, tuple[float, int]]]]
+    sites: Sequence[tuple[str, str]], parts: Sequence[tuple[str, str, Mapping[str, tuple[float, int]]]]
 ) -> dict[str, Any]:
-    """One bar a site: medians in days, end to end. `sites`: id and name; `parts`: interval's words, and by site its
-    median and n. The medians of intervals do not add up to the median of the whole; the table has that."""
+    """One bar a site: medians in days, end to end. `sites`: id and name; `parts`: interval's code and words, and by
+    site its median and n. Medians of intervals do not add up to the median of the whole; the table has that."""
     data = []
-    for n, (title, by_site) in enumerate(parts):
+    for n, (code, title, by_site) in enumerate(parts):
         known = [(place, by_site[site]) for place, (site, _) in enumerate(sites) if site in by_site]
         data.append(
             {
@@ -34,7 +35,7 @@ def medians(
                 "marker": {
                     "color": token(COLOURS[n % 6]),
                     "pattern": {
-                        "shape": ("", "/", "", "\\", "", ".")[n % 6],
+                        "shape": PATTERNS[n % 6],
                         "fillmode": "overlay",
                         "solidity": 0.12,
                     },
@@ -45,8 +46,9 @@ def medians(
                 "insidetextanchor": "middle",
                 "textangle": 0,
                 "textfont": {"size": 11, "color": token("surface")},
-                "customdata": [count for _, (_, count) in known],
-                "hovertemplate": f"{title}: %{{x:.2f}} d, median of %{{customdata}} orders<extra></extra>",
+                "customdata": [["step", code, count] for _, (_, count) in known],
+                "hovertemplate": f"{title}: %{{x:.2f}} d, median of %{{customdata[2]}} orders<br>"
+                "Click: its orders<extra></extra>",
             }
         )
     height = FRAME_PX + BAR_PX * max(len(sites), 1) + 56

@@ -5,8 +5,9 @@ Belongs here: placing and labelling. Does not belong here: which times hold (the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,6 +16,7 @@ from dashboards.figures.rows import words
 from dashboards.theme.tokens import token
 
 ROW_PX, FRAME_PX, ABOVE_PX = 44, 74, 16
+SPOTS = 12
 
 
 def both(moment: datetime | None, zone: str) -> str:
@@ -32,11 +34,13 @@ def timeline(
     custody: Sequence[Custody],
     deviations: Sequence[Deviation],
     zone: str,
+    sensors: Mapping[str, tuple[float, float]] = MappingProxyType({}),
+    run: str = "",
 ) -> dict[str, Any]:
     """Milestones (word and time), one row a unit procedure, then custody and deviations; times are UTC.
 
     `zone` is the site's, told in the hover. Broken links of the chain are crosses, deviations without an end run to
-    the edge.
+    the edge. `sensors`: by the record of a step, the hours whose sensors a click on it shows, of the batch `run`.
     """
     procedures = list(dict.fromkeys(s.unit_procedure or "operation" for s in steps if s.operation_started_at))
     rows = [
@@ -74,9 +78,21 @@ def timeline(
                 dash="solid" if s.operation_ended_at else "dot",
             )
         )
-        traces.append(_marks([(s.operation_started_at, _step_words(s, zone))], y, "line-ns-open", "accent"))
-        if s.operation_ended_at:
-            traces.append(_marks([(s.operation_ended_at, _step_words(s, zone))], y, "line-ns-open", "accent"))
+        places = [s.operation_started_at, *([s.operation_ended_at] if s.operation_ended_at else [])]
+        told_s, hours = _step_words(s, zone), sensors.get(s.record_id)
+        leads = f"{told_s}<br>Click: its sensors" if hours else told_s
+        ends_of = _marks([(m, leads) for m in places], y, "line-ns-open", "accent")
+        if hours:
+            # What is clicked lies over the whole bar, unseen.
+            spots = [
+                s.operation_started_at + (end - s.operation_started_at) * n / SPOTS for n in range(SPOTS + 1)
+            ]
+            bar = _marks([(m, leads) for m in spots], y, "square", "accent")
+            bar["marker"] = {"size": 14, "color": "rgba(0,0,0,0)"}
+            for trace in (ends_of, bar):
+                trace["customdata"] = [["sensors", run, *hours]] * len(trace["x"])
+            traces.append(bar)
+        traces.append(ends_of)
     if milestones:
         told = [(m, f"<b>{word}</b><br>{both(m, zone)}") for word, m in milestones]
         # Words above and below by turns, so that neighbours do not run into each other.

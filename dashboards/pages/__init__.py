@@ -2,17 +2,18 @@
 
 from dashboards.pages import (
     batches,
-    charts,
-    quality,
+    lot,
     release,
     report,
-    sensors,
     source,
-    vein,
 )
 from dashboards.pages.batch import page as batch
+from dashboards.pages.charts import page as charts
 from dashboards.pages.comparability import page as comparability
 from dashboards.pages.fleet import page as fleet
+from dashboards.pages.quality import page as quality
+from dashboards.pages.sensors import page as sensors
+from dashboards.pages.vein import page as vein
 
 PAGES = (
     fleet.PAGE,
@@ -20,6 +21,7 @@ PAGES = (
     charts.PAGE,
     batches.PAGE,
     batch.PAGE,
+    lot.PAGE,
     release.PAGE,
     sensors.PAGE,
     vein.PAGE,

@@ -17,7 +17,7 @@ from dashboards.components import states
 from dashboards.components.aria import aria
 from dashboards.components.panel import panel
 from dashboards.components.table import Column, Table, grid, html_table
-from dashboards.components.words import plain, plural
+from dashboards.components.words import attribute_words, in_words, plain, plural
 from dashboards.facts.release import Blocker, Followed, Readiness
 from dashboards.providers.release import ReleaseProvider
 from dashboards.shell.guard import guarded
@@ -108,7 +108,7 @@ def _waiting(visit: Visit, batches: Sequence[Readiness]) -> Component:
             _batch(visit),
             Column("name", "Site"),
             Column("readiness", "Stands", cell=_standing),
-            Column("blockers", "Blocked by", cell=lambda r: plain(r["blockers"])),
+            Column("blockers", "Blocked by", cell=lambda r: plain(in_words(r["blockers"] or ""))),
             Column("tests_done", "Tests done"),
             Column("tests_wanted", "of"),
             Column("spec_version", "Specification", cell=_specification),
@@ -120,7 +120,7 @@ def _waiting(visit: Visit, batches: Sequence[Readiness]) -> Component:
         "waiting",
         "Not decided yet",
         "A batch without a blocker has everything on record that the specification and the fleet's rule ask for.",
-        html.Div(html_table(table, "Batches that are not decided yet"), className="cf-long")
+        html_table(table, "Batches that are not decided yet", long=True)
         if waiting
         else states.empty("Every batch of these sites is decided."),
         csv=visit.csv("release", "readiness"),
@@ -207,7 +207,12 @@ def blocker_table(visit: Visit, blockers: Sequence[Blocker]) -> Table:
             _source(visit),
         ),
         [
-            {**r, "what": plain(r["code"]), "decision": r["decision"] or "none yet"}
+            {
+                **r,
+                "what": plain(r["code"]),
+                "detail": in_words(r["detail"] or ""),
+                "decision": r["decision"] or "none yet",
+            }
             for r in _told(visit, blockers)
         ],
     )
@@ -235,7 +240,7 @@ def _following(visit: Visit, followed: Sequence[Followed]) -> Component:
             Column("outcome", "Outcome", cell=_outcome),
             _batch(visit),
             Column("name", "Site"),
-            Column("attribute", "Test", cell=lambda r: plain(r["attribute"])),
+            Column("attribute", "Test", cell=lambda r: attribute_words(r["attribute"])),
             Column("signed_at", "Let go, UTC"),
             Column("due_at", "Due, UTC"),
             Column("given_before", "Given before the result"),
@@ -247,7 +252,7 @@ def _following(visit: Visit, followed: Sequence[Followed]) -> Component:
         "following",
         "After release, to the end",
         f"{plural(len(still), 'test')} not passed yet, {done} done.",
-        html.Div(html_table(shown, "Tests after release that have not passed"), className="cf-long")
+        html_table(shown, "Tests after release that have not passed", long=True)
         if still
         else states.empty("No test is open after release."),
         csv=visit.csv("release", "followed"),
@@ -285,6 +290,7 @@ def readiness_table(visit: Visit, batches: Sequence[Readiness]) -> Table:
         {
             **r,
             "readiness": plain(r["readiness"]),
+            "blockers": plain(in_words(r["blockers"] or "")),
             "oos": plain(r["oos_path"]),
             "specification": _specification(r),
             "decision": r["decision"] or ("none" if r["readiness"] == "terminated" else "none yet"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from dashboards.facts.charts import ChartBudget, ChartLimit, ChartPoint, Series
+from dashboards.facts.charts import Capability, ChartBudget, ChartLimit, ChartPoint, Series
 from dashboards.providers.snapshot import Snapshot
 from dashboards.security.scope import Scope
 
@@ -30,10 +30,10 @@ class ChartProvider:
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
 
-    def _names(self, cls: type, table: str) -> str:
+    def _names(self, cls: type, table: str, but: tuple[str, ...] = ()) -> str:
         """Columns of a table for a class, with what stands for those that the snapshot does not have."""
         has = self._snapshot.columns_of.get(table, frozenset())
-        names = [f.name for f in fields(cls)]
+        names = [f.name for f in fields(cls) if f.name not in but]
         return ", ".join(n if n in has else f"{INSTEAD.get(n, 'NULL')} AS {n}" for n in names)
 
     @property
@@ -113,16 +113,19 @@ class ChartProvider:
             scope,
         )
 
-    def capability(self, scope: Scope) -> list[dict[str, Any]]:
+    def capability(self, scope: Scope) -> list[Capability]:
         """Indices of every attribute with limits, the lowest first; none where the snapshot has none."""
         if "mart.capability" not in self._snapshot.tables:
             return []
-        return self._snapshot.rows(
-            "SELECT site, attribute, stage, n, ppk, ppk_low, ppk_high, cpk, cpk_low, cpk_high, p_out, p_out_low, "
-            "p_out_high, trend, coalesce(refusal, cpk_refusal) AS refusal FROM mart.capability "
+        found = self._snapshot.rows(
+            f"SELECT {self._names(Capability, 'mart.capability', but=('approved_by_role', 'effective_from'))}, "
+            "s.approved_by_role, s.effective_from FROM mart.capability c LEFT JOIN (SELECT site_id, "
+            "spec_id || ' ' || spec_version AS told, approved_by_role, effective_from FROM core.specification) s "
+            "ON s.site_id = c.site AND s.told = c.specification "
             "WHERE site = ANY($sites) ORDER BY ppk NULLS LAST, site, attribute, stage",
             scope,
         )
+        return [Capability(**row) for row in found]
 
     def rules(self, scope: Scope) -> dict[tuple[str, int], str]:
         """Rules in words, by family and number."""

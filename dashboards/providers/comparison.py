@@ -14,6 +14,7 @@ from dashboards.facts.comparison import (
     FailedLots,
     Look,
     Member,
+    Pull,
     Range,
     Share,
     Together,
@@ -62,6 +63,21 @@ class ComparisonProvider:
         where = "attribute = $attribute AND len($sites::VARCHAR[]) > 0"
         order = "measured_as, share DESC NULLS LAST, component"
         return self._of(Share, "mart.variance_component", where, order, scope, attribute=attribute)
+
+    def influence(self, scope: Scope, attribute: str) -> list[Pull]:
+        """The lots or donors that pull most on each site's estimate, those that would change its place first."""
+        if "mart.comparability_influence" not in self._snapshot.tables:
+            return []
+        found = self._snapshot.rows(
+            "SELECT i.site, i.unit_left_out, (SELECT any_value(l.site) FROM mart.comparability_lots l "
+            "WHERE l.batch_id = i.unit_left_out AND l.attribute = i.attribute) AS unit_site, i.shift_in_se, "
+            "i.place_without, i.changes_place, i.note FROM mart.comparability_influence i "
+            "WHERE i.site = ANY($sites) AND i.attribute = $attribute "
+            "ORDER BY i.changes_place DESC NULLS LAST, i.site, abs(i.shift_in_se) DESC NULLS LAST, i.unit_left_out",
+            scope,
+            attribute=attribute,
+        )
+        return [Pull(**row) for row in found]
 
     def failed(self, scope: Scope) -> list[FailedLots]:
         """Lots that were terminated or rejected."""

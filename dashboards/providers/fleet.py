@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 from dashboards.facts.comparison import Change, Limit, Lot, PlanEntry, Verdict
-from dashboards.facts.fleet import Moved, Need, SiteCounts, moved
+from dashboards.facts.fleet import Moved, Need, SiteCounts, Week, moved
 from dashboards.providers.snapshot import Snapshot
 from dashboards.security.scope import Scope
 
@@ -78,13 +78,19 @@ class FleetProvider:
         return {(row["site_id"], row["batch_id"]): row["state"] for row in found}
 
     def counts(self, scope: Scope) -> list[SiteCounts]:
-        """Batches by where they stand, and the median days from vein to vein of those infused, by site."""
+        """Batches by where they stand, signals that wait, and the median days from vein to vein, by site."""
+        signals = (
+            "(SELECT count(*) FROM mart.signal g WHERE g.site_id = b.site_id AND g.state = 'raised')"
+            if "mart.signal" in self._snapshot.tables
+            else "NULL"
+        )
         found = self._snapshot.rows(
             "SELECT b.site_id AS site, count(*) FILTER (state = 'in_process') AS in_process, "
             "count(*) FILTER (state IN ('awaiting_results', 'ready_for_decision')) AS waiting, "
-            "count(*) FILTER (state = 'blocked') AS blocked, count(*) FILTER (state IN ('released', "
-            "'infused')) AS released, "
+            "count(*) FILTER (state = 'blocked') AS blocked, "
+            "count(*) FILTER (state IN ('released', 'infused')) AS released, "
             "count(*) FILTER (state IN ('rejected', 'terminated')) AS failed, "
+            f"count(*) FILTER (failed_attributes IS NOT NULL) AS outside, {signals} AS signals, "
             "any_value(v.days) AS vein_to_vein_d, coalesce(any_value(v.n), 0) AS n_vein_to_vein "
             "FROM mart.batch_status b LEFT JOIN (SELECT site_id, median(vein_to_vein_h) / 24 AS "
             "days, count(vein_to_vein_h) AS n "
@@ -93,6 +99,20 @@ class FleetProvider:
             scope,
         )
         return [SiteCounts(**row) for row in found]
+
+    def weeks(self, scope: Scope, count: int) -> list[Week]:
+        """Batches started in each of the last `count` weeks, which end where the fleet's newest batch began."""
+        found = self._snapshot.rows(
+            "WITH started AS (SELECT site_id, state, w.batch_started_at AS at_ FROM mart.batch_status b "
+            "JOIN mart.batch_wide w USING (site_id, batch_id) WHERE site_id = ANY($sites)), "
+            "weeks AS (SELECT site_id AS site, state, floor(epoch((SELECT max(at_) FROM started) - at_) / 604800)::INT "
+            "AS ago FROM started WHERE at_ IS NOT NULL) SELECT site, ago, count(*) AS started, "
+            "count(*) FILTER (state IN ('rejected', 'terminated')) AS failed FROM weeks WHERE ago < $count "
+            "GROUP BY ALL ORDER BY site, ago DESC",
+            scope,
+            count=count,
+        )
+        return [Week(**row) for row in found]
 
     def lots(self, scope: Scope, attribute: str) -> list[Lot]:
         """Lots of one plan attribute at the sites of the scope, in order of time."""
@@ -110,7 +130,8 @@ class FleetProvider:
         A sample at harvest is judged by the release limit, as in `mart.assay_long`.
         """
         found = self._snapshot.rows(
-            "SELECT s.site_id AS site, l.attribute, l.low, l.high, s.spec_id, s.spec_version "
+            "SELECT s.site_id AS site, l.attribute, l.low, l.high, s.spec_id, s.spec_version, s.approved_by_role, "
+            "s.effective_from "
             "FROM mart.plan p JOIN core.spec_limit l ON list_contains(string_split(p.measured_by, ', '), l.attribute) "
             "AND l.stage = CASE p.sample_point WHEN 'ipc_day_5' THEN 'ipc' WHEN 'harvest' THEN 'release' "
             "ELSE p.sample_point END "

@@ -27,6 +27,11 @@ ZERO = {
     "step": "SELECT site_id, batch_id, min(operation_started_at) AS zero FROM core.unit_operation "
     "WHERE unit_procedure = $step GROUP BY ALL",
 }
+# Only the batches chosen, found by their place in the table, which lies in the order of sites and batches.
+CHOSEN = (
+    "SEMI JOIN (SELECT unnest($of_sites::VARCHAR[]) AS site_id, unnest($of_batches::VARCHAR[]) AS batch_id) "
+    "USING (site_id, batch_id)"
+)
 
 
 class SensorProvider:
@@ -37,25 +42,31 @@ class SensorProvider:
 
     def batches(self, scope: Scope) -> list[tuple[str, str]]:
         """Site and number of every batch that has readings, the newest first."""
-        found = self._snapshot.rows(
-            "SELECT site_id, batch_id FROM mart.sensor_hour WHERE site_id = ANY($sites) "
-            "GROUP BY ALL ORDER BY max(hour_at) DESC, site_id, batch_id",
+        return self._snapshot.kept(
             scope,
+            "batches with readings",
+            lambda: [
+                (row["site_id"], row["batch_id"])
+                for row in self._snapshot.rows(
+                    "SELECT site_id, batch_id FROM mart.sensor_hour WHERE site_id = ANY($sites) "
+                    "GROUP BY ALL ORDER BY max(hour_at) DESC, site_id, batch_id",
+                    scope,
+                )
+            ],
         )
-        return [(row["site_id"], row["batch_id"]) for row in found]
 
     def runs(self, scope: Scope, chosen: Sequence[tuple[str, str]], step: str | None = None) -> list[Run]:
         """The chosen batches with their hour 0: the start of a step, or of the batch, else the first reading."""
         found = self._rows(
             f"WITH zero AS ({ZERO['step' if step else 'start']}), first AS (SELECT site_id, batch_id, "
-            "min(hour_at) AS zero FROM mart.sensor_hour GROUP BY ALL) "
+            f"min(hour_at) AS zero FROM mart.sensor_hour {CHOSEN} GROUP BY ALL) "
             "SELECT f.site_id, f.batch_id, coalesce(z.zero, f.zero) AS zero FROM first f "
             "LEFT JOIN zero z USING (site_id, batch_id) WHERE f.site_id = ANY($sites)"
-            + (" AND z.zero IS NOT NULL" if step else "")
-            + " AND list_contains($keys, f.site_id || '/' || f.batch_id)",
+            + (" AND z.zero IS NOT NULL" if step else ""),
             scope,
             step=step,
-            keys=[f"{site}/{batch}" for site, batch in chosen],
+            of_sites=[site for site, _ in chosen],
+            of_batches=[batch for _, batch in chosen],
         )
         place = {key: n for n, key in enumerate(chosen)}
         runs = [Run(r["site_id"], r["batch_id"], r["zero"].astimezone(UTC)) for r in found]
@@ -142,11 +153,11 @@ class SensorProvider:
         found = self._rows(
             "SELECT site_id || '/' || batch_id AS key, channel, quantity_name AS quantity, "
             "epoch_ms(hour_at) AS e, mean "
-            "FROM mart.sensor_hour WHERE site_id = ANY($sites) AND list_contains($keys, site_id || '/' "
-            "|| batch_id) "
+            f"FROM mart.sensor_hour {CHOSEN} WHERE site_id = ANY($sites) "
             "AND mean IS NOT NULL ORDER BY quantity, key, channel, hour_at",
             scope,
-            keys=[run.key for run in runs],
+            of_sites=[run.site for run in runs],
+            of_batches=[run.batch_id for run in runs],
         )
         by_key = {run.key: run for run in runs}
         points: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
@@ -171,6 +182,10 @@ class SensorProvider:
         self, scope: Scope, site: str, without: Sequence[str], step: str | None = None
     ) -> list[Envelope]:
         """The usual course at a site, over its other batches: hours known of at least five of them."""
+        key = ("usual course", site, tuple(without), step)
+        return self._snapshot.kept(scope, key, lambda: self._envelopes(scope, site, without, step))
+
+    def _envelopes(self, scope: Scope, site: str, without: Sequence[str], step: str | None) -> list[Envelope]:
         found = self._rows(
             f"WITH zero AS ({ZERO['step' if step else 'start']}), h AS (SELECT s.quantity_name AS "
             f"quantity, s.batch_id, "
@@ -208,6 +223,9 @@ class SensorProvider:
 
     def channels(self, scope: Scope, run: Run) -> list[Channel]:
         """Channels of a batch in numbers."""
+        return self._snapshot.kept(scope, ("channels", run.key), lambda: self._channels(scope, run))
+
+    def _channels(self, scope: Scope, run: Run) -> list[Channel]:
         found = self._rows(
             "SELECT channel, quantity_name AS quantity, count(*) AS n, count(*) FILTER (reading_status = "
             "'good') AS n_good, "
@@ -225,20 +243,7 @@ class SensorProvider:
 
     def gaps(self, scope: Scope, run: Run) -> list[Event]:
         """Stretches without a reading of a channel, far longer than its usual step."""
-        found = self._rows(
-            "WITH r AS (SELECT channel, quantity_name AS quantity, read_at, lag(read_at) OVER (PARTITION "
-            "BY channel "
-            "ORDER BY read_at) AS before FROM core.reading WHERE site_id = $site AND batch_id = $batch "
-            "AND site_id = ANY($sites)), usual AS (SELECT channel, median(epoch(read_at) - "
-            "epoch(before)) AS step "
-            "FROM r WHERE before IS NOT NULL GROUP BY channel) "
-            "SELECT channel, quantity, before AS from_at, read_at AS to_at, step FROM r JOIN usual USING "
-            "(channel) "
-            f"WHERE epoch(read_at) - epoch(before) > greatest({GAP_STEPS} * step, {GAP_LEAST_S}) "
-            "ORDER BY from_at, channel",
-            scope,
-            **_key(run),
-        )
+        found = self._snapshot.kept(scope, ("gaps", run.key), lambda: self._gaps(scope, run))
         return [
             _event(
                 run,
@@ -252,6 +257,22 @@ class SensorProvider:
             )
             for r in found
         ]
+
+    def _gaps(self, scope: Scope, run: Run) -> list[dict[str, Any]]:
+        return self._rows(
+            "WITH r AS (SELECT channel, quantity_name AS quantity, read_at, lag(read_at) OVER (PARTITION "
+            "BY channel "
+            "ORDER BY read_at) AS before FROM core.reading WHERE site_id = $site AND batch_id = $batch "
+            "AND site_id = ANY($sites)), usual AS (SELECT channel, median(epoch(read_at) - "
+            "epoch(before)) AS step "
+            "FROM r WHERE before IS NOT NULL GROUP BY channel) "
+            "SELECT channel, quantity, before AS from_at, read_at AS to_at, step FROM r JOIN usual USING "
+            "(channel) "
+            f"WHERE epoch(read_at) - epoch(before) > greatest({GAP_STEPS} * step, {GAP_LEAST_S}) "
+            "ORDER BY from_at, channel",
+            scope,
+            **_key(run),
+        )
 
     def excursions(
         self, scope: Scope, run: Run, envelopes: Sequence[Envelope], hourly: Sequence[Trace]

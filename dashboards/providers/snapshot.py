@@ -9,17 +9,31 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import duckdb
 
 from dashboards.providers.scoped import CONFIG, SESSION, views
 from dashboards.security.scope import Scope
 from warehouse.publish import newest, numbers
+
+# Feeds that come regularly, with the median hours between their files: three intervals or more. Files of the same
+# hour came together.
+RHYTHM = (
+    "SELECT site_id, feed, median(step) AS usual_h FROM (SELECT site_id, feed, epoch(hour - lag(hour) OVER "
+    "(PARTITION BY site_id, feed ORDER BY hour)) / 3600 AS step FROM (SELECT DISTINCT site_id, feed, "
+    "date_trunc('hour', sent_at) AS hour FROM raw.file WHERE sent_at IS NOT NULL)) WHERE step IS NOT NULL "
+    "GROUP BY ALL HAVING count(*) >= 3"
+)
+# Answers that are kept; the largest are the usual courses of sites, some hundred kilobytes each.
+KEPT = 64
+T = TypeVar("T")
 
 
 class NoSnapshot(RuntimeError):  # noqa: N818 - it names a state, and is shown as a sentence
@@ -43,6 +57,7 @@ class Snapshot:
         self.path = path
         self._lock = threading.Lock()
         self._views: dict[Scope, duckdb.DuckDBPyConnection] = {}
+        self._kept: OrderedDict[tuple[Scope, Hashable], Any] = OrderedDict()
         self._con = duckdb.connect(str(path), read_only=True, config=CONFIG)
         for setting in SESSION:
             self._con.execute(setting)
@@ -92,6 +107,36 @@ class Snapshot:
             "ORDER BY p.reference IS NULL, s.site_id"
         )
         return tuple(Site(*row) for row in found.fetchall())
+
+    @cached_property
+    def clock(self) -> datetime | None:
+        """When the newest file of any regular feed was written, whichever site's, else the newest file of all.
+
+        How far feeds are behind runs to it. A time alone tells no row, so every reader has the same.
+        """
+        [(at,)] = (
+            self._con.cursor()
+            .execute(
+                f"WITH usual AS ({RHYTHM}) SELECT coalesce((SELECT max(sent_at) FROM raw.file SEMI JOIN usual "
+                "USING (site_id, feed)), (SELECT max(sent_at) FROM raw.file))"
+            )
+            .fetchall()
+        )
+        return cast("datetime | None", at)
+
+    def kept(self, scope: Scope, name: Hashable, make: Callable[[], T]) -> T:
+        """What is asked again and again of a scope: a snapshot does not change, so the last answers are kept."""
+        key = (scope, name)
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return cast("T", self._kept[key])
+        made = make()
+        with self._lock:
+            self._kept[key] = made
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        return made
 
     def rows(self, sql: str, scope: Scope, **parameters: Any) -> list[dict[str, Any]]:
         """Rows of a query. The SQL must use `$sites`; one that does not is refused by the engine."""

@@ -15,6 +15,8 @@ from dash import dcc, html
 from dash.development.base_component import Component
 
 from dashboards.components.aria import aria, data
+from dashboards.components.words import plural
+from dashboards.providers.quality import QualityProvider
 from dashboards.shell.visit import Page, Visit
 from dashboards.theme.tokens import PALETTE, mantine, template
 
@@ -151,6 +153,10 @@ def facts(visit: Visit, reader: str = "") -> list[Any]:
             )
         )
     told.append(html.Span(f"Snapshot {snapshot.number}"))
+    if visit.scope.sites:
+        failing = QualityProvider(snapshot).failing(visit.scope)
+        checks = plural(failing, "check fails", "checks fail") if failing else "no check fails"
+        told.append(html.A(checks, href=visit.href("/quality") + "#found"))
     if reader:
         told.append(html.Span([f"{reader} · ", html.A("Sign out", href="/sign-out")]))
     return told
@@ -168,6 +174,29 @@ def stale(visit: Visit) -> Component | None:
             html.Strong("These data are old. "),
             f"Nothing has been taken in for {hours / 24:.1f} days; last night's run is missing. "
             "`cellfleet status` says why.",
+        ],
+        className="cf-banner cf-banner-unsure",
+        role="status",
+    )
+
+
+def partial(visit: Visit) -> Component | None:
+    """The banner over figures that lack a site's newest data: "3 of 4 sites reported"; None where all have."""
+    reports = QualityProvider(visit.snapshot).reports(visit.scope)
+    silent = [r for r in reports if not r.reported]
+    if not silent:
+        return None
+    names = {s.id: s.name for s in visit.snapshot.sites}
+    told = "; ".join(
+        f"{names.get(r.site, r.site)}: {r.missing} of {r.regular} regular feeds missing, newest file "
+        + (f"{r.last_file_at:%Y-%m-%d %H:%M} UTC" if r.last_file_at else "none")
+        for r in silent
+    )
+    return html.Div(
+        [
+            html.Strong(f"{len(reports) - len(silent)} of {plural(len(reports), 'site')} reported. "),
+            f"What is shown lacks the newest of {told}. ",
+            html.A("Which feeds?", href=visit.href("/quality") + "#freshness"),
         ],
         className="cf-banner cf-banner-unsure",
         role="status",

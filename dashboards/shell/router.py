@@ -70,7 +70,7 @@ def register(app: Dash, desk: Desk, pages: Sequence[Page]) -> None:
     )
     clientside(
         app,
-        browser("opened_batch"),
+        browser("opened_point"),
         Output("location", "pathname"),
         Input({"type": "graph", "name": ALL}, "clickData"),
         prevent_initial_call=True,
@@ -113,16 +113,16 @@ def made(desk: Desk, pages: Sequence[Page], place: dict[str, Any]) -> Made:
         return states.no_snapshot(str(error)), html.Span("No snapshot"), None, None
     page = guarded(_page)(desk, pages, str(place.get("path") or "/"), str(place.get("search") or ""))
     scope = no_update if why == "sites" else frame.scope_control(visit)
-    notice: Any = frame.stale(visit)
+    notices = [frame.stale(visit), frame.partial(visit)]
     if why == "snapshot":
-        notice = html.Div(
+        notices[0] = html.Div(
             [
                 html.Strong(f"Snapshot {visit.snapshot.number} is shown now. "),
                 html.A("What changed?", href=visit.href("/") + "#changes"),
             ],
             className="cf-banner cf-banner-ok",
         )
-    return page, frame.facts(visit, desk.reader()), scope, notice
+    return page, frame.facts(visit, desk.reader()), scope, [n for n in notices if n is not None]
 
 
 def _page(desk: Desk, pages: Sequence[Page], path: str, search: str) -> Any:

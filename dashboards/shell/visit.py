@@ -56,6 +56,11 @@ def batch_href(visit: Visit, site: str, batch_id: str) -> str:
     return visit.href(f"/batch/{quote(site, safe='')}/{quote(batch_id, safe='')}")
 
 
+def lot_href(visit: Visit, site: str, lot_id: str) -> str:
+    """Address of a lot or a collection, whose numbers are a site's own too."""
+    return visit.href(f"/lot/{quote(site, safe='')}/{quote(lot_id, safe='')}")
+
+
 def source_href(visit: Visit, record_id: str) -> str:
     """Address of the file, row and hash that a record came from."""
     return visit.href(f"/source/{quote(record_id, safe='')}")

@@ -51,6 +51,53 @@ def test_points_of_a_chart_are_those_of_the_mart(dashboards: str, published_home
     )
 
 
+def test_days_choose_which_batches_are_charted(
+    strict_page: Page, dashboards: str, published_home: Path
+) -> None:
+    with snapshot(published_home) as con:
+        day, n = con.execute(
+            "SELECT median(batch_started_at)::DATE AS day, (SELECT count(*) FROM mart.chart_point p WHERE "
+            "p.site = 'northgate' AND p.attribute = 'cd3_pct' AND p.chart = 'I' AND p.batch_started_at::DATE >= "
+            "median(q.batch_started_at)::DATE) FROM mart.chart_point q WHERE site = 'northgate' "
+            "AND attribute = 'cd3_pct' AND chart = 'I'"
+        ).fetchall()[0]
+    series = "series=northgate|cd3_pct|cd3_pct&charts=I"
+    told = rows(f"{dashboards}/csv/charts/points.csv?{series}&from={day}")
+    assert sum(r["chart"] == "I" for r in told) == n > 0
+    opened(strict_page, f"{dashboards}/charts?{series}&from=yesterday")
+    expect(strict_page.locator("#charts-content")).to_contain_text("yesterday is no day")
+
+
+def test_what_is_delivered_is_told_by_titles_with_the_limit_and_who_declares_it(
+    strict_page: Page, dashboards: str, published_home: Path
+) -> None:
+    with snapshot(published_home) as con:
+        want = con.execute("SELECT count(*), any_value(specification) FROM mart.capability").fetchall()[0]
+    opened(strict_page, f"{dashboards}/charts")
+    panel = strict_page.locator("#capability")
+    expect(panel.locator("tbody tr")).to_have_count(want[0])
+    expect(panel).to_contain_text("CD3+ share of viable cells")
+    expect(panel).to_contain_text(want[1])
+    expect(panel).not_to_contain_text("cd3_pct")
+    assert strict_page.locator("#capability .cf-long").evaluate("e => e.clientHeight") <= 460
+
+
+def test_open_orders_are_drawn_and_an_interval_of_the_medians_is_chosen_by_a_click(
+    strict_page: Page, dashboards: str
+) -> None:
+    opened(strict_page, f"{dashboards}/vein-to-vein")
+    expect(strict_page.locator("#risk .xtitle")).to_contain_text("Days since the order")
+    bar = strict_page.locator("#medians .barlayer .trace").nth(3).locator(".point path").first
+    bar.scroll_into_view_if_needed()
+    place = bar.bounding_box()
+    assert place is not None
+    strict_page.mouse.move(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+    expect(strict_page.locator("#medians .hoverlayer")).to_contain_text("its orders")
+    strict_page.mouse.click(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+    strict_page.wait_for_url("**step=start_to_harvest_h*")
+    expect(strict_page.locator("#orders .xtitle")).to_contain_text("Start to harvest")
+
+
 def test_the_median_from_vein_to_vein_is_that_of_the_mart(
     strict_page: Page, dashboards: str, published_home: Path
 ) -> None:

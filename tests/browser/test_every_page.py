@@ -17,6 +17,7 @@ PAGES = {
     "comparability": "/comparability",
     "batches": "/batch",
     "batch": "/batch/northgate/NG-B-00004",
+    "lot": "/lot/northgate/NG-L-0001",
     "release": "/release?of=all",
     "charts": "/charts",
     "vein to vein": "/vein-to-vein",

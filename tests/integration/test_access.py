@@ -191,7 +191,9 @@ def test_no_page_or_table_shows_rows_of_another_site(
     if not ROLES[role].rows:
         hidden |= set(batches(con, site))
     one = {s: batches(con, s)[0] for s in SITES}
+    lots = con.execute("SELECT site_id, min(lot_id) FROM core.lot_use GROUP BY site_id").fetchall()
     paths = [p.path for p in PAGES if "<" not in p.path] + [f"/batch/{s}/{b}" for s, b in one.items()]
+    paths += [f"/lot/{s}/{lot}" for s, lot in lots]
     for search in ("", f"?sites={others[0]}"):
         answers = [shown(client, path, search) for path in paths]
         answers += [

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from dash import html
@@ -12,7 +15,8 @@ from dashboards.components.graph import graph
 from dashboards.components.panel import panel
 from dashboards.components.table import Column, Table, html_table, printed
 from dashboards.components.words import age, plain, plural
-from dashboards.facts.batch import Batch
+from dashboards.facts.batch import Batch, Step
+from dashboards.facts.runs import Run
 from dashboards.figures.timeline import timeline
 from dashboards.pages.batch.about import (
     batch_of,
@@ -24,6 +28,7 @@ from dashboards.pages.batch.about import (
     zone_of,
 )
 from dashboards.providers.batch import BatchProvider
+from dashboards.providers.sensors import SensorProvider
 from dashboards.shell.visit import Visit
 
 
@@ -36,18 +41,35 @@ def timeline_panel(visit: Visit, provider: BatchProvider, batch: Batch) -> Compo
         ("infused", batch.infused_at),
     )  # fmt: skip
     milestones = [(word, moment) for word, moment in named if moment is not None]
-    table = Table("operations", step_columns(visit), [step_row(s) for s in steps])
     zone = zone_of(visit, batch.site)
+    run = next(iter(SensorProvider(visit.snapshot).runs(scope, [(batch.site, batch.batch_id)])), None)
+    hours = {s.record_id: _hours(run, s) for s in steps if run and s.operation_started_at}
+    columns = step_columns(visit)
+    if run:
+        columns = (
+            *columns[:-1],
+            Column("record_id", "Sensors", cell=partial(_sensors, visit, run, hours)),
+            columns[-1],
+        )
+    table = Table("operations", columns, [step_row(s) for s in steps])
     return panel(
         "timeline",
         "What was done when",
         f"Times are UTC; the hover adds the site's clock, {zone}. Solid bars are finished steps, dotted "
-        f"ones run on.",
+        f"ones run on. A click on a step shows its sensors.",
         html.Div(
             [
                 graph(
                     "timeline",
-                    timeline(milestones, steps, custody, provider.deviations(scope, batch), zone),
+                    timeline(
+                        milestones,
+                        steps,
+                        custody,
+                        provider.deviations(scope, batch),
+                        zone,
+                        hours,
+                        run.key if run else "",
+                    ),
                     "Timeline. "
                     + "; ".join(f"{word} {printed(moment)} UTC" for word, moment in milestones)
                     + ".",
@@ -78,6 +100,24 @@ def timeline_panel(visit: Visit, provider: BatchProvider, batch: Batch) -> Compo
             "core.unit_operation, mart.custody_step and core.deviation",
         ),
         wide=True,
+    )
+
+
+def _hours(run: Run, s: Step) -> tuple[float, float]:
+    """Hours of a step on the Sensors page, with a little to either side; one that runs on is open for a day."""
+    start = s.operation_started_at or run.zero
+    end = s.operation_ended_at or start + timedelta(days=1)
+    pad = max(0.05 * (end - start), timedelta(minutes=30))
+    first, last = (round((m - run.zero).total_seconds() / 3600, 2) for m in (start - pad, end + pad))
+    return first, last
+
+
+def _sensors(visit: Visit, run: Run, hours: Mapping[str, tuple[float, float]], row: dict[str, Any]) -> Any:
+    if row["record_id"] not in hours:
+        return ""
+    start, end = (f"{h:g}" for h in hours[row["record_id"]])
+    return html.Span(
+        html.A("see", href=visit.href("/sensors", batches=run.key, **{"from": start, "to": end}))
     )
 
 

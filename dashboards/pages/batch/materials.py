@@ -16,7 +16,7 @@ from dashboards.facts.batch import Batch, Material
 from dashboards.figures.genealogy import Box, genealogy
 from dashboards.pages.batch.about import computed, csv_of, source_column
 from dashboards.providers.batch import BatchProvider
-from dashboards.shell.visit import Visit, batch_href
+from dashboards.shell.visit import Visit, batch_href, lot_href
 
 SHOWN_USES = 4
 
@@ -29,6 +29,7 @@ def genealogy_panel(visit: Visit, provider: BatchProvider, batch: Batch) -> Comp
             lines=(_material_word(m), m.material_id, *(("unknown lot",) if _unknown(m) else ())),
             column=0,
             broken=_unknown(m),
+            customdata=("lot", batch.site, m.material_id),
         )
         for m in materials
     ]
@@ -63,7 +64,7 @@ def genealogy_panel(visit: Visit, provider: BatchProvider, batch: Batch) -> Comp
     return panel(
         "genealogy",
         "What it was made of, and what became of it",
-        None,
+        "A click on a lot shows where else it was used, on a batch opens it.",
         html.Div(
             [
                 graph("genealogy", genealogy(boxes), f"Genealogy. {batch.batch_id} was made of {said}."),
@@ -119,7 +120,7 @@ def material_table(visit: Visit, batch: Batch, materials: Sequence[Material]) ->
         "materials",
         (
             Column("word", "Material"),
-            Column("material_id", "Number"),
+            Column("material_id", "Number", link=lambda r: lot_href(visit, batch.site, r["material_id"])),
             Column("supplier", "Supplier"),
             Column("status", "Status"),
             Column("expires_on", "Expires"),

@@ -12,7 +12,7 @@ from dashboards.components import states
 from dashboards.components.panel import panel
 from dashboards.components.table import Column, Table, html_table
 from dashboards.components.verdict import severity
-from dashboards.components.words import plain, plural
+from dashboards.components.words import in_words, plain, plural
 from dashboards.facts.batch import Batch
 from dashboards.pages.batch.about import computed, csv_of, source_column
 from dashboards.providers.batch import BatchProvider
@@ -45,7 +45,7 @@ def findings_table(visit: Visit, findings: Sequence[Any]) -> Table:
         (
             Column("severity", "Weight", cell=lambda r: severity(r["severity"])),
             Column("reason_code", "Rule", cell=lambda r: plain(r["reason_code"])),
-            Column("detail", "What was seen"),
+            Column("detail", "What was seen", cell=lambda r: in_words(r["detail"])),
             source_column(visit),
         ),
         [vars(f) for f in findings],
@@ -60,7 +60,7 @@ def edits(visit: Visit, provider: BatchProvider, batch: Batch) -> Component:
         f"{plural(len(table.rows), 'field')} of later versions of its records, the newest change first."
         if table.rows
         else None,
-        html.Div(html_table(table, "Later changes"), className="cf-long")
+        html_table(table, "Later changes", long=True)
         if table.rows
         else states.empty("No record of this batch was changed after it was first told."),
         csv=csv_of(visit, "edits"),

@@ -35,7 +35,12 @@ def limits(visit: Visit, batch: Batch, measured: Sequence[Measured]) -> Componen
         for m in drawn
     )
     body = (
-        graph("limits", limits_figure(drawn), f"Results against their limits. {said}.")
+        html.Div(
+            [
+                graph("limits", limits_figure(drawn), f"Results against their limits. {said}."),
+                html.P(html.A("Show data", href="#results"), className="cf-next"),
+            ]
+        )
         if drawn
         else states.empty(
             "No number with a limit has been told yet.", "Results are taken in as the site sends them."

@@ -12,7 +12,7 @@ from dashboards.components import states
 from dashboards.components.panel import panel
 from dashboards.components.table import Column, Table, html_table, printed
 from dashboards.components.verdict import severity
-from dashboards.components.words import age, attribute_words, plain, plural, state
+from dashboards.components.words import age, attribute_words, in_words, plain, plural, state
 from dashboards.facts.batch import Batch, Measured
 from dashboards.pages.batch.about import (
     batch_of,
@@ -143,7 +143,7 @@ def open_points(visit: Visit, provider: BatchProvider, batch: Batch) -> Componen
                 [
                     html.Li(
                         [
-                            html.Div([severity(n.severity), html.Span(n.what)]),
+                            html.Div([severity(n.severity), html.Span(in_words(n.what))]),
                             html.Small(
                                 [
                                     f"{plain(n.kind)}, waits for {n.owner_role}"

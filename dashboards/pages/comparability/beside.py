@@ -18,12 +18,12 @@ from dashboards.components.panel import panel, stacks
 from dashboards.components.table import Column, Table, html_table, number
 from dashboards.components.verdict import verdict
 from dashboards.components.words import attribute_words, plain, unit
-from dashboards.facts.comparison import PlanEntry, Verdict
+from dashboards.facts.comparison import Member, PlanEntry, Pull, Verdict
 from dashboards.figures.looks import looks as looks_figure
 from dashboards.figures.shares import shares
 from dashboards.providers.comparison import ComparisonProvider
 from dashboards.providers.fleet import FleetProvider
-from dashboards.shell.visit import Visit
+from dashboards.shell.visit import Visit, batch_href
 
 
 @dataclass(frozen=True)
@@ -45,17 +45,39 @@ class Beside:
         return Table(self.name, self.columns, [_named(row, names) for row in found])
 
 
+def _titled(members: Sequence[Member], visit: Visit) -> list[dict[str, Any]]:
+    """Members of families, their attribute as the plan calls it."""
+    plan = {p.attribute: p.title for p in FleetProvider(visit.snapshot).plan(visit.scope)}
+    return [vars(m) | {"title": plan.get(m.attribute, m.attribute)} for m in members]
+
+
 def _named(row: Any, names: dict[str, str]) -> dict[str, Any]:
-    told = vars(row)
+    told = row if isinstance(row, dict) else vars(row)
     return {**told, **{f"{k}_name": names.get(told[k], told[k]) for k in ("site", "of_site") if k in told}}
 
 
-def _between(low: str, high: str) -> Callable[[dict[str, Any]], str]:
-    def words(row: dict[str, Any]) -> str:
+def _between(low: str, high: str) -> Callable[[dict[str, Any]], Any]:
+    def words(row: dict[str, Any]) -> Any:
         ends = row[low], row[high]
-        return "" if None in ends else f"{number(ends[0])} to {number(ends[1])}"
+        told = "" if None in ends else f"{number(ends[0])} to {number(ends[1])}"
+        return html.Span(told, className="cf-nowrap")
 
     return words
+
+
+def _unit(row: dict[str, Any]) -> Any:
+    """A lot left out, as a way to its batch; a donor has none."""
+    if not row["href"]:
+        return row["unit_left_out"]
+    return html.Span(html.A(row["unit_left_out"], href=row["href"]), className="cf-nowrap")
+
+
+def _linked(pulls: Sequence[Pull], visit: Visit) -> list[dict[str, Any]]:
+    """Lots with the address of their batch."""
+    return [
+        vars(p) | {"href": batch_href(visit, p.unit_site, p.unit_left_out) if p.unit_site else None}
+        for p in pulls
+    ]
 
 
 SITE = Column("site_name", "Site")
@@ -96,7 +118,11 @@ ANALYSES = Beside(
     (
         SITE,
         Column("analysis", "Analysis"),
-        Column("decides", "Decides", cell=lambda r: "● decides" if r["decides"] else ""),
+        Column(
+            "decides",
+            "Decides",
+            cell=lambda r: html.Span("● decides", className="cf-nowrap") if r["decides"] else "",
+        ),
         Column("estimate", "Estimate"),
         Column("ci_low", "90 % interval", cell=_between("ci_low", "ci_high")),
         Column("n_site", "n", cell=lambda r: f"{r['n_site']}/{r['n_reference']}" if r["n_site"] else ""),
@@ -142,7 +168,7 @@ FAMILIES = Beside(
         SITE,
         Column("family", "Family"),
         Column("claim", "Claim", cell=lambda r: f"{r['claim']} ({r['adjustment']})"),
-        Column("attribute", "Attribute"),
+        Column("title", "Attribute"),
         Column("verdict", "By itself", cell=lambda r: verdict(r["verdict"])),
         Column("p_comparable", "p"),
         Column("p_adjusted", "p adjusted"),
@@ -153,7 +179,7 @@ FAMILIES = Beside(
             cell=lambda r: verdict(r["family_verdict"]) if r["family_verdict"] else "",
         ),
     ),
-    lambda p, v, a: p.families(v.scope),
+    lambda p, v, a: _titled(p.families(v.scope), v),
     "All: comparable where every attribute is (intersection-union, nothing to adjust). Each: single ones may be called "
     "comparable, with p-values adjusted as the plan says. Table mart.comparability_family",
     "The plan declares no families.",
@@ -169,7 +195,6 @@ FAILED = Beside(
         Column("share", "Share"),
         Column("difference", "Against the reference"),
         Column("low", "90 % interval", cell=_between("low", "high")),
-        Column("method", "Method"),
     ),
     lambda p, v, a: p.failed(v.scope),
     "Share of lots with a known end or state, its difference with a score interval. Table mart.failed_lots",
@@ -239,7 +264,31 @@ SPREAD = Beside(
     "Table mart.variance_component",
     "It is told to readers who may see every site's figures, where there are results enough.",
 )
-ALL = (LOOKS, SPREAD, RANGES, TOGETHER, ANALYSES, FAMILIES, FAILED, BELOW)
+INFLUENCE = Beside(
+    "influence",
+    "Which lots drive the difference",
+    "The comparison again, each time without one lot, or one donor of a split study: those that pull most.",
+    (
+        SITE,
+        Column("unit_left_out", "Without", cell=_unit),
+        Column("shift_in_se", "Moves by, standard errors"),
+        Column("place_without", "Then lies"),
+        Column(
+            "changes_place",
+            "Elsewhere",
+            cell=lambda r: (
+                html.Span("◆ yes", className="cf-verdict cf-unsure") if r["changes_place"] else "no"
+            ),
+        ),
+        Column("note", "Why there is none"),
+    ),
+    lambda p, v, a: _linked(p.influence(v.scope, a), v),
+    "Leave one out: the estimate and its 90 % interval from all lots but one. Where it would lie elsewhere against the "
+    "margin, the verdict hangs on that lot. Lots of sites that you may not see are left out of this table. "
+    "Table mart.comparability_influence",
+    "No lot's or donor's influence on this attribute is told.",
+)
+ALL = (LOOKS, SPREAD, RANGES, TOGETHER, ANALYSES, FAMILIES, FAILED, BELOW, INFLUENCE)
 
 
 def panels(visit: Visit, entry: PlanEntry, verdicts: Sequence[Verdict]) -> list[Component]:
@@ -252,11 +301,11 @@ def panels(visit: Visit, entry: PlanEntry, verdicts: Sequence[Verdict]) -> list[
         ),
         stacks(
             [_panel(LOOKS, visit, entry, _looks_graph(visit, entry, verdicts)), _panel(FAILED, visit, entry)],
-            [_panel(SPREAD, visit, entry, _spread_graph(visit, entry)), _panel(TOGETHER, visit, entry)],
+            [_panel(SPREAD, visit, entry, _spread_graph(visit, entry)), _panel(INFLUENCE, visit, entry)],
         ),
         # Their tables are as wide as the page.
         html.Div(
-            [_panel(part, visit, entry, wide=True) for part in (RANGES, ANALYSES, FAMILIES, BELOW)],
+            [_panel(part, visit, entry, wide=True) for part in (RANGES, ANALYSES, TOGETHER, FAMILIES, BELOW)],
             className="cf-panels",
         ),
     ]
@@ -286,7 +335,7 @@ def _panel(
 def _shown(part: Beside, table: Table) -> Component:
     """The table without columns that have nothing to say here; the CSV has them all."""
     kept = tuple(c for c in table.columns if any(r.get(c.key) is not None for r in table.rows))
-    return html.Div(html_table(Table(table.name, kept, table.rows), part.title), className="cf-long")
+    return html_table(Table(table.name, kept, table.rows), part.title, long=True)
 
 
 def _looks_graph(visit: Visit, entry: PlanEntry, verdicts: Sequence[Verdict]) -> Component | None:
@@ -325,7 +374,7 @@ def _csv(part: Beside) -> Callable[[Visit], Table]:
         plan = [p.attribute for p in FleetProvider(visit.snapshot).plan(visit.scope)]
         asked = visit.get("attr")
         made = part.table(visit, asked if asked in plan else (plan or [""])[0])
-        keys = list(made.rows[0]) if made.rows else [c.key for c in made.columns]
+        keys = [k for k in made.rows[0] if k != "href"] if made.rows else [c.key for c in made.columns]
         titles = {c.key: c for c in made.columns if c.cell is None}
         return Table(made.name, tuple(titles.get(k, Column(k, plain(k))) for k in keys), made.rows)
 

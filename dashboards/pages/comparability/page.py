@@ -17,10 +17,10 @@ from dashboards.components.aria import aria
 from dashboards.components.graph import graph
 from dashboards.components.lots import lot_charts
 from dashboards.components.panel import panel
-from dashboards.components.table import Column, Table, grid, html_table
+from dashboards.components.table import Column, Table, grid, html_table, printed
 from dashboards.components.verdict import verdict
 from dashboards.components.words import NoDayError, attribute_words, day, plural, unit
-from dashboards.facts.comparison import Lot, PlanEntry, Verdict
+from dashboards.facts.comparison import Limit, Lot, PlanEntry, Verdict
 from dashboards.figures.forest import forest
 from dashboards.pages.comparability import beside
 from dashboards.pages.fleet.verdicts import margin_words, verdict_table
@@ -137,7 +137,7 @@ def _difference(visit: Visit, entry: PlanEntry, verdicts: Sequence[Verdict]) -> 
     names = {s.id: s.name for s in visit.snapshot.sites}
     if not verdicts:
         body: Component = states.empty(
-            "Only the reference site is in sight.", "Choose another site above, or all of them."
+            "No site in sight is compared with the reference.", "Choose another site above, or all of them."
         )
     else:
         said = "; ".join(f"{names.get(v.site, v.site)}: {v.verdict}" for v in verdicts)
@@ -182,10 +182,11 @@ def _measured(names: str) -> str:
 
 def _lots(visit: Visit, entry: PlanEntry, lots: Sequence[Lot]) -> Component:
     names = {s.id: s.name for s in visit.snapshot.sites}
+    limits = FleetProvider(visit.snapshot).limits(visit.scope, entry.attribute)
     charts = lot_charts(
         entry,
         lots,
-        FleetProvider(visit.snapshot).limits(visit.scope, entry.attribute),
+        limits,
         ComparisonProvider(visit.snapshot).ranges(visit.scope, entry.attribute),
         names,
         cumulative=_view(visit) == "cumulative",
@@ -199,7 +200,9 @@ def _lots(visit: Visit, entry: PlanEntry, lots: Sequence[Lot]) -> Component:
             graph(f"lots-{chart.measured}", chart.figure, said),
         ]
     body = (
-        html.Div(parts)
+        html.Div(
+            [*parts, _declared(limits), html.P(html.A("Show data", href="#lot-table"), className="cf-next")]
+        )
         if parts
         else states.empty(
             "No lot of these sites has a result on these days.", "Choose other sites, or empty the days."
@@ -217,6 +220,20 @@ def _lots(visit: Visit, entry: PlanEntry, lots: Sequence[Lot]) -> Component:
         f"its first sample at {entry.sample_point.replace('_', ' ')}. The days choose what is shown, never what the "
         "verdict or a range rests on. Tables mart.comparability_lots and mart.comparability_range, "
         f"snapshot {visit.snapshot.number}.",
+    )
+
+
+def _declared(limits: Sequence[Limit]) -> Component | None:
+    """Who declared the limits that are drawn, and since when they hold."""
+    told = dict.fromkeys(
+        f"{x.spec_id} version {x.spec_version}, approved by the {x.approved_by_role or 'unnamed role'}, in force from "
+        f"{printed(x.effective_from)} UTC"
+        for x in limits
+    )
+    return (
+        html.Details([html.Summary("Who declared the limits"), html.P(f"{'; '.join(told)}.")])
+        if told
+        else None
     )
 
 

@@ -13,7 +13,7 @@ from dashboards.components.aria import aria
 from dashboards.components.panel import panel
 from dashboards.components.table import Column, Table, grid, printed
 from dashboards.components.verdict import severity, verdict
-from dashboards.components.words import age, attribute_words, plain, plural
+from dashboards.components.words import age, attribute_words, in_words, plain, plural
 from dashboards.facts.fleet import Moved, Need
 from dashboards.providers.fleet import FleetProvider
 from dashboards.shell.visit import Visit, batch_href, source_href
@@ -95,7 +95,7 @@ def _moved(visit: Visit, moved: Moved, names: Mapping[str, str]) -> Component:
                     html.Span(names.get(need.site, need.site), className="cf-muted"),
                 ]
             ),
-            html.Div(need.what),
+            html.Div(in_words(need.what)),
             html.Small(f"{moved.why}; {plain(need.kind)}, waits for {need.owner_role}", className="cf-muted"),
         ]
     )  # fmt: skip
@@ -138,7 +138,7 @@ def _need(visit: Visit, need: Need, names: dict[str, str]) -> Component:
                     html.Span(names.get(need.site, need.site), className="cf-muted"),
                 ]
             ),
-            html.Div(need.what),
+            html.Div(in_words(need.what)),
             html.Small(
                 f"{plain(need.kind)}, waits for {need.owner_role}"
                 + (f", {age(need.age_h)}" if need.age_h is not None else ""),
@@ -156,6 +156,7 @@ def needs_table(needs: Sequence[Need], visit: Visit) -> Table:
             **vars(n),
             "name": names.get(n.site, n.site),
             "kind": plain(n.kind),
+            "what": in_words(n.what),
             "source": f"{n.source_file}, row {n.source_row}",
         }
         for n in needs

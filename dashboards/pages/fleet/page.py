@@ -12,9 +12,7 @@ from typing import Any
 from dash import ALL, Dash, Input, Output, State, html
 from dash.development.base_component import Component
 
-from dashboards.components.aria import aria
 from dashboards.components.panel import stacks
-from dashboards.components.table import number
 from dashboards.components.verdict import SYMBOL
 from dashboards.components.words import plural
 from dashboards.facts.comparison import PlanEntry, Verdict
@@ -27,6 +25,7 @@ from dashboards.pages.fleet.attention import (
     needs_panel,
     needs_table,
 )
+from dashboards.pages.fleet.counts import WEEKS, cards, counts_table
 from dashboards.pages.fleet.verdicts import ATTRIBUTE, forest_content, forest_panel, matrix, verdict_table
 from dashboards.providers.fleet import FleetProvider
 from dashboards.shell.guard import guarded
@@ -47,7 +46,15 @@ def layout(visit: Visit) -> Component:
         [
             html.H1("Is the product the same at every site?"),
             html.P(_answer(verdicts, provider.needs(visit.scope)), className="cf-lede"),
-            _counts(visit, provider),
+            cards(visit, provider),
+            html.P(
+                [
+                    "By site: batches by where they stand, signals that wait, and batches started in each of the last "
+                    f"{WEEKS} weeks, the hatched part failed. ",
+                    html.A("Download CSV", href=visit.csv("fleet", "sites"), className="cf-csv", download=""),
+                ],
+                className="cf-told",
+            ),
             stacks(
                 [needs_panel(visit, provider), moved_panel(visit, provider), changes_panel(visit, provider)],
                 [matrix(visit, plan, verdicts, chosen), forest_panel(visit, plan, chosen)],
@@ -81,42 +88,6 @@ def _worst(plan: Sequence[PlanEntry], verdicts: Sequence[Verdict]) -> str:
     return max(red)[1] if red else (plan[0].attribute if plan else "")
 
 
-def _counts(visit: Visit, provider: FleetProvider) -> Component:
-    names = {s.id: s.name for s in visit.snapshot.sites}
-    cards = []
-    for c in provider.counts(visit.scope):
-        facts = [
-            ("in process", c.in_process),
-            ("waiting", c.waiting),
-            ("blocked", c.blocked),
-            ("released", c.released),
-            ("failed", c.failed),
-        ]
-        days = (
-            f"vein to vein {number(c.vein_to_vein_d, 3)} d, median of {c.n_vein_to_vein}"
-            if c.vein_to_vein_d
-            else "nobody infused yet"
-        )
-        cards.append(
-            html.Li(
-                [
-                    html.Strong(names.get(c.site, c.site)),
-                    html.Dl(
-                        [
-                            html.Div(
-                                [html.Dt(word), html.Dd(str(n))],
-                                className="cf-bad" if word == "blocked" and n else None,
-                            )
-                            for word, n in facts
-                        ]
-                    ),
-                    html.Small(days, className="cf-muted"),
-                ]
-            )
-        )
-    return html.Ul(cards, className="cf-cards", **aria(label="Batches by site"))
-
-
 def callbacks(app: Dash, desk: Desk) -> None:
     """A cell or the list chooses an attribute; its panel alone is drawn again."""
     clientside(
@@ -147,6 +118,7 @@ PAGE = Page(
     tables={
         "verdicts": lambda visit: verdict_table(FleetProvider(visit.snapshot).verdicts(visit.scope), visit),
         "changes": changes_table,
+        "sites": counts_table,
         "moved": moved_table,
         "needs": lambda visit: needs_table(FleetProvider(visit.snapshot).needs(visit.scope), visit),
     },

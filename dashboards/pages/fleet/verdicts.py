@@ -14,6 +14,7 @@ from dashboards.components.graph import graph
 from dashboards.components.panel import panel
 from dashboards.components.table import Column, Table, html_table, number
 from dashboards.components.verdict import reason_words, verdict
+from dashboards.components.words import plain
 from dashboards.facts.comparison import READS, PlanEntry, Verdict
 from dashboards.figures import forest as figures
 from dashboards.providers.fleet import FleetProvider
@@ -60,7 +61,7 @@ def matrix(visit: Visit, plan: Sequence[PlanEntry], verdicts: Sequence[Verdict],
         content = html.Div(
             table, className="cf-scroll", tabIndex="0", role="region", **aria(label="Verdict matrix")
         )
-    design = "; ".join(sorted({v.design for v in verdicts}, reverse=True))
+    design = "; ".join(sorted({plain(v.design) for v in verdicts}, reverse=True))
     told_design = (
         f"Each site against {names.get(reference, reference)}: {design}. Choose a cell to see the difference."
         + (f" Not compared: {', '.join(names.get(s, s) for s in apart)}." if apart else "")
@@ -206,7 +207,6 @@ def verdict_table(verdicts: Sequence[Verdict], visit: Visit, *, short: bool = Fa
             Column("verdict", "Verdict", cell=lambda r: verdict(r["verdict"], r["reason"])),
             Column("estimate", reads),
             Column("ci_low", "90 % interval", cell=lambda r: _interval(r["ci_low"], r["ci_high"])),
-            Column("margin_low", "Margin", cell=lambda r: _interval(r["margin_low"], r["margin_high"])),
             Column("n_site", "n", cell=lambda r: f"{r['n_site']}/{r['n_reference']}"),
             Column("lots_needed", "More lots"),
         )
@@ -237,5 +237,6 @@ def verdict_table(verdicts: Sequence[Verdict], visit: Visit, *, short: bool = Fa
     return Table("verdicts", columns, rows)
 
 
-def _interval(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f"{number(low)} to {number(high)}"
+def _interval(low: float | None, high: float | None) -> Component:
+    told = "" if low is None or high is None else f"{number(low)} to {number(high)}"
+    return html.Span(told, className="cf-nowrap")
