@@ -47,14 +47,19 @@ def thickened(source: Path, target: Path, readings: int) -> int:
         assert found is not None
         times = max(1, round(readings / max(1, found[0])))
         if times > 1:
-            # Copies lie between a reading and the next of its channel, so rows stay sorted as the snapshot has them.
-            con.execute(
-                f"CREATE TABLE core.thick AS SELECT r.* REPLACE (read_at + i * step AS read_at) FROM (SELECT *, "
-                "coalesce(lead(read_at) OVER (PARTITION BY site_id, batch_id, channel ORDER BY read_at) - read_at, "
-                f"INTERVAL 10 SECOND) / {times} AS step FROM core.reading) r, range({times}) t(i) "
-                "ORDER BY site_id, batch_id, channel, read_at"
+            # Copies lie between a reading and the next of its channel. Batch by batch in the order of the snapshot, so
+            # that rows stay sorted and memory small.
+            copies = (
+                "SELECT r.* EXCLUDE (step) REPLACE (read_at + i * step AS read_at) FROM (SELECT *, "
+                "coalesce(lead(read_at) OVER (PARTITION BY channel ORDER BY read_at) - read_at, "
+                f"INTERVAL 10 SECOND) / {times} AS step FROM core.reading WHERE site_id = ? AND batch_id = ?) r, "
+                f"range({times}) t(i) ORDER BY channel, read_at"
             )
-            con.execute("ALTER TABLE core.thick DROP COLUMN step")
+            con.execute("CREATE TABLE core.thick AS FROM core.reading LIMIT 0")
+            for key in con.execute(
+                "SELECT DISTINCT site_id, batch_id FROM core.reading ORDER BY ALL"
+            ).fetchall():
+                con.execute(f"INSERT INTO core.thick {copies}", key)
             con.execute("DROP TABLE core.reading")
             con.execute("ALTER TABLE core.thick RENAME TO reading")
             con.execute("CHECKPOINT")
