@@ -73,6 +73,7 @@ def served(home: Path) -> Iterator[tuple[str, int]]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [str(Path(sys.executable).parent / "gunicorn"), "-w", "2", "-k", "gthread", "--threads", "4",
+               "--keep-alive", "75",
                "-b", f"127.0.0.1:{port}", "dashboards.wsgi:server"]  # fmt: skip
     process = subprocess.Popen(
         command, env=os.environ | {"CELLFLEET_HOME": str(home)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -140,8 +141,9 @@ def rounds(address: str, asked: list[Body], users: int, seconds: float) -> tuple
                 started = time.perf_counter()
                 try:
                     send(browser, drawn.choice(asked))
-                except httpx.HTTPError:
+                except httpx.HTTPError as error:
                     failed[0] += 1
+                    print(f"not answered: {type(error).__name__} {error}", file=sys.stderr, flush=True)
                 times.append(1000 * (time.perf_counter() - started))
                 if users > 1:
                     time.sleep(drawn.uniform(1, 2))

@@ -87,6 +87,8 @@ def serve_until_interrupt(chosen: Settings, say: Callable[[str], None]) -> bool:
         ],
         "Dashboards": [
             str(here / "gunicorn"), "-w", "2", "-k", "gthread", "--threads", "4",
+            # A browser asks for news every five seconds: a connection closed meanwhile would reset its next request.
+            "--keep-alive", "75",
             "-b", f"{chosen.dashboards_host}:{chosen.dashboards_port}", "dashboards.wsgi:server",
         ],
     }  # fmt: skip
