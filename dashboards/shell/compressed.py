@@ -18,7 +18,7 @@ RULES = ("/assets/", "/_dash-component-suites/")
 KINDS = ("text/javascript", "application/javascript", "text/css", "image/svg+xml", "application/json")
 SMALLEST = 1024
 # The first visit is not made to wait for the smallest: it gets a quick one, and what is kept is made meanwhile.
-QUICK, BEST = 5, 10
+QUICK, BEST = 5, 11
 
 
 def register(server: Flask, folder: Path) -> None:
@@ -59,7 +59,7 @@ class Kept:
         with self._lock:
             if digest not in self._read:
                 try:
-                    self._read[digest] = (self.folder / f"{digest}.br").read_bytes()
+                    self._read[digest] = (self.folder / f"{digest}-{BEST}.br").read_bytes()
                 except OSError:
                     if digest not in self._making:
                         self._making.add(digest)
@@ -69,7 +69,7 @@ class Kept:
 
     def _make(self, digest: str, content: bytes) -> None:
         made = bytes(brotli.compress(content, quality=BEST))
-        path = self.folder / f"{digest}.br"
+        path = self.folder / f"{digest}-{BEST}.br"
         part = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,7 @@ def index_string() -> str:
   <head>
     {{%metas%}}
     <title>{{%title%}}</title>
-    {{%favicon%}}
+    <link rel="icon" type="image/svg+xml" href="/assets/favicon.svg">
     <style>{css_variables()}</style>
     <script src="/assets/boot_scheme.js"></script>
     {{%css%}}

@@ -11,7 +11,7 @@ from dash.development.base_component import Component
 from dashboards.components import states
 from dashboards.components.aria import aria
 from dashboards.components.panel import panel
-from dashboards.components.table import Column, Table, grid, printed
+from dashboards.components.table import Column, Table, printed
 from dashboards.components.verdict import severity, verdict
 from dashboards.components.words import age, attribute_words, in_words, plain, plural
 from dashboards.facts.fleet import Moved, Need
@@ -24,18 +24,21 @@ NEEDS_SHOWN = 6
 def needs_panel(visit: Visit, provider: FleetProvider) -> Component:
     names = {s.id: s.name for s in visit.snapshot.sites}
     needs = provider.needs(visit.scope)
+    points = together(needs)
     if not needs:
         content: Component = states.empty("Nothing waits for anybody at these sites.")
     else:
         content = html.Div(
             [
-                html.Ul([_need(visit, n, names) for n in together(needs)[:NEEDS_SHOWN]], className="cf-list"),
+                html.Ul([_need(visit, n, names) for n in points[:NEEDS_SHOWN]], className="cf-list"),
                 html.Details(
                     [
-                        html.Summary(f"All {len(needs)} in a table"),
-                        grid(needs_table(needs, visit), "Everything that needs somebody", name="needs"),
+                        html.Summary(f"The other {len(points) - NEEDS_SHOWN}"),
+                        html.Ul([_need(visit, n, names) for n in points[NEEDS_SHOWN:]], className="cf-list"),
                     ]
-                ),
+                )
+                if len(points) > NEEDS_SHOWN
+                else None,
             ]
         )
     return panel(
@@ -140,8 +143,12 @@ def _need(visit: Visit, need: Need, names: dict[str, str]) -> Component:
             ),
             html.Div(in_words(need.what)),
             html.Small(
-                f"{plain(need.kind)}, waits for {need.owner_role}"
-                + (f", {age(need.age_h)}" if need.age_h is not None else ""),
+                [
+                    f"{plain(need.kind)}, waits for {need.owner_role}"
+                    + (f", {age(need.age_h)}" if need.age_h is not None else "")
+                    + ", ",
+                    html.A("its row", href=source_href(visit, need.record_id)),
+                ],
                 className="cf-muted",
             ),
         ]
@@ -149,7 +156,7 @@ def _need(visit: Visit, need: Need, names: dict[str, str]) -> Component:
 
 
 def needs_table(needs: Sequence[Need], visit: Visit) -> Table:
-    """Everything that needs somebody, for the grid and the CSV."""
+    """Everything that needs somebody, for the CSV."""
     names = {s.id: s.name for s in visit.snapshot.sites}
     rows = [
         {
