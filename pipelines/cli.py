@@ -778,7 +778,10 @@ def verify_statistics(
     from warehouse.verification.run import as_json as rendered
     from warehouse.verification.run import verify
 
-    checks = verify(cases)
+    try:
+        checks = verify(cases)
+    except ValueError as error:
+        raise fail(2, f"{error} Name a folder that holds cases with --cases.") from error
     if json_output:
         typer.echo(rendered(checks))
     else:

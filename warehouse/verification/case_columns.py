@@ -166,6 +166,25 @@ def levels_of(texts: Iterable[str]) -> list[str]:
     return sorted(distinct, key=lambda text: (text.casefold(), text))
 
 
+def measured_column(case: Case, *names: str, aside: str | None = None) -> str:
+    """The column of results of one series: as a parameter (`names`) says, else by usual names, else the first column
+    of numbers that counts no rows, subjects or lots. `aside`: a column that is none of results."""
+    numeric = [name for name in case.numeric_columns() if name != aside]
+    named = pick(case.parameters, "value", "column", *names)
+    if isinstance(named, str) and named in numeric:
+        return named
+    if not numeric:
+        raise StatisticsRefusal(f"Case {case.id} has no column of numbers.")
+    labels = {*ROW, *SUBJECT, *SAMPLE, *GROUP}
+    found = next((name for name in numeric if name.lower() in VALUE), None)
+    return found or next((name for name in numeric if name.lower() not in labels), numeric[0])
+
+
+def measured(case: Case, *names: str) -> list[float]:
+    """The results of one series (`measured_column`), empty cells left out."""
+    return case.numbers(measured_column(case, *names))
+
+
 def value_column(case: Case) -> str:
     """The column of measured values: named by `value`, else the first numeric one without another usual role.
 

@@ -27,6 +27,8 @@ from warehouse.verification.case_columns import (
     complete_rows,
     group_and_value,
     levels_of,
+    measured,
+    measured_column,
     ordered_pair,
     two_groups,
 )
@@ -66,13 +68,11 @@ def _flags(case: Case) -> tuple[list[float], list[bool]]:
             (texts for texts in table.values() if any(text.startswith("<") for text in texts)), None
         )
         if column is None:
-            if not numeric:
-                raise StatisticsRefusal(f"Case {case.id} has no column of numbers.")
-            return case.numbers(numeric[0]), [False] * len(case.numbers(numeric[0]))
+            found = measured(case)
+            return found, [False] * len(found)
         kept = [text for text in column if text not in MISSING]
         return [float(text.lstrip("< ")) for text in kept], [text.startswith("<") for text in kept]
-    named = pick(given, "value", "column")
-    value = named if named in numeric else numeric[0]
+    value = measured_column(case, aside=flag)
     rows = [i for i, text in enumerate(table[value]) if text not in MISSING]
     below = [(table[flag][i].lower() in _TRUE) != seen for i in rows]
     return [float(table[value][i]) for i in rows], below
@@ -104,16 +104,9 @@ def _censored(case: Case) -> dict[str, Any]:
     return answer | {"published_helsel": helsel} | helsel
 
 
-def _column(case: Case) -> list[float]:
-    numeric, named = case.numeric_columns(), pick(case.parameters, "value", "column")
-    if not numeric:
-        raise StatisticsRefusal(f"Case {case.id} has no column of numbers.")
-    return case.numbers(named if named in numeric else numeric[0])
-
-
 def _grubbs(case: Case) -> dict[str, Any]:
     """Grubbs' test, two-sided; `side` "max", "min" or "one" looks at that end alone with the one-sided value."""
-    values, alpha = _column(case), alpha_of(case.parameters)
+    values, alpha = measured(case), alpha_of(case.parameters)
     result = outliers.grubbs(values, alpha=alpha)
     side = str(pick(case.parameters, "side", "sides", "alternative", "type", default="two")).lower()
     one = side in {"one", "max", "min", "greater", "less", "one-sided", "upper", "lower", "1"}
@@ -133,7 +126,7 @@ def _grubbs(case: Case) -> dict[str, Any]:
 
 
 def _esd(case: Case) -> dict[str, Any]:
-    given, values = case.parameters, _column(case)
+    given, values = case.parameters, measured(case)
     suspected = int(
         number(
             given,
@@ -325,7 +318,7 @@ def _gauge(case: Case) -> dict[str, Any]:
 
 def _multiplicity(case: Case) -> dict[str, Any]:
     listed = pick(case.parameters, "p", "p_values", "pvalues")
-    values = [float(p) for p in listed] if isinstance(listed, list) else _column(case)
+    values = [float(p) for p in listed] if isinstance(listed, list) else measured(case)
     answer: dict[str, Any] = {
         str(name): multiplicity.adjust(values, name).tolist() for name in multiplicity.ADJUSTMENTS
     }

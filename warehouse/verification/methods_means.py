@@ -20,7 +20,7 @@ from warehouse.statistics.ranks import RankTost
 from warehouse.statistics.refusal import StatisticsRefusal
 from warehouse.statistics.scales import Scale
 from warehouse.verification import methods_description, methods_ranges
-from warehouse.verification.case_columns import two_groups
+from warehouse.verification.case_columns import measured, two_groups
 from warehouse.verification.case_parameters import (
     Section,
     alpha_of,
@@ -179,11 +179,7 @@ def _one_sample(case: Case) -> Answer:
     if mean is not None and sd is not None:
         shifted = Summary(float(mean) - target, float(sd), int(number(parameters, "n", "n1")))
         return _tested(case, means.paired_from_summary(shifted, scale=scale, alpha=alpha), parameters)
-    numeric = case.numeric_columns()
-    if not numeric:
-        raise StatisticsRefusal(f"Case {case.id} has no column of numbers.")
-    named = pick(parameters, "value", "column")
-    values = case.numbers(named if named in numeric else numeric[0])
+    values = measured(case)
     return _tested(case, means.one_sample(values, target, scale=scale, alpha=alpha), parameters)
 
 

@@ -13,7 +13,7 @@ from warehouse.statistics import tolerance, variability
 from warehouse.statistics.means import Summary, summarise
 from warehouse.statistics.refusal import StatisticsRefusal
 from warehouse.verification import methods_proportions
-from warehouse.verification.case_columns import group_and_value, groups_of, ordered_pair
+from warehouse.verification.case_columns import group_and_value, groups_of, measured, ordered_pair
 from warehouse.verification.case_parameters import (
     CONFIDENCE,
     COVERAGE,
@@ -224,20 +224,12 @@ def _side(name: object) -> tolerance.Side:
     )
 
 
-def _column(case: Case) -> list[float]:
-    numeric = case.numeric_columns()
-    named = pick(case.parameters, "value", "column", "x", "y")
-    if not numeric:
-        raise StatisticsRefusal(f"Case {case.id} has no column of numbers.")
-    return case.numbers(named if isinstance(named, str) and named in numeric else numeric[0])
-
-
 def _given_summary(case: Case) -> Summary | None:
     given = case.parameters
     mean, sd, n = pick(given, "mean", "xbar"), pick(given, "sd", "s"), pick(given, "n")
     if None not in (mean, sd, n):
         return Summary(float(mean), float(sd), int(n))
-    return summarise(_column(case)) if case.tables and case.numeric_columns() else None
+    return summarise(measured(case, "x", "y")) if case.tables and case.numeric_columns() else None
 
 
 def _needed(case: Case) -> tuple[float, float]:
@@ -248,7 +240,7 @@ def _needed(case: Case) -> tuple[float, float]:
 
 
 def _tolerance_lognormal(case: Case) -> dict[str, Any]:
-    values, asked = _column(case), _needed(case)
+    values, asked = measured(case, "x", "y"), _needed(case)
     side = _side(pick(case.parameters, "side", default="upper"))
     limits = tolerance.lognormal_tolerance(values, *asked, side=side)
     logs = summarise(values, "log")
@@ -273,7 +265,7 @@ def _tolerance_nonparametric(case: Case) -> dict[str, Any]:
     answer |= {"n_one_sided": one, "n_two_sided": two, "n_min": two if side == "two-sided" else one}
     answer |= {"wilks_n": answer["n_min"], "n_needed": answer["n_min"]}
     if case.tables:
-        found = tolerance.nonparametric_tolerance(_column(case), *asked, side=side)
+        found = tolerance.nonparametric_tolerance(measured(case, "x", "y"), *asked, side=side)
         answer |= {**_ends(found), "confidence": found.confidence, "achieved_confidence": found.confidence}
     return answer
 
