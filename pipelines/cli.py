@@ -37,6 +37,7 @@ from pipelines.simulator.score import score as compute_score
 from pipelines.upkeep_commands import register as register_upkeep
 from pipelines.validation.audit import AuditFailed
 from pipelines.watch_commands import charts_app, signals_app
+from pipelines.watch_shown import app as watch_app
 from warehouse import logs
 from warehouse.lake import LakeError
 from warehouse.object_storage import ObjectStorageError
@@ -65,6 +66,7 @@ app.add_typer(comparability_app, name="comparability")
 app.add_typer(access_app, name="access")
 app.add_typer(charts_app, name="charts")
 app.add_typer(signals_app, name="signals")
+app.add_typer(watch_app, name="watch")
 app.command()(worker)
 app.command()(fetch)
 app.command(name="dagster-home")(dagster_home_command)

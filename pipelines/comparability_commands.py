@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
 from math import inf
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +20,8 @@ import typer
 import yaml
 from pydantic import ValidationError
 
+from pipelines.comparability_planner import Question, enough_words, planner_words
+from pipelines.comparability_words import explained
 from pipelines.runner import Locked, as_json, locked
 from warehouse import lake, plan_lock
 from warehouse.dictionary.render import quoted
@@ -29,13 +30,9 @@ from warehouse.plan import Fleet, PlanError, PlannedAttribute, load_plan
 from warehouse.plan_new import NothingToPlanError, Seen, scaffold
 from warehouse.publish import newest
 from warehouse.settings import settings
-from warehouse.statistics.lots import welch_size, welch_tost_power
 from warehouse.statistics.means import summarise
-from warehouse.statistics.power import SplitDesign, assurance, donors_or_replicates, split_power
-from warehouse.statistics.proportions import score_power
 from warehouse.statistics.refusal import StatisticsRefusal
-from warehouse.statistics.scales import Margin, margin_on_scale
-from warehouse.statistics.variability import sd_ratio_power
+from warehouse.statistics.scales import margin_on_scale
 
 app = typer.Typer(
     no_args_is_help=True, help="The comparability plan, its lock, and what stands behind a verdict."
@@ -201,9 +198,6 @@ def _event(event: plan_lock.Event, before: str | None) -> dict[str, Any]:
 Attribute = Annotated[str, typer.Argument(help="Attribute of the plan.")]
 Site = Annotated[str, typer.Argument(help="Site to compare with the reference.")]
 # Lots of one or both sides, and donors of a split study, that the power table is given for.
-LOTS = (3, 4, 5, 6, 8, 12, 20, 40)
-DONORS = (3, 4, 5, 6, 8, 12)
-SHARES = (0.0, 0.5, 0.8)
 
 
 @contextmanager
@@ -311,7 +305,8 @@ def explain_command(attribute: Attribute, site: Site, json_output: Json = False)
     if json_output:
         typer.echo(as_json(row))
         return
-    _tell(row)
+    for line in explained(row):
+        typer.echo(line)
 
 
 @app.command(name="power")
@@ -329,7 +324,7 @@ def power_command(
     success_margin: Annotated[float, typer.Option(help="Margin of that share either way.")] = 0.2,
     json_output: Json = False,
 ) -> None:
-    """Chance of `comparable` by lots of a new site or split donors: means, spread, size, assurance."""
+    """Chance of `comparable` by lots of a new site or split donors, and how many it takes: means, spread, size."""
     with told(), _published() as (lots, _):
         a = _planned(lots.fleet, attribute)
         reference = lots.fleet.reference_site
@@ -343,64 +338,35 @@ def power_command(
         except StatisticsRefusal as error:
             typer.echo(f"{error} Give --sd.", err=True)
             raise typer.Exit(1) from error
-        limits = margin_on_scale(a.margin, a.scale)
-        alpha, limit = lots.alpha, a.spread_margin
         # An SD given by hand is taken as known; the reference's has its own error, which assurance averages over.
-        freedom = inf if sd else n - 1.0
-        out: list[dict[str, Any]] = []
-        for m in LOTS:
-            for ref in sorted({n, m} - {0, 1}):
-                out.append(
-                    {
-                        "design": "routine lots", "n_reference": ref, "n_site": m, "donor_share": None,
-                        "power": welch_tost_power(limits, spread, ref, spread, m, true=true, alpha=alpha),
-                        "size": welch_size(spread, ref, spread, m, alpha=alpha),
-                        "power_spread": sd_ratio_power(limit, ref, m, alpha=alpha) if limit else None,
-                        "assurance": assurance(
-                            partial(_routine_power, limits, ref, m, alpha), sd=spread, sd_df=freedom, true=true, nodes=8
-                        ),
-                    }
-                )  # fmt: skip
-        for pairs in DONORS:
-            for rho in SHARES:
-                study = SplitDesign(pairs, sd_donor=spread * rho**0.5, sd_lot=spread * (1 - rho) ** 0.5)
-                chance = split_power(study, limits, true=true, alpha=alpha)
-                out.append(
-                    {
-                        "design": "split apheresis, pairs alone", "n_reference": pairs, "n_site": pairs,
-                        "donor_share": rho, "power": chance, "size": alpha,
-                    }
-                )  # fmt: skip
-        out += _with_history(limits, spread, history, true, alpha)
-        if assay_sd is not None:
-            out += _trade_off(limits, spread, assay_sd, true, alpha)
-        if success is not None:
-            out += _of_shares(success, success_margin, n, alpha)
+        question = Question(
+            limits=margin_on_scale(a.margin, a.scale), spread_limit=a.spread_margin, sd=spread,
+            sd_df=inf if sd else n - 1.0, n_reference=n, history=history, true=true, alpha=lots.alpha,
+            power=lots.power,
+        )  # fmt: skip
+        try:
+            table, enough = question.table(), question.enough()
+            if assay_sd is not None:
+                table += question.trade_off(assay_sd)
+            if success is not None:
+                table += question.of_shares(success, success_margin)
+        except StatisticsRefusal as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(2) from error
+    limits = question.limits
     if json_output:
-        head = {"attribute": attribute, "scale": a.scale, "sd": spread, "true": true, "alpha": alpha}
-        typer.echo(as_json(head | {"margin_low": limits.low, "margin_high": limits.high, "table": out}))
+        head = {"attribute": attribute, "scale": a.scale, "sd": spread, "true": true, "alpha": lots.alpha}
+        head |= {"margin_low": limits.low, "margin_high": limits.high, "power": lots.power}
+        typer.echo(as_json(head | {"table": table, "enough": enough}))
         return
     typer.echo(
         f"{attribute}: margin {limits.low:.4g} to {limits.high:.4g} on the {a.scale} scale, SD of lots {spread:.4g}, "
         f"true difference {true:g}."
     )
-    for row in out:
-        share = (
-            "" if row["donor_share"] is None else f", donors {100 * row['donor_share']:.0f} % of the variance"
-        )
-        typer.echo(
-            f"  {row['design']}: {row['n_reference']} reference, {row['n_site']} site{share}: "
-            f"power {100 * row['power']:.0f} %"
-            + "".join(
-                f", {words} {100 * row[key]:.{digits}f} %"
-                for key, words, digits in (
-                    ("size", "size", 1),
-                    ("power_spread", "of the spread", 0),
-                    ("assurance", "assurance", 0),
-                )
-                if row.get(key) is not None
-            )
-        )
+    for row in table:
+        typer.echo(f"  {planner_words(row)}")
+    for need in enough:
+        typer.echo(enough_words(need, lots.power))
 
 
 # True differences, in margins, at which the chance of `comparable` is told.
@@ -440,152 +406,6 @@ def _variance(attribute: str, measured_as: str) -> list[dict[str, Any]]:
             [attribute, measured_as],
         ).fetchall()
     return [{"component": c, "share": share, "sd": sd} for c, share, sd in found]
-
-
-def _range_words(r: dict[str, Any]) -> str:
-    name = str(r["range"]).capitalize()
-    if r.get("low") is None:
-        return f"{name}: none. {r.get('note') or ''}".rstrip()
-    words = f"{name} of {r['of_site']}: {r['low']:.4g} to {r['high']:.4g}"
-    if r.get("n_judged"):
-        words += (
-            f"; {r['n_inside']} of {r['n_judged']} lots inside ({100 * r['share_wanted']:g} % wanted); a like site "
-            f"would pass in {100 * r['chance_if_same']:.0f} %"
-        )
-        if r.get("chance_at_margin") is not None:
-            words += f", one a margin away in {100 * r['chance_at_margin']:.0f} %"
-    return words + "."
-
-
-def _routine_power(limits: Margin, ref: int, m: int, alpha: float, sd: float, true: float) -> float:
-    return welch_tost_power(limits, sd, ref, sd, m, true=true, alpha=alpha)
-
-
-def _with_history(limits: Margin, sd: float, history: int, true: float, alpha: float) -> list[dict[str, Any]]:
-    """Split studies with historical lots, by donors and their share of the variance."""
-    if history < 2:
-        return []
-    told = []
-    for pairs in DONORS:
-        for rho in SHARES:
-            study = SplitDesign(pairs, sd_donor=sd * rho**0.5, sd_lot=sd * (1 - rho) ** 0.5, history=history)
-            told.append(
-                {
-                    "design": f"split apheresis, {history} historical lots", "n_reference": pairs + history,
-                    "n_site": pairs, "donor_share": rho,
-                    "power": split_power(study, limits, true=true, alpha=alpha), "size": None,
-                }
-            )  # fmt: skip
-    return told
-
-
-def _trade_off(limits: Margin, sd: float, assay_sd: float, true: float, alpha: float) -> list[dict[str, Any]]:
-    """Donors against assay replicates, donors half of the variance between lots."""
-    design = SplitDesign(3, sd_donor=sd * 0.5**0.5, sd_lot=sd * 0.5**0.5, sd_assay=assay_sd)
-    grid = donors_or_replicates(design, limits, pairs=DONORS, replicates=(1, 2, 3, 6), true=true, alpha=alpha)
-    return [
-        {
-            "design": f"split apheresis, {g.replicates} assays a lot ({g.assays} in all)", "n_reference": g.pairs,
-            "n_site": g.pairs, "donor_share": design.rho, "power": g.power, "size": alpha,
-        }
-        for g in grid
-    ]  # fmt: skip
-
-
-def _of_shares(success: float, margin: float, n: int, alpha: float) -> list[dict[str, Any]]:
-    """Share of lots that succeed, by Miettinen and Nurminen's interval; size: the site worse by the margin."""
-    limits = Margin(-margin, margin)
-    try:
-        return [
-            {
-                "design": f"share that succeeds ({100 * success:g} %, margin {100 * margin:g} points)",
-                "n_reference": n, "n_site": m, "donor_share": None,
-                "power": score_power((success, n), (success, m), limits, alpha=alpha),
-                "size": score_power((success, n), (max(success - margin, 0.0), m), limits, alpha=alpha),
-            }
-            for m in LOTS
-        ]  # fmt: skip
-    except StatisticsRefusal as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from error
-
-
-def _tell(row: dict[str, Any]) -> None:
-    """`explain` in words."""
-    typer.echo(
-        f"{row['attribute']} at {row['site']} against {row['reference']}: {row['verdict']}"
-        + _because(row["reason"])
-    )
-    typer.echo(row["sentence"])
-    typer.echo(f"Design: {row['design']}; plan {row['plan_id']} {row['plan_version']} ({row['plan_lock']}).")
-    if row["size"] is not None:
-        typer.echo(
-            f"At these numbers and spreads the test calls a true difference at the margin comparable in "
-            f"{100 * row['size']:.1f} % (nominal {100 * row['alpha']:g} %"
-            + (f", simulated, ± {100 * row['size_error']:.1f}" if row["size_error"] else "")
-            + ")."
-        )
-    if row["characteristics"]:
-        curve = ", ".join(
-            f"{c['true_in_margins']:g}: {100 * c['chance_comparable']:.0f} %" for c in row["characteristics"]
-        )
-        typer.echo(
-            f"Chance of comparable with these lots, by true difference in margins (spreads alike): {curve}."
-        )
-    deciding = row["analyses"][0] if row["analyses"] else {}
-    if deciding.get("probability_inside") is not None:
-        typer.echo(
-            f"Posterior probability that the difference lies inside the margin: {deciding['probability_inside']:.3f}; "
-            f"as a rule (0.95 or more) it would accept one at the margin in {100 * (deciding['rule_size'] or 0):.1f} %."
-        )
-    _tell_analyses(row)
-    _tell_beside(row)
-    for i in row["influence"][:3]:
-        if i["shift_in_se"] is not None:
-            turned = ", and the interval would lie elsewhere" if i["changes_place"] else ""
-            typer.echo(
-                f"  Without {i['lot']} the estimate moves {i['shift_in_se']:+.2f} standard errors{turned}."
-            )
-
-
-def _tell_analyses(row: dict[str, Any]) -> None:
-    for a in row["analyses"]:
-        numbers = "no interval"
-        if a["estimate"] is not None:
-            where = a["place"] or "no margin"
-            numbers = f"{a['reading']} {a['estimate']:.4g} ({a['ci_low']:.4g} to {a['ci_high']:.4g}), {where}"
-        note = f"; {a['note']}" if a["note"] else ""
-        typer.echo(f"  {'*' if a['decides'] else ' '} {a['analysis']} ({a['method']}): {numbers}{note}")
-    if not any(a["analysis"] == "without flagged outliers" for a in row["analyses"]):
-        typer.echo("  No lots are flagged as outliers: the answer without them is the same.")
-    for line in row["assumptions"]:
-        typer.echo(f"  {line}")
-
-
-def _tell_beside(row: dict[str, Any]) -> None:
-    for f in row["families"]:
-        typer.echo(f"  Family {f['family']}: {f['sentence']}")
-    for n in row["network"]:
-        if n.get("estimate") is not None:
-            share = ""
-            if n.get("site_share") is not None:
-                share = (
-                    f"; sites carry {100 * n['site_share']:.0f} % of the variance (at most "
-                    f"{100 * n['site_share_upper']:.0f} %)"
-                )
-            typer.echo(
-                f"  {n['sites']} sites at once (Dunnett): {n['estimate']:+.4g} ({n['low']:.4g} to {n['high']:.4g}) on "
-                f"the {n['scale']} scale, {'inside' if n['inside'] else 'not inside'} the margin{share}."
-            )
-    for r in row["ranges"]:
-        typer.echo(f"  {_range_words(r)}")
-    if row["variance"]:
-        parts = ", ".join(f"{v['component']} {100 * v['share']:.0f} %" for v in row["variance"])
-        typer.echo(f"  Variance over the fleet, patient against process and assay: {parts}.")
-
-
-def _because(reason: str | None) -> str:
-    return f", {reason}" if reason else ""
 
 
 def _known(lots: comparability.Lots, site: str) -> None:
