@@ -1,6 +1,7 @@
 """Error rates of the verdict's default methods by simulation: size, coverage and power at small numbers, with errors.
 
-Belongs here: the simulations, the page they are rendered to (`docs/validation/error-rates.md`) and its figures as JSON.
+Belongs here: the simulations of what decides, the page they are rendered to (`docs/validation/error-rates.md`) and its
+figures as JSON. What stands beside a verdict or watches it is drawn in `characteristics_beside`.
 Does not belong here: published values (`run.py`), the methods (`warehouse.statistics`).
 
 `python -m warehouse.verification.characteristics` writes both files again (some minutes); `--runs` sets how many
@@ -17,9 +18,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from math import log, sqrt
 from pathlib import Path
 from typing import Any
@@ -48,94 +48,30 @@ from warehouse.statistics.scales import Margin, Scale
 from warehouse.statistics.split_apheresis import known_rho_interval, mixed_comparison, unknown_rho_interval
 from warehouse.statistics.variability import sd_ratio, sd_ratio_power
 from warehouse.statistics.verdict import NoEstimate, estimate_lots
+from warehouse.verification import characteristics_beside
+from warehouse.verification.characteristics_line import (
+    ALPHA,
+    EXACT_UP_TO,
+    MARGIN,
+    RATIO_SD,
+    RUNS,
+    SD_LIMIT,
+    SEED,
+    SIZES,
+    SUCCESS,
+    SUCCESS_MARGIN,
+    Draw,
+    Line,
+    ends,
+    line_of,
+)
 
-SEED = 20240101
-RUNS = 4000
-SIZES = (3, 4, 5, 6, 8, 12, 20)
-ALPHA = 0.05
-# Margins in SDs of a reference lot; the limit of the ratio of SDs is the demo plan's.
-MARGIN = 1.0
-SD_LIMIT = 1.5
-# SD of the logarithm, or coefficient of variation, of lots whose ratio is judged between 0.8 and 1.25.
-RATIO_SD = 0.2
-# Proportions: the reference's share of lots that succeed, and how much worse a site may be.
-SUCCESS = 0.9
-SUCCESS_MARGIN = 0.2
-# Largest group for which every table is judged by the exact interval: one takes some milliseconds.
-EXACT_UP_TO = 8
 FOLDER = ROOT / "docs" / "validation"
-
-
-@dataclass(frozen=True)
-class Line:
-    """One method at one number of lots. `computed_*` are the exact values where there is a formula."""
-
-    method: str
-    setting: str
-    n_reference: int
-    n_site: int
-    runs: int
-    refused: int
-    size: float
-    size_error: float
-    computed_size: float | None
-    coverage: float
-    coverage_error: float
-    power: float
-    power_error: float
-    computed_power: float | None
-
-    @property
-    def liberal(self) -> bool:
-        """Whether the size lies above 0.05 by more than 2 Monte-Carlo standard errors."""
-        return self.size > ALPHA + 2 * self.size_error
-
-
-Draw = Callable[[np.random.Generator], tuple[float, float]]
-
-
-def _rate(hits: int, runs: int) -> tuple[float, float]:
-    share = hits / runs
-    return share, sqrt(max(share * (1 - share), 1 / runs) / runs)
-
-
-def _line(
-    method: str, setting: str, n: int, m: int, draw: Draw, *, runs: int, seed: int, margin: float,
-    computed_size: float | None, computed_power: float | None, floor: float | None = None,
-    at_margin: Draw | None = None,
-) -> Line:  # fmt: skip
-    """Intervals of studies without a true difference; one at the margin is the same interval moved there.
-
-    `floor` is the low end of a margin that has one side only. `at_margin` draws the studies at the margin where
-    moving an interval is not the same (values are rounded).
-    """
-    rng = np.random.default_rng([seed, zlib.crc32(f"{method}|{setting}".encode()), n, m])
-    low_end = -margin if floor is None else floor
-    size = covered = power = refused = 0
-    for _ in range(runs):
-        try:
-            low, high = draw(rng)
-        except StatisticsRefusal:
-            refused += 1
-            continue
-        moved = (low + margin, high + margin) if at_margin is None else at_margin(rng)
-        size += moved[0] > low_end and moved[1] < margin
-        covered += low <= 0 <= high
-        power += low > low_end and high < margin
-    kept = max(runs - refused, 1)
-    return Line(
-        method, setting, n, m, runs, refused, *_rate(size, runs), computed_size,
-        *_rate(covered, kept), *_rate(power, runs), computed_power,
-    )  # fmt: skip
-
-
-def _ends(estimate: Estimate) -> tuple[float, float]:
-    return estimate.ci_low, estimate.ci_high
 
 
 def _welch(n: int, m: int, sd: float) -> Draw:
     def draw(rng: np.random.Generator) -> tuple[float, float]:
-        return _ends(means.welch(rng.normal(0, 1, n), rng.normal(0, sd, m), alpha=ALPHA))
+        return ends(means.welch(rng.normal(0, 1, n), rng.normal(0, sd, m), alpha=ALPHA))
 
     return draw
 
@@ -144,7 +80,7 @@ def _paired(n: int) -> Draw:
     def draw(rng: np.random.Generator) -> tuple[float, float]:
         donor = rng.normal(0, sqrt(0.5), n)
         noise = rng.normal(0, sqrt(0.5), (2, n))
-        return _ends(means.paired(donor + noise[0], donor + noise[1], alpha=ALPHA))
+        return ends(means.paired(donor + noise[0], donor + noise[1], alpha=ALPHA))
 
     return draw
 
@@ -172,7 +108,7 @@ def _adjusted(n: int, m: int) -> Draw:
         found = compare_routine(
             y, site, reference="reference", patient=patient, numeric={"sick": sick}, alpha=ALPHA
         )
-        return _ends(found.estimates["site"])
+        return ends(found.estimates["site"])
 
     return draw
 
@@ -185,7 +121,7 @@ def _mixed(n: int, history: int) -> Draw:
         donor = rng.normal(0, sqrt(0.5), n)
         y: Floats = np.concatenate([donor, donor, rng.normal(0, sqrt(0.5), history)])
         y = y + rng.normal(0, sqrt(0.5), y.size)
-        return _ends(mixed_comparison(y, donors, sites, reference="a", alpha=ALPHA).estimates["b"])
+        return ends(mixed_comparison(y, donors, sites, reference="a", alpha=ALPHA).estimates["b"])
 
     return draw
 
@@ -244,8 +180,8 @@ def _split(n: int, history: int, known: bool) -> Draw:
         pre, post = donor + rng.normal(0, sqrt(0.5), (2, n))
         past = rng.normal(0, 1, history)
         if known:
-            return _ends(known_rho_interval(pre, post, past, 0.5, alpha=ALPHA))
-        return _ends(unknown_rho_interval(pre, post, past, alpha=ALPHA))
+            return ends(known_rho_interval(pre, post, past, 0.5, alpha=ALPHA))
+        return ends(unknown_rho_interval(pre, post, past, alpha=ALPHA))
 
     return draw
 
@@ -399,18 +335,22 @@ def lines(
 ) -> Iterator[Line]:  # fmt: skip
     """Every line of the page, method by method; those in `kept` are not drawn unless their method is in `only`."""
 
-    def line(method: str, setting: str, n: int, m: int, draw: Draw, **told: float | Draw | None) -> Line:
+    def line(
+        method: str, setting: str, n: int, m: int, draw: Draw, *, part: int = 1, **told: float | Draw | None
+    ) -> Line:
         if (old := (kept or {}).get((method, setting, m))) is not None and method not in only:
             return old
         # A model takes some milliseconds, an interval a tenth of one.
-        drawn = max(runs // 4, 1) if method.startswith(("adjusted", "mixed")) else runs
+        slower = 4 if method.startswith(("adjusted", "mixed")) else part
+        drawn = max(runs // slower, 1)
         given: dict[str, Any] = {"computed_size": None, "computed_power": None, "margin": MARGIN} | told
-        return _line(method, setting, n, m, draw, runs=drawn, seed=seed, **given)
+        return line_of(method, setting, n, m, draw, runs=drawn, seed=seed, **given)
 
     yield from _means(line, sizes)
     yield from _models(line, sizes)
     yield from _ratios(line, sizes)
     yield from _proportions(sizes)
+    yield from characteristics_beside.lines(line, runs, seed, sizes, kept=kept or {}, only=only)
 
 
 def page(found: list[Line], seed: int) -> str:
@@ -430,7 +370,9 @@ def page(found: list[Line], seed: int) -> str:
         f"limit is {SD_LIMIT:g}. ± is one Monte-Carlo standard error; in brackets stands what the planner reckons (for",
         "a size: with the other limit far away, so an upper bound). A size more than two standard errors above 5 % is",
         "marked ▲; the one of a verdict at its own numbers is its `size`. Proportions are reckoned from every possible",
-        "table and have no such error; they move in steps, and few lots can show nothing.",
+        "table and have no such error; they move in steps, and few lots can show nothing. So are rates. A watch looks",
+        "at every new lot and stops at its first verdict: its size is over all looks, its coverage that of every look",
+        "at once.",
     ]
     for title in dict.fromkeys((line.method, line.setting) for line in found):
         out += [
@@ -442,6 +384,9 @@ def page(found: list[Line], seed: int) -> str:
         ]
         for line in found:
             if (line.method, line.setting) == title:
+                if line.runs and line.refused == line.runs:
+                    out.append(f"| {line.n_reference} | {line.n_site} | refused: too few | | |")
+                    continue
                 out.append(
                     f"| {line.n_reference} | {line.n_site} | "
                     f"{_told(line.size, line.size_error, line.computed_size)}{' ▲' if line.liberal else ''} | "

@@ -79,10 +79,15 @@ def test_from_lock_to_the_reasons_of_a_verdict(home: Path) -> None:
     need = {(r["design"], r["donor_share"]): r["n_site"] for r in planned["enough"]}
     limits = Margin(planned["margin_low"], planned["margin_high"])
     routine = need["routine lots", None]
-    assert [welch_tost_power(limits, 0.15, 12, 0.15, n) >= 0.8 for n in (routine - 1, routine)] == [False, True]
+    assert [welch_tost_power(limits, 0.15, 12, 0.15, n) >= 0.8 for n in (routine - 1, routine)] == [
+        False,
+        True,
+    ]
     pairs = need["split apheresis, pairs alone", 0.8]
     assert pairs < need["split apheresis, pairs alone", 0.5] < need["split apheresis, pairs alone", 0.0]
-    assert need["routine lots, spread", None] is None  # 12 reference lots are too few to show a ratio below 1.5
+    assert (
+        need["routine lots, spread", None] is None
+    )  # 12 reference lots are too few to show a ratio below 1.5
     assert f"80 % of the variance: {pairs} donors." in asked("power", "vcn", "--sd", "0.15")
 
     table = asked("power", "vcn", "--sd", "0.33", "--json")["table"]

@@ -8,10 +8,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from warehouse.statistics.means import Estimate, pooled
+from warehouse.statistics.means import Estimate, pooled, welch
 from warehouse.statistics.refusal import StatisticsRefusal
 from warehouse.statistics.scales import Margin
-from warehouse.statistics.sequential import SequentialPlan, nominal_levels, spent, watch
+from warehouse.statistics.sequential import (
+    SequentialPlan,
+    nominal_levels,
+    spent,
+    watch,
+    watch_levels,
+)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +63,33 @@ def test_the_watch_holds_its_error_over_all_nights_where_the_naive_interval_does
     error = sqrt(0.05 * 0.95 / runs)
     assert wrong / runs <= 0.05 + 2.5 * error
     assert naive / runs > 0.05 + 2.5 * error
+
+
+@pytest.mark.simulation
+@pytest.mark.parametrize("spending", ["obrien-fleming", "pocock"])
+def test_a_watch_of_few_lots_holds_its_error_where_the_normal_boundary_does_not(spending: str) -> None:
+    plan = SequentialPlan(40, 5, spending=spending)  # type: ignore[arg-type]  # a literal, by parameter
+    sizes = tuple((40, n) for n in range(2, 6))
+    held = watch_levels(sizes, plan)
+    fractions = [a * b / (a + b) / plan.information for a, b in sizes]
+    plain, runs, wrong, normal = nominal_levels(fractions, spending=plan.spending), 3000, 0, 0
+    assert all(b is None or (a is not None and b <= a) for a, b in zip(plain, held, strict=True))
+    rng = np.random.default_rng(3)
+    for _ in range(runs):
+        reference, site = rng.normal(0, 1, 40), rng.normal(1, 1, 5)
+        tests = [welch(reference, site[:n]) for _, n in sizes]
+        p = [stats.t.cdf((e.estimate - 1.0) / e.se, e.df) for e in tests if e.se and e.df]
+        wrong += any(level is not None and v < level for v, level in zip(p, held, strict=True))
+        normal += any(level is not None and v < level for v, level in zip(p, plain, strict=True))
+    error = sqrt(0.05 * 0.95 / runs)
+    assert wrong / runs <= 0.05 + 2.5 * error
+    assert normal / runs > 0.05 + 2.5 * error
+
+
+def test_levels_of_many_lots_are_the_normal_boundarys() -> None:
+    sizes = tuple((n, n) for n in (30, 40, 60))
+    assert watch_levels(sizes, SequentialPlan(60, 60)) == nominal_levels([0.5, 40 / 60, 1.0])
+    assert watch_levels(((1, 5), (1, 9)), SequentialPlan(20, 20)) == (None, None)
 
 
 def test_a_verdict_once_reached_stands() -> None:

@@ -43,6 +43,8 @@ def test_sizes_and_powers_are_what_was_reckoned() -> None:
     lines, _ = c.stored()
     assert {line.n_site for line in lines} == set(c.SIZES)
     for line in lines:
+        if line.runs and line.refused == line.runs:  # too few for the level, and said so
+            continue
         if line.computed_power is not None:
             # The planner of a split study with history takes Satterthwaite's degrees of freedom for exact.
             near = 0.05 if line.method.startswith("split study") else 0.0

@@ -1,0 +1,131 @@
+"""Error rates of the methods that stand beside a verdict or watch it: exact ranks, rates, looks, Tobit.
+
+Belongs here: their simulations. Does not belong here: what decides a verdict (`characteristics`), the page, methods.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from math import log, sqrt
+
+import numpy as np
+from scipy import stats
+
+from warehouse.statistics import means, ranks
+from warehouse.statistics.rates import Exposure, rate_ratio
+from warehouse.statistics.refusal import StatisticsRefusal
+from warehouse.statistics.scales import Margin
+from warehouse.statistics.sequential import SequentialPlan, watch
+from warehouse.statistics.tobit import mixed_tobit
+from warehouse.verification.characteristics_line import ALPHA, MARGIN, RATIO_SD, Draw, Line, ends, rate
+
+# Events a lot at the reference, and how many times as many a site may have.
+EVENTS, RATE_MARGIN = 1.0, 2.0
+REFERENCE = 40
+# Share of lots below detection in the Tobit lines, and one in how many studies is drawn: a fit takes 0.3 s.
+BELOW, TOBIT_PART, LOOKS_PART = 0.3, 25, 2
+
+
+def _mann_whitney(m: int) -> Draw:
+    def draw(rng: np.random.Generator) -> tuple[float, float]:
+        return ends(ranks.mann_whitney(rng.normal(0, 1, REFERENCE), rng.normal(0, 1, m), alpha=ALPHA))
+
+    return draw
+
+
+def _signed_rank(n: int) -> Draw:
+    """Donors half of the variance."""
+
+    def draw(rng: np.random.Generator) -> tuple[float, float]:
+        donor, noise = rng.normal(0, sqrt(0.5), n), rng.normal(0, sqrt(0.5), (2, n))
+        return ends(ranks.signed_rank(donor + noise[0], donor + noise[1], alpha=ALPHA))
+
+    return draw
+
+
+def _tobit(m: int) -> Draw:
+    """Lognormal lots of which some lie below detection, each measured once; the ratio's interval as logarithms."""
+    n = REFERENCE
+    design = np.column_stack([np.ones(n + m), np.r_[np.zeros(n), np.ones(m)]])
+    lots = [str(i) for i in range(n + m)]
+    limit, z = RATIO_SD * float(stats.norm.ppf(BELOW)), float(stats.norm.ppf(1 - ALPHA))
+
+    def draw(rng: np.random.Generator) -> tuple[float, float]:
+        y = rng.normal(0, RATIO_SD, n + m)
+        below = y < limit
+        fit = mixed_tobit(np.where(below, limit, y), below, design, lots)
+        return fit.beta[1] - z * fit.se[1], fit.beta[1] + z * fit.se[1]
+
+    return draw
+
+
+def _rates(m: int) -> Line:
+    """Every pair of counts with its chance: exact, no Monte-Carlo error."""
+    size = covered = power = refused = 0.0
+    site = {k: EVENTS * m * k for k in (1.0, RATE_MARGIN)}
+    reference = stats.poisson.pmf(np.arange(int(EVENTS * REFERENCE * 3) + 1), EVENTS * REFERENCE)
+    counts = np.arange(int(site[RATE_MARGIN] * 3) + 12)
+    same, worse = (stats.poisson.pmf(counts, mean) for mean in site.values())
+    for b in np.flatnonzero(reference > 1e-9):
+        for a in np.flatnonzero(reference[b] * np.maximum(same, worse) > 1e-10):
+            chances = float(reference[b] * same[a]), float(reference[b] * worse[a])
+            try:
+                found = rate_ratio(Exposure(int(a), m), Exposure(int(b), REFERENCE), level=1 - 2 * ALPHA)
+            except StatisticsRefusal:
+                refused += chances[0]
+                continue
+            high = np.inf if found.ci_high is None else found.ci_high
+            inside = found.ci_low > 1 / RATE_MARGIN and high < RATE_MARGIN
+            size, power = size + chances[1] * inside, power + chances[0] * inside
+            covered += chances[0] * (found.ci_low <= 1 <= high)
+    setting = f"{REFERENCE} reference lots, {EVENTS:g} event a lot, up to {RATE_MARGIN:g} times as many"
+    return Line(
+        "ratio of rates, exact", setting, REFERENCE, m, 0, 0, size, 0.0, None, covered, 0.0, power, 0.0, None
+    )
+
+
+LOOKS = "watched at every new lot", f"{REFERENCE} reference lots, O'Brien-Fleming spending"
+
+
+def _looks(m: int, *, runs: int, seed: int) -> Line:
+    """A watch that looks at each new lot of the site from the second on and stops at the first verdict."""
+    rng = np.random.default_rng([seed, zlib.crc32("|".join(LOOKS).encode()), REFERENCE, m])
+    plan, margin = SequentialPlan(REFERENCE, m, ALPHA), Margin(-MARGIN, MARGIN)
+    size = covered = power = 0
+    for _ in range(runs):
+        reference, site = rng.normal(0, 1, REFERENCE), rng.normal(0, 1, m)
+        welch = partial(means.welch, reference, alpha=ALPHA)
+        for true in (0.0, MARGIN):
+            looks = watch([welch(site[:k] + true) for k in range(2, m + 1)], plan, margin)
+            held = all(k.interval is None or k.interval.ci_low <= true <= k.interval.ci_high for k in looks)
+            if true:
+                size += looks[-1].verdict == "comparable"
+            else:
+                power += looks[-1].verdict == "comparable"
+                covered += held
+    of_size, of_coverage, of_power = (rate(hits, runs) for hits in (size, covered, power))
+    return Line(*LOOKS, REFERENCE, m, runs, 0, *of_size, None, *of_coverage, *of_power, None)
+
+
+def lines(
+    line: Callable[..., Line], runs: int, seed: int, sizes: tuple[int, ...], *,
+    kept: Mapping[tuple[str, str, int], Line], only: tuple[str, ...],
+) -> Iterator[Line]:  # fmt: skip
+    """Their lines; `line` draws one by intervals, those in `kept` are not drawn unless their method is in `only`."""
+    for n in sizes:
+        yield line("ranks, Mann-Whitney", f"{REFERENCE} reference lots", REFERENCE, n, _mann_whitney(n))
+    for n in sizes:
+        yield line("ranks, signed rank", "pairs, donors half of the variance", n, n, _signed_rank(n))
+    for n in sizes:
+        old = kept.get((*LOOKS, n))
+        drawn = old is None or LOOKS[0] in only
+        yield _looks(n, runs=max(runs // LOOKS_PART, 1), seed=seed) if drawn or old is None else old
+    for n in sizes:
+        yield _rates(n)
+    for n in sizes:
+        yield line(
+            "ratio, Tobit", f"{REFERENCE} reference lots, {100 * BELOW:g} % below detection, 0.8 to 1.25", REFERENCE, n,
+            _tobit(n), margin=log(1.25), part=TOBIT_PART,
+        )  # fmt: skip
