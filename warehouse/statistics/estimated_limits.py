@@ -26,6 +26,7 @@ from warehouse.statistics.refusal import StatisticsRefusal, probability
 _DRAWS = 40_000
 _SEED = 20_240_601
 _SPREADS, _CENTRES = 15, 7
+_FORGOTTEN = 1e-9  # of all charts, still without an alarm
 
 
 def _checked(n: int, fitted: int) -> int:
@@ -130,6 +131,55 @@ def ewma_width(rate: float, weight: float, n: int, fitted: int = 0) -> float:
 def ewma_delay(shift: float, width: float, weight: float, n: int, fitted: int = 0) -> float:
     """Mean points from a step, there from the EWMA's start, to the alarm, averaged over baselines of n values."""
     return math.fsum(w * ewma_arl(shift - a, weight, width * b, "exact") for a, b, w in _baselines(n, fitted))
+
+
+def individuals_drift_delay(slope: float, k: float, n: int, fitted: int = 0) -> float:
+    """Mean points from the start of a drift of `slope` true standard deviations a point to the first value outside.
+
+    The first point has drifted by one slope. The sum over t of the chance that no value up to t lay outside.
+    """
+    _drifting(slope)
+    b = _spreads(_checked(n, fitted))[:: _DRAWS // 2000]
+    nodes, weights = np.polynomial.hermite_e.hermegauss(31)
+    a = (nodes * math.sqrt((1.0 + fitted) / n))[:, None]
+    alive, total, t = np.ones((nodes.size, b.size)), 0.0, 0
+    while (share := float((weights / weights.sum()) @ alive.mean(axis=1))) > _FORGOTTEN:
+        total, t = total + share, t + 1
+        away = slope * t - a
+        alive = alive * (1.0 - special.ndtr(-k * b - away) - special.ndtr(-k * b + away))
+    return total
+
+
+def ewma_drift_delay(slope: float, width: float, weight: float, n: int, fitted: int = 0) -> float:
+    """As `individuals_drift_delay` for an EWMA (exact limits) that starts with the drift.
+
+    The distribution of the surviving EWMA is carried from point to point by Gauss-Legendre collocation, as
+    `ewma_arl` does before its limits have opened.
+    """
+    _drifting(slope)
+    if not 0.0 < weight < 1.0:
+        raise StatisticsRefusal(f"The weight of an EWMA lies between 0 and 1, got {weight:g}.")
+    return math.fsum(w * _drifted(slope, a, width * b, weight) for a, b, w in _baselines(n, fitted))
+
+
+def _drifting(slope: float) -> None:
+    if not (math.isfinite(slope) and slope != 0.0):
+        raise StatisticsRefusal("A drift has a slope that is finite and not 0.")
+
+
+def _drifted(slope: float, error: float, width: float, weight: float) -> float:
+    count = max(80, math.ceil(12.0 * width / math.sqrt(weight * (2.0 - weight))))
+    nodes, weights = np.polynomial.legendre.leggauss(count)
+    end = width * math.sqrt(weight / (2.0 - weight))
+    source, mass, total, t = np.zeros(1), np.ones(1), 0.0, 0
+    while (share := float(mass.sum())) > _FORGOTTEN:
+        total, t = total + share, t + 1
+        opened = math.sqrt(-math.expm1(2.0 * t * math.log1p(-weight)))
+        target = end * opened * nodes
+        step = (target[None, :] - (1.0 - weight) * source[:, None]) / weight - (slope * t - error)
+        mass = (mass @ np.exp(-0.5 * step**2)) / (weight * math.sqrt(2.0 * math.pi)) * end * opened * weights
+        source = target
+    return total
 
 
 def poisson_range(expected: float, confidence: float = 0.95) -> tuple[int, int]:

@@ -25,7 +25,12 @@ from warehouse.marts.trajectories import EMPTY, declared
 from warehouse.marts.variance import components
 from warehouse.plan import Charts, ExcursionLimit
 from warehouse.statistics.checked import FloatArray
-from warehouse.statistics.estimated_limits import ewma_delay, individuals_delay
+from warehouse.statistics.estimated_limits import (
+    ewma_delay,
+    ewma_drift_delay,
+    individuals_delay,
+    individuals_drift_delay,
+)
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "validation" / "watch.md"
 CHARTS = Charts(dated=date(2025, 1, 1), approved_by_role="quality", baseline_batches=20)
@@ -52,16 +57,18 @@ class Line:
         return abs(self.seen - self.wanted) <= 3.0 * self.error
 
 
-def _phase(values: FloatArray) -> Phase:
+def _phase(values: FloatArray, kind: str = "measured") -> Phase:
     n = values.shape[0]
     names = pl.Series([f"B{i}" for i in range(n)], dtype=pl.String)
     at = pl.Series([START], dtype=pl.Datetime("us", "UTC")).new_from_index(0, n)
-    return Phase("measured", names, at, values, names)
+    together = tuple(f"attribute {i}" for i in range(values.shape[-1])) if kind == "together" else ()
+    return Phase(kind, names, at, values, names, names=together)
 
 
 def _rung(values: FloatArray, told: Parameters, chart: str) -> np.ndarray:
     """Which new points ring, laid against limits of a baseline that they are no part of."""
-    (frame,) = (f for f in points(_phase(values), told) if f["chart"][0] == chart)
+    kind = "measured" if values.ndim == 1 else "together"
+    (frame,) = (f for f in points(_phase(values, kind), told) if f["chart"][0] == chart)
     return frame["outside"].to_numpy()
 
 
@@ -85,28 +92,59 @@ def false_alarms(seeds: range, years: int = 5) -> Iterator[Line]:
     yield Line("false alarms a year, the fleet's budget", BUDGET, *_mean(both))
 
 
+def together(
+    seeds: range, years: int = 5, sites: int = 4, attributes: int = 4, fleets: int = 20
+) -> Iterator[Line]:
+    """Alarms a year of T2 charts of correlated attributes, one a site, limits frozen on 20 batches each.
+
+    A few poor baselines ring often and most never, so each seed draws many fleets.
+    """
+    rate = BUDGET / (SERIES * POINTS * 2)
+    correlated = np.full((attributes, attributes), 0.5) + 0.5 * np.eye(attributes)
+    root = np.linalg.cholesky(correlated)
+    found: list[float] = []
+    for seed in seeds:
+        rng = np.random.default_rng((seed, 5))
+        rung = 0
+        for _ in range(sites * fleets):
+            told = estimate(_phase(rng.standard_normal((20, attributes)) @ root.T, "together"), CHARTS, rate)
+            new = rng.standard_normal((POINTS * years, attributes)) @ root.T
+            rung += int(_rung(new, told, "T2").sum())
+        found.append(rung / years / fleets)
+    yield Line(
+        f"false alarms a year, T2 of {attributes} attributes at {sites} sites",
+        rate * sites * POINTS,
+        *_mean(found),
+    )
+
+
 def delays(seeds: range, series: int = 20, baseline: int = 50) -> Iterator[Line]:
-    """Batches from a planted step to the alarm, against the run length computed for limits of such a baseline."""
+    """Batches from a planted step, or the start of a planted drift, to the alarm, against the run length computed for
+    limits of such a baseline."""
     rate = BUDGET / (SERIES * POINTS * 2)
     charts = CHARTS.model_copy(update={"baseline_batches": baseline})
-    found: dict[tuple[str, float], list[float]] = {}
+    planted = [("EWMA", "step", 1.0), ("EWMA", "step", 2.0), ("I", "step", 3.0),
+               ("EWMA", "drift", 0.05), ("EWMA", "drift", 0.2), ("I", "drift", 0.1)]  # fmt: skip
+    found: dict[tuple[str, str, float], list[float]] = {}
     told: Parameters = {}
     for seed in seeds:
         rng = np.random.default_rng((seed, 2))
         for _ in range(series):
             told = estimate(_phase(rng.standard_normal(baseline)), charts, rate)
             noise = rng.standard_normal(1500)
-            for chart, shift in (("EWMA", 1.0), ("EWMA", 2.0), ("I", 3.0)):
+            for chart, kind, size in planted:
+                shift = size if kind == "step" else size * np.arange(1, noise.size + 1)
                 rung = _rung(noise + shift, told, chart)
-                found.setdefault((chart, shift), []).append(float(np.argmax(rung)) + 1.0)
-    for (chart, shift), seen in found.items():
+                found.setdefault((chart, kind, size), []).append(float(np.argmax(rung)) + 1.0)
+    k, width, weight = told["width"], told["ewma_width"], told["ewma_weight"]
+    for (chart, kind, size), seen in found.items():
         if chart == "EWMA":
-            wanted = ewma_delay(shift, told["ewma_width"], told["ewma_weight"], baseline)
+            computed = ewma_delay if kind == "step" else ewma_drift_delay
+            wanted = computed(size, width, weight, baseline)
         else:
-            wanted = individuals_delay(shift, told["width"], baseline)
-        yield Line(
-            f"batches to find a step of {shift:g} SD, {chart}, baseline of {baseline}", wanted, *_mean(seen)
-        )
+            wanted = (individuals_delay if kind == "step" else individuals_drift_delay)(size, k, baseline)
+        what = f"a step of {size:g} SD" if kind == "step" else f"a drift of {size:g} SD a batch"
+        yield Line(f"batches to find {what}, {chart}, baseline of {baseline}", wanted, *_mean(seen))
 
 
 def excursions(seeds: range, batches: int = 12) -> Iterator[Line]:
@@ -180,7 +218,9 @@ def _sensors(
 
 def coverage(seeds: range) -> Iterator[Line]:
     """How often the 95 % interval of a variance component holds the planted one."""
-    planted = {"site": 0.4, "suite": 0.2, "reagent_lot": 0.3, "patient": 0.6, "assay": 0.15}
+    planted = {
+        "site": 0.4, "suite": 0.2, "operator": 0.25, "reagent_lot": 0.3, "time": 0.2, "patient": 0.6, "assay": 0.15,
+    }  # fmt: skip
     held = dict.fromkeys(planted, 0)
     for seed in seeds:
         rng = np.random.default_rng((seed, 4))
@@ -191,18 +231,20 @@ def coverage(seeds: range) -> Iterator[Line]:
                 told = {
                     "site": site,
                     "suite": f"{site}{i % 4}",
+                    "operator": f"{site}{(i * 7 + i // 5) % 5}",
                     "lot": f"{site}{i // 4}",
+                    "month": f"2026-{1 + i // 3:02d}",
                     "patient": f"{site}-{i}",
                 }
                 level = 0.0
-                for name, label in told.items():
-                    component = "reagent_lot" if name == "lot" else name
+                for name, label in (told | {"month": f"{site}{told['month']}"}).items():
+                    component = {"lot": "reagent_lot", "month": "time"}.get(name, name)
                     if (name, label) not in drawn:
                         drawn[name, label] = float(rng.normal(0, planted[component]))
                     level += drawn[name, label]
                 for _ in range(2):
                     value = level + float(rng.normal(0, planted["assay"]))
-                    rows.append({**told, "operator": None, "month": "2026-01", "value": value})
+                    rows.append({**told, "value": value})
         for row in components(pl.DataFrame(rows), "identity"):
             if row["component"] in held and row.get("sd_high") is not None:
                 held[row["component"]] += row["sd_low"] <= planted[row["component"]] <= row["sd_high"]
@@ -227,6 +269,7 @@ def page(seeds: int) -> str:
     """The page in Markdown, from so many seeds each."""
     parts: dict[str, tuple[Callable[[range], Iterator[Line]], int]] = {
         "False alarms of a quiet fleet": (false_alarms, seeds),
+        "False alarms of attributes together": (together, seeds),
         "Detection delay": (delays, seeds),
         "Excursions": (excursions, seeds),
         "Variance components": (coverage, seeds),

@@ -9,9 +9,11 @@ from warehouse.statistics.charts import Baseline
 from warehouse.statistics.charts_memory import ewma_chart
 from warehouse.statistics.estimated_limits import (
     ewma_delay,
+    ewma_drift_delay,
     ewma_rate,
     ewma_width,
     individuals_delay,
+    individuals_drift_delay,
     individuals_rate,
     individuals_width,
 )
@@ -60,6 +62,27 @@ def test_delays_are_those_of_a_step_in_the_data() -> None:
     # One value at a time the mean rests on the few widest limits, so a larger step is looked at.
     single = np.argmax(np.abs(standardised(3000, 300, shift=3.5)) > k, axis=1) + 1
     assert single.mean() == pytest.approx(individuals_delay(3.5, k, N), rel=0.1)
+
+
+def test_delays_of_a_drift_are_those_of_a_drift_in_the_data() -> None:
+    slope, k, width = 0.1, individuals_width(RATE, N), ewma_width(RATE, WEIGHT, N)
+    rng = np.random.default_rng(12)
+    base = rng.standard_normal((4000, N))
+    sigma = np.abs(np.diff(base, axis=1)).mean(axis=1) / D2
+    new = rng.standard_normal((4000, 150)) + slope * np.arange(1, 151)
+    z = (new - base.mean(axis=1)[:, None]) / sigma[:, None]
+    for rung, wanted in (
+        (alarms(z, width), ewma_drift_delay(slope, width, WEIGHT, N)),
+        (np.abs(z) > k, individuals_drift_delay(slope, k, N)),
+    ):
+        first = np.argmax(rung, axis=1) + 1.0
+        assert wanted == pytest.approx(first.mean(), abs=4.0 * first.std() / 4000**0.5)
+    # A drift down is a drift up in the mirror.
+    assert ewma_drift_delay(-slope, width, WEIGHT, N) == pytest.approx(
+        ewma_drift_delay(slope, width, WEIGHT, N)
+    )
+    with pytest.raises(StatisticsRefusal, match="slope"):
+        individuals_drift_delay(0.0, k, N)
 
 
 def test_an_ewma_restarts_after_it_rang_and_only_then() -> None:
