@@ -137,3 +137,15 @@ class ChartProvider:
             scope,
         )
         return {(row["family"], int(row["rule"])): row["words"] for row in found}
+
+    def run_lengths(self, scope: Scope) -> list[dict[str, Any]]:
+        """Mean points to an alarm of each whole set of rules, by shift of the mean in sigma."""
+        if "mart.chart_rule" not in self._snapshot.tables:
+            return []
+        return self._snapshot.rows(
+            "SELECT n.shift, n.arl AS nelson, n.arl_error AS nelson_error, w.arl AS western, w.arl_error AS "
+            "western_error FROM mart.chart_rule n JOIN mart.chart_rule w ON w.shift = n.shift AND w.rule = 0 AND "
+            "w.family = 'western electric' WHERE n.rule = 0 AND n.family = 'nelson' AND len($sites::VARCHAR[]) > 0 "
+            "ORDER BY n.shift",
+            scope,
+        )
