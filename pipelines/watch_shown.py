@@ -80,7 +80,7 @@ def budget_command(site: Site = None, attribute: Attribute = None, json_output: 
 @app.command(name="capability")
 def capability_command(site: Site = None, attribute: Attribute = None, json_output: Json = False) -> None:
     """Ppk and Cpk, the probability out of specification, their intervals, and the change since the period before."""
-    columns = "site attribute stage n ppk ppk_low ppk_high cpk p_out p_out_low p_out_high trend refusal"
+    columns = "site attribute stage n ppk ppk_low ppk_high cpk p_out p_out_low p_out_high p_next_inside trend refusal"
     order = "site, attribute, stage"
     _told("Capability", "capability", order, columns, json_output, site=site, attribute=attribute)
 

@@ -174,6 +174,11 @@ class Together:
     site_share: float | None
     site_share_upper: float | None
     wellek_p: float | None
+    pooled_estimate: float | None
+    pooled_low: float | None
+    pooled_high: float | None
+    probability_inside: float | None
+    probability_all_inside: float | None
     note: str | None
 
 
@@ -239,6 +244,10 @@ class FailedLots:
     difference: float | None
     low: float | None
     high: float | None
+    n_deviations: int | None
+    rate_ratio: float | None
+    rate_low: float | None
+    rate_high: float | None
     method: str | None
 
 

@@ -90,7 +90,9 @@ class ComparisonProvider:
     def _of(self, kind: type[T], table: str, where: str, order: str, scope: Scope, **values: Any) -> list[T]:
         if table not in self._snapshot.tables:
             return []
-        names = ", ".join(f.name for f in fields(kind))  # type: ignore[arg-type]
+        # A snapshot of an older program may lack a column: then it is empty.
+        has = self._snapshot.columns_of[table]
+        names = ", ".join(f.name if f.name in has else f"NULL AS {f.name}" for f in fields(kind))  # type: ignore[arg-type]
         found = self._snapshot.figures(
             f"SELECT {names} FROM {table} WHERE {where} ORDER BY {order}", scope, **values
         )

@@ -24,6 +24,7 @@ from scipy import stats
 from warehouse.marts.memory import Memory
 from warehouse.marts.rows import frame_of, store_parts
 from warehouse.plan import Fleet
+from warehouse.statistics.bayes import next_lot_inside
 from warehouse.statistics.capability import Indices, Specification, capability, change_of, performance
 from warehouse.statistics.capability_tails import out_of_specification
 from warehouse.statistics.charts import individuals_baseline, individuals_chart
@@ -137,6 +138,7 @@ def _chance(values: FloatArray, limits: Specification) -> Iterator[tuple[str, An
     found = out_of_specification(values, limits, draws=DRAWS)
     yield "n_out", found.beyond
     yield from zip(("p_out", "p_out_low", "p_out_high"), found.normal, strict=True)
+    yield "p_next_inside", next_lot_inside(values, limits.lower, limits.upper)
     yield from zip(("share_out", "share_out_low", "share_out_high"), found.counted, strict=True)
 
 

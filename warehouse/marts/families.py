@@ -11,20 +11,25 @@ just where the verdict is comparable.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import sqrt
 from typing import Any
+
+import numpy as np
 
 from warehouse.marts.comparability import Judged, Lots
 from warehouse.marts.designs import top_of
 from warehouse.plan import Family
+from warehouse.statistics.bayes import Hierarchical, hierarchical
 from warehouse.statistics.means import Estimate, tost
 from warehouse.statistics.multiplicity import adjust
-from warehouse.statistics.refusal import StatisticsRefusal
+from warehouse.statistics.refusal import Floats, StatisticsRefusal
 from warehouse.statistics.scales import forward, margin_on_scale, unread
 from warehouse.statistics.sites import all_pairs, random_sites, reference_vs_each, wellek_f
 from warehouse.statistics.variability import sd_ratio_tost
 
+# Sites from which the spread between them can be told at all, so that their means may be pooled in part.
+POOLED_FROM = 4
 HELD = {"unlike_methods", "lab_confounded", "no_margin", "unstable", "means_only"}
 
 
@@ -89,7 +94,9 @@ def network_rows(lots: Lots, sites: Sequence[str], only: str | None = None) -> l
     """Rows of `mart.comparability_network`: every site that measured as the reference did, all at once.
 
     Lots as they are, spread pooled over the sites, Dunnett's simultaneous intervals; share of the variance between
-    sites with its upper limit; Wellek's F with the margin in pooled standard deviations as its bound.
+    sites with its upper limit; Wellek's F with the margin in pooled standard deviations as its bound; from four sites
+    on, means partially pooled (normal sites about a common mean, flat prior; their SD half-normal with the lots' SD)
+    and the posterior probability that each, and that all, lie inside the margin.
     """
     names = lots.fleet.plan.attributes if only is None else [only]
     return [row for name in names for row in _network(lots, name, sites)]
@@ -133,6 +140,14 @@ def _network(lots: Lots, name: str, sites: Sequence[str]) -> list[dict[str, Any]
         epsilon = min(-limits.low, limits.high) / found.pooled_sd / sqrt(2)
         omnibus = wellek_f(scaled, epsilon, alpha=lots.alpha)
         told |= {"wellek_epsilon": epsilon, "wellek_p": omnibus.p}
+    pooled, order = _pooled(scaled, found.pooled_sd), list(scaled)
+    if pooled is not None:
+        told["sd_between"] = pooled.tau.q50
+        if a.margin is not None:
+            limits = margin_on_scale(a.margin, a.scale)
+            told["probability_all_inside"] = pooled.all_inside(
+                order.index(reference), limits.low, limits.high
+            )
     for site in others:
         one = found.sites[site]
         inside = None
@@ -146,4 +161,21 @@ def _network(lots: Lots, name: str, sites: Sequence[str]) -> list[dict[str, Any]
                 "high": unread(one.simultaneous_high, a.scale), "inside": inside, "p": one.p,
             }
         )  # fmt: skip
+        if pooled is not None:
+            at = order.index(site), order.index(reference)
+            shrunk = pooled.difference(*at)
+            rows[-1] |= {
+                "pooled_estimate": shrunk.mean, "pooled_low": shrunk.q05, "pooled_high": shrunk.q95,
+                "probability_inside": pooled.difference_inside(*at, limits.low, limits.high)
+                if a.margin is not None else None,
+            }  # fmt: skip
     return sorted(rows, key=lambda row: str(row["site"]))
+
+
+def _pooled(scaled: Mapping[str, Floats], sd: float) -> Hierarchical | None:
+    """Sites' means partially pooled; None for too few sites."""
+    if len(scaled) < POOLED_FROM:
+        return None
+    errors = [sd / sqrt(values.size) for values in scaled.values()]
+    means = [float(np.mean(values)) for values in scaled.values()]
+    return hierarchical(means, errors, tau_scale=sd, tau_prior="half-normal")

@@ -1,7 +1,8 @@
 """Ranges of lots, results below detection, and failed lots: what is shown beside the verdicts and never decides.
 
 Belongs here: which lots a range is drawn from and which it judges, fits of attributes with results below detection,
-the share of lots that failed. Does not belong here: factors and likelihoods (`warehouse.statistics`).
+the share of lots that failed and their deviations. Does not belong here: factors and likelihoods
+(`warehouse.statistics`).
 
 A range is drawn on the plan's scale and told in the attribute's unit. A quality range widens with the reference's own
 noise, so the chance that a site the same, and one that differs by the whole margin, would pass stands beside it.
@@ -10,6 +11,7 @@ noise, so the chance that a site the same, and one that differs by the whole mar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import duckdb
@@ -21,6 +23,7 @@ from warehouse.plan import PlannedAttribute
 from warehouse.statistics.censored import kaplan_meier, lognormal_mle, regression_on_order_statistics
 from warehouse.statistics.means import Summary, summarise
 from warehouse.statistics.proportions import Count, miettinen_nurminen
+from warehouse.statistics.rates import Exposure, dispersion, rate_ratio
 from warehouse.statistics.refusal import StatisticsRefusal
 from warehouse.statistics.scales import back, forward, margin_on_scale
 from warehouse.statistics.tobit import mixed_tobit
@@ -179,28 +182,39 @@ def _against(home: list[dict[str, Any]], own: list[dict[str, Any]], note: str | 
 def failed_rows(
     con: duckdb.DuckDBPyConnection, target: str, reference: str, alpha: float
 ) -> Iterator[dict[str, Any]]:
-    """Rows of `mart.failed_lots`: share of lots terminated or rejected at each site, against the reference's."""
-    counts = {
-        site: Count(failed, n)
-        for site, failed, n in con.execute(
-            "SELECT site_id, count(*) FILTER (coalesce(batch_status = 'terminated', false) "
-            "OR coalesce(disposition = 'rejected', false)), count(*) "
-            f"FROM {target}.mart.batch_wide WHERE batch_status IS NOT NULL OR disposition IS NOT NULL "
-            "GROUP BY site_id ORDER BY site_id"
-        ).fetchall()
-    }
+    """Rows of `mart.failed_lots`: what went wrong at each site, against the reference's.
+
+    Share of lots terminated or rejected, and deviations a lot with the exact ratio of rates. That ratio takes
+    deviations for independent; `dispersion_p` is small where lots differ by more than that.
+    """
+    found = con.execute(
+        "WITH of_lot AS (SELECT site_id, batch_id, count(DISTINCT deviation_id) AS n FROM in_force_deviation "
+        "GROUP BY ALL) SELECT b.site_id, count(*) FILTER (coalesce(batch_status = 'terminated', false) "
+        "OR coalesce(disposition = 'rejected', false)), count(*), list(coalesce(d.n, 0) ORDER BY b.batch_id) "
+        f"FROM {target}.mart.batch_wide b LEFT JOIN of_lot d ON d.site_id = b.site_id AND d.batch_id = b.batch_id "
+        "WHERE batch_status IS NOT NULL OR disposition IS NOT NULL GROUP BY b.site_id ORDER BY b.site_id"
+    ).fetchall()
+    counts = {site: (Count(failed, n), events) for site, failed, n, events in found}
     base = counts.get(reference)
-    for site, count in counts.items():
+    for site, (count, events) in counts.items():
         told: dict[str, Any] = {
             "site": site,
             "n": count.n,
             "n_failed": count.events,
             "share": count.events / count.n,
+            "n_deviations": sum(events),
         }
+        with suppress(StatisticsRefusal):  # of fewer than 2 lots, or none with a deviation
+            told["dispersion_p"] = dispersion(events).p
         if base is not None and site != reference:
-            found = miettinen_nurminen(count, base, level=1 - 2 * alpha)
+            difference = miettinen_nurminen(count, base[0], level=1 - 2 * alpha)
             told |= {
-                "reference": reference, "difference": found.estimate, "low": found.ci_low, "high": found.ci_high,
-                "method": "miettinen-nurminen",
+                "reference": reference, "difference": difference.estimate, "low": difference.ci_low,
+                "high": difference.ci_high, "method": "miettinen-nurminen",
             }  # fmt: skip
+            with suppress(StatisticsRefusal):  # no deviation on either side
+                ratio = rate_ratio(
+                    Exposure(sum(events), count.n), Exposure(sum(base[1]), base[0].n), level=1 - 2 * alpha
+                )
+                told |= {"rate_ratio": ratio.estimate, "rate_low": ratio.ci_low, "rate_high": ratio.ci_high}
         yield told

@@ -21,6 +21,7 @@ from scipy import optimize, special, stats
 
 from warehouse.statistics.means import Estimate, difference_on_scale
 from warehouse.statistics.mixed_core import Floats
+from warehouse.statistics.quadrature import unit_nodes
 from warehouse.statistics.refusal import StatisticsRefusal, probability, spread, vector
 from warehouse.statistics.scales import Margin, margin_on_scale
 
@@ -109,14 +110,41 @@ class Hierarchical:
 
     def difference_within(self, i: int, j: int, margin: float) -> float:
         """Posterior P(|theta_i - theta_j| < margin)."""
+        return self.difference_inside(i, j, -margin, margin)
+
+    def difference_inside(self, i: int, j: int, low: float, high: float) -> float:
+        """Posterior P(low < theta_i - theta_j < high)."""
+        if not low < high:
+            raise StatisticsRefusal("The lower limit of a difference must lie below the upper.")
+        centre, sd = self._difference(i, j)
+        each = special.ndtr((high - centre) / sd) - special.ndtr((low - centre) / sd)
+        return float(self.weight @ each)
+
+    def difference(self, i: int, j: int) -> Marginal:
+        """Posterior of theta_i - theta_j."""
+        return _mixture(self.weight, *self._difference(i, j))
+
+    def _difference(self, i: int, j: int) -> tuple[Floats, Floats]:
+        """Mean and SD of theta_i - theta_j at each node of tau."""
+        if i == j:
+            raise StatisticsRefusal("A difference needs two sites.")
         step = np.zeros(self.mean.shape[1])
         step[i], step[j] = 1.0, -1.0
-        if i == j or not margin > 0.0:
-            raise StatisticsRefusal("A difference needs two sites and a margin above 0.")
-        centre = self.mean @ step
-        sd = np.sqrt(np.maximum(np.einsum("a,nab,b->n", step, self.covariance, step), 1e-300))
-        each = special.ndtr((margin - centre) / sd) - special.ndtr((-margin - centre) / sd)
-        return float(self.weight @ each)
+        variance = np.einsum("a,nab,b->n", step, self.covariance, step)
+        return self.mean @ step, np.sqrt(np.maximum(variance, 1e-300))
+
+    def all_inside(
+        self, reference: int, low: float, high: float, *, draws: int = 20_000, seed: int = 1
+    ) -> float:
+        """Posterior P(low < theta_i - theta_reference < high for every other i), by draws from a fixed seed."""
+        rng = np.random.default_rng(seed)
+        k = self.mean.shape[1]
+        node = rng.choice(self.weight.size, draws, p=self.weight)
+        values, vectors = np.linalg.eigh(self.covariance)
+        root = vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
+        theta = self.mean[node] + np.einsum("nab,nb->na", root[node], rng.standard_normal((draws, k)))
+        away = np.delete(theta - theta[:, [reference]], reference, axis=1)
+        return float(((low < away) & (away < high)).all(axis=1).mean())
 
     def tau_below(self, limit: float) -> float:
         """Posterior P(tau < limit), interpolated between nodes."""
@@ -143,7 +171,7 @@ def hierarchical(
         raise StatisticsRefusal("Each effect needs a standard error above 0.")
     if not (tau_scale > 0.0 and isfinite(tau_scale) and mu_sd > 0.0):
         raise StatisticsRefusal("The priors' scales must be above 0.")
-    x, w = np.polynomial.legendre.leggauss(nodes)
+    x, w = unit_nodes(nodes)
     quantile: dict[str, Callable[[Floats], Floats]] = {
         "half-cauchy": lambda p: np.tan(np.pi * p / 2.0),
         "half-normal": lambda p: np.asarray(stats.halfnorm.ppf(p)),
@@ -153,7 +181,7 @@ def hierarchical(
     low, high = 0.0, 1.0
     # The posterior may fill a sliver of the prior; each pass looks only where the last one found weight.
     for _ in range(8):
-        u = low + (x + 1.0) / 2.0 * (high - low)
+        u = low + x * (high - low)
         tau = tau_scale * quantile[tau_prior](u)
         precision = 1.0 / (se**2 + tau[:, None] ** 2)
         total = precision.sum(axis=1) + prior

@@ -151,12 +151,18 @@ TOGETHER = Beside(
         Column("site_share", "Share between sites"),
         Column("site_share_upper", "at most"),
         Column("wellek_p", "Wellek's p"),
+        Column("pooled_estimate", "Partially pooled"),
+        Column("pooled_low", "90 % of it", cell=_between("pooled_low", "pooled_high")),
+        Column("probability_inside", "Probability inside"),
+        Column("probability_all_inside", "of all"),
         Column("note", "Why there is none"),
     ),
     lambda p, v, a: p.together(v.scope, a),
     "Dunnett's simultaneous intervals against the reference with a pooled spread, every pair by "
     "intersection-union, the "
-    "share of a lot's variance between sites with its upper 95 % limit, Wellek's F test. Lots as they are. "
+    "share of a lot's variance between sites with its upper 95 % limit, Wellek's F test. From four sites on, means "
+    "partially pooled (a Bayesian companion, which decides nothing) with the posterior probability that a site, and "
+    "that all, lie inside the margin. Lots as they are. "
     "Table mart.comparability_network",
     "Fewer than two sites measured this attribute as the reference did.",
 )
@@ -195,9 +201,13 @@ FAILED = Beside(
         Column("share", "Share"),
         Column("difference", "Against the reference"),
         Column("low", "90 % interval", cell=_between("low", "high")),
+        Column("n_deviations", "Deviations"),
+        Column("rate_ratio", "Times as many a lot"),
+        Column("rate_low", "90 % of that", cell=_between("rate_low", "rate_high")),
     ),
     lambda p, v, a: p.failed(v.scope),
-    "Share of lots with a known end or state, its difference with a score interval. Table mart.failed_lots",
+    "Share of lots with a known end or state, its difference with Miettinen and Nurminen's score interval; deviations "
+    "a lot over the reference's with the exact interval of a ratio of Poisson rates. Table mart.failed_lots",
     "No lots are told of.",
 )
 BELOW = Beside(
