@@ -20,6 +20,7 @@ import typer
 import yaml
 from pydantic import ValidationError
 
+from pipelines.assay_commands import assays_command
 from pipelines.comparability_planner import Question, enough_words, planner_words
 from pipelines.comparability_words import explained
 from pipelines.runner import Locked, as_json, locked
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 plan_app = typer.Typer(no_args_is_help=True, help="The plan: new, show, lock before data, unlock.")
 app.add_typer(plan_app, name="plan")
+app.command(name="assays")(assays_command)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
 By = Annotated[str | None, typer.Option(help="Who locks, a role rather than a name; else the account.")]
 
