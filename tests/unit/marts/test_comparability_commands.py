@@ -19,6 +19,7 @@ from warehouse.publish import publish
 from warehouse.settings import settings
 from warehouse.statistics.lots import welch_tost_power
 from warehouse.statistics.scales import Margin
+from warehouse.statistics.variability import sd_ratio_power
 
 RUN = CliRunner()
 
@@ -85,9 +86,10 @@ def test_from_lock_to_the_reasons_of_a_verdict(home: Path) -> None:
     ]
     pairs = need["split apheresis, pairs alone", 0.8]
     assert pairs < need["split apheresis, pairs alone", 0.5] < need["split apheresis, pairs alone", 0.0]
-    assert (
-        need["routine lots, spread", None] is None
-    )  # 12 reference lots are too few to show a ratio below 1.5
+    spread = need["routine lots, spread", None]
+    limit = load_plan(home / "sites" / "fleet.yaml").plan.attributes["vcn"].spread_margin
+    assert limit is not None
+    assert [sd_ratio_power(limit, 12, n) >= 0.8 for n in (spread - 1, spread)] == [False, True]
     assert f"80 % of the variance: {pairs} donors." in asked("power", "vcn", "--sd", "0.15")
 
     table = asked("power", "vcn", "--sd", "0.33", "--json")["table"]
