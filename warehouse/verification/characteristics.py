@@ -335,13 +335,11 @@ def lines(
 ) -> Iterator[Line]:  # fmt: skip
     """Every line of the page, method by method; those in `kept` are not drawn unless their method is in `only`."""
 
-    def line(
-        method: str, setting: str, n: int, m: int, draw: Draw, *, part: int = 1, **told: float | Draw | None
-    ) -> Line:
+    def line(method: str, setting: str, n: int, m: int, draw: Draw, **told: float | Draw | None) -> Line:
         if (old := (kept or {}).get((method, setting, m))) is not None and method not in only:
             return old
         # A model takes some milliseconds, an interval a tenth of one.
-        slower = 4 if method.startswith(("adjusted", "mixed")) else part
+        slower = 4 if method.startswith(("adjusted", "mixed")) else 1
         drawn = max(runs // slower, 1)
         given: dict[str, Any] = {"computed_size": None, "computed_power": None, "margin": MARGIN} | told
         return line_of(method, setting, n, m, draw, runs=drawn, seed=seed, **given)

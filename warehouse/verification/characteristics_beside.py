@@ -1,4 +1,4 @@
-"""Error rates of the methods that stand beside a verdict or watch it: exact ranks, rates, looks, Tobit.
+"""Error rates of the methods that stand beside a verdict or watch it: exact ranks, rates, looks.
 
 Belongs here: their simulations. Does not belong here: what decides a verdict (`characteristics`), the page, methods.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from math import log, sqrt
+from math import sqrt
 
 import numpy as np
 from scipy import stats
@@ -18,14 +18,13 @@ from warehouse.statistics.rates import Exposure, rate_ratio
 from warehouse.statistics.refusal import StatisticsRefusal
 from warehouse.statistics.scales import Margin
 from warehouse.statistics.sequential import SequentialPlan, watch
-from warehouse.statistics.tobit import mixed_tobit
-from warehouse.verification.characteristics_line import ALPHA, MARGIN, RATIO_SD, Draw, Line, ends, rate
+from warehouse.verification.characteristics_line import ALPHA, MARGIN, Draw, Line, ends, rate
 
 # Events a lot at the reference, and how many times as many a site may have.
 EVENTS, RATE_MARGIN = 1.0, 2.0
 REFERENCE = 40
-# Share of lots below detection in the Tobit lines, and one in how many studies is drawn: a fit takes 0.3 s.
-BELOW, TOBIT_PART, LOOKS_PART = 0.3, 25, 2
+# A watch takes some milliseconds, so one in so many is drawn.
+LOOKS_PART = 2
 
 
 def _mann_whitney(m: int) -> Draw:
@@ -41,22 +40,6 @@ def _signed_rank(n: int) -> Draw:
     def draw(rng: np.random.Generator) -> tuple[float, float]:
         donor, noise = rng.normal(0, sqrt(0.5), n), rng.normal(0, sqrt(0.5), (2, n))
         return ends(ranks.signed_rank(donor + noise[0], donor + noise[1], alpha=ALPHA))
-
-    return draw
-
-
-def _tobit(m: int) -> Draw:
-    """Lognormal lots of which some lie below detection, each measured once; the ratio's interval as logarithms."""
-    n = REFERENCE
-    design = np.column_stack([np.ones(n + m), np.r_[np.zeros(n), np.ones(m)]])
-    lots = [str(i) for i in range(n + m)]
-    limit, z = RATIO_SD * float(stats.norm.ppf(BELOW)), float(stats.norm.ppf(1 - ALPHA))
-
-    def draw(rng: np.random.Generator) -> tuple[float, float]:
-        y = rng.normal(0, RATIO_SD, n + m)
-        below = y < limit
-        fit = mixed_tobit(np.where(below, limit, y), below, design, lots)
-        return fit.beta[1] - z * fit.se[1], fit.beta[1] + z * fit.se[1]
 
     return draw
 
@@ -124,8 +107,3 @@ def lines(
         yield _looks(n, runs=max(runs // LOOKS_PART, 1), seed=seed) if drawn or old is None else old
     for n in sizes:
         yield _rates(n)
-    for n in sizes:
-        yield line(
-            "ratio, Tobit", f"{REFERENCE} reference lots, {100 * BELOW:g} % below detection, 0.8 to 1.25", REFERENCE, n,
-            _tobit(n), margin=log(1.25), part=TOBIT_PART,
-        )  # fmt: skip
