@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from warehouse.dictionary.render import SQL_TYPES
 from warehouse.marts.build import ORDER, build, mart_columns
@@ -532,3 +533,27 @@ def test_feed_status_is_the_newest_accounting(small_lake: Any) -> None:
     row = small_lake.one("SELECT * FROM snap.mart.feed_status")
     assert (row["promoted"], row["quarantine_open"], row["files"]) == (5, 1, 1)
     assert row["last_file_at"] == START - timedelta(hours=3)
+
+
+def test_failed_lots_and_deviations_are_held_against_the_references(small_lake: Any) -> None:
+    for site, n in (("a", 10), ("b", 8)):
+        small_lake.add("batch", *(
+            {"site_id": site, "batch_id": f"{site}{i}", "order_id": f"{site}O{i}", "batch_started_at": at(24 * i),
+             "batch_status": "terminated" if i == 0 else "complete"}
+            for i in range(n)
+        ))  # fmt: skip
+    deviations = [("a", 1), ("a", 2), *(("b", i) for i in (1, 1, 2, 3, 4, 4))]
+    small_lake.add("deviation", *(
+        {"site_id": s, "deviation_id": f"D{k}", "batch_id": f"{s}{i}", "deviation_class": "minor", "opened_at": at(k)}
+        for k, (s, i) in enumerate(deviations)
+    ))  # fmt: skip
+    build(small_lake.con, "snap", FLEET, 1)
+    home, away = small_lake.all("SELECT * FROM snap.mart.failed_lots ORDER BY site")
+    assert (home["n"], home["n_failed"], home["n_deviations"], home["rate_ratio"]) == (10, 1, 2, None)
+    assert (away["n"], away["n_failed"], away["n_deviations"]) == (8, 1, 6)
+    assert away["rate_ratio"] == (6 / 8) / (2 / 10)
+    # Clopper-Pearson of 6 of 8 deviations, at odds of 8 to 10 lots.
+    low = stats.beta.ppf(0.05, 6, 3)
+    assert away["rate_low"] == pytest.approx(low / (1 - low) * 10 / 8)
+    assert away["difference"] == pytest.approx(1 / 8 - 1 / 10)
+    assert away["low"] < away["difference"] < away["high"]

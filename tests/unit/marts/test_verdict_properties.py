@@ -227,6 +227,22 @@ def test_families_add_up_and_influence_is_told() -> None:
     assert Family(name="f", attributes=("x",)).claim == "all"
 
 
+def test_four_sites_are_pooled_in_part_and_three_are_not() -> None:
+    rng = np.random.default_rng(8)
+    told = fleet()
+    sides = {("x", "vcn_per_cell", s): side(np.exp(rng.normal(1, 0.2, n)), s) for s, n in
+             (("ref", 40), ("a", 20), ("b", 20), ("new", 4))}  # fmt: skip
+    lots = Lots(told, sides, 0.05, 0.8)
+    rows = {r["site"]: r for r in network_rows(lots, ["a", "b", "new"], "x")}
+    new = rows["new"]
+    # A site of few lots is drawn towards the others, and its interval is narrower than one that stands alone.
+    assert abs(new["pooled_estimate"]) < abs(new["estimate"])
+    assert new["pooled_high"] - new["pooled_low"] < new["high"] - new["low"]
+    assert new["probability_all_inside"] <= min(r["probability_inside"] for r in rows.values()) + 0.01
+    assert 0.0 < new["sd_between"] < 0.2
+    assert all("pooled_estimate" not in r for r in network_rows(lots, ["a", "new"], "x"))
+
+
 def test_a_quality_range_tells_how_easily_it_is_passed() -> None:
     a, b, _, _ = drawn(2, 20, 10)
     lots, _ = asked(fleet(), side(a, "r"), side(b, "n"))

@@ -103,3 +103,22 @@ def test_degenerate_inputs_are_refused_in_words() -> None:
         hierarchical([1.0, 2.0], [1.0, 0.0], tau_scale=1.0)
     with pytest.raises(StatisticsRefusal, match="scales must be above 0"):
         hierarchical([1.0, 2.0], [1.0, 1.0], tau_scale=0.0)
+
+
+def test_differences_of_pooled_sites_and_all_of_them_at_once() -> None:
+    found = hierarchical([0.0, 0.1, -0.2, 0.4], [0.1, 0.2, 0.15, 0.3], tau_scale=1.0, tau_prior="half-normal")
+    assert found.difference_inside(1, 0, -0.5, 0.5) == pytest.approx(found.difference_within(1, 0, 0.5))
+    assert found.difference_inside(1, 0, -0.5, 0.3) == pytest.approx(found.difference_inside(0, 1, -0.3, 0.5))
+    ends = found.difference(3, 0)
+    assert found.difference_inside(3, 0, ends.q05, ends.q95) == pytest.approx(0.9, abs=1e-6)
+    assert 0.0 < ends.mean < 0.4  # drawn towards the others
+    each = [found.difference_inside(i, 0, -0.5, 0.5) for i in (1, 2, 3)]
+    together = found.all_inside(0, -0.5, 0.5)
+    # Within Bonferroni's bounds, and the same again: the draws have a seed.
+    assert 1.0 - sum(1.0 - p for p in each) - 0.02 < together < min(each) + 0.02
+    assert together == found.all_inside(0, -0.5, 0.5)
+    assert hierarchical([0.0, 0.0], [1e-3, 1e-3], tau_scale=1e-3).all_inside(0, -1.0, 1.0) == 1.0
+    with pytest.raises(StatisticsRefusal, match="two sites"):
+        found.difference(1, 1)
+    with pytest.raises(StatisticsRefusal, match="below the upper"):
+        found.difference_inside(1, 0, 0.5, 0.5)
