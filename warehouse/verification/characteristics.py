@@ -51,7 +51,6 @@ from warehouse.statistics.verdict import NoEstimate, estimate_lots
 from warehouse.verification import characteristics_beside
 from warehouse.verification.characteristics_line import (
     ALPHA,
-    EXACT_UP_TO,
     MARGIN,
     RATIO_SD,
     RUNS,
@@ -61,6 +60,7 @@ from warehouse.verification.characteristics_line import (
     SUCCESS,
     SUCCESS_MARGIN,
     Draw,
+    Known,
     Line,
     ends,
     line_of,
@@ -302,31 +302,19 @@ def _ratios(line: Callable[..., Line], sizes: tuple[int, ...]) -> Iterator[Line]
         )  # fmt: skip
 
 
-def _proportions(sizes: tuple[int, ...]) -> Iterator[Line]:
+def _proportions(known: Known, sizes: tuple[int, ...]) -> Iterator[Line]:
     """Shares of lots, every table."""
+    shares = PROPORTIONS.format("40 reference lots")
     for label, interval in (("Miettinen-Nurminen", miettinen_nurminen), ("Newcombe", newcombe)):
         for n in sizes:
-            yield _enumerated(
-                f"proportions, {label}",
-                PROPORTIONS.format("40 reference lots"),
-                40,
-                n,
-                _two_groups(40, n, interval),
-            )
+            name = f"proportions, {label}"
+            yield known(name, shares, n) or _enumerated(name, shares, 40, n, _two_groups(40, n, interval))
+    exact, alike = "proportions, exact (Chan-Zhang)", PROPORTIONS.format("as many reference lots")
     for n in sizes:
-        if n <= EXACT_UP_TO:
-            yield _enumerated(
-                "proportions, exact (Chan-Zhang)", PROPORTIONS.format("as many reference lots"), n, n,
-                _two_groups(n, n, chan_zhang),
-            )  # fmt: skip
+        yield known(exact, alike, n) or _enumerated(exact, alike, n, n, _two_groups(n, n, chan_zhang))
+    pairs, matched = "proportions of pairs, Tango", "90 % succeed at the reference, margin 20 points"
     for n in sizes:
-        yield _enumerated(
-            "proportions of pairs, Tango",
-            "90 % succeed at the reference, margin 20 points",
-            n,
-            n,
-            _matched(n),
-        )
+        yield known(pairs, matched, n) or _enumerated(pairs, matched, n, n, _matched(n))
 
 
 def lines(
@@ -335,8 +323,11 @@ def lines(
 ) -> Iterator[Line]:  # fmt: skip
     """Every line of the page, method by method; those in `kept` are not drawn unless their method is in `only`."""
 
+    def known(method: str, setting: str, m: int) -> Line | None:
+        return None if method in only else (kept or {}).get((method, setting, m))
+
     def line(method: str, setting: str, n: int, m: int, draw: Draw, **told: float | Draw | None) -> Line:
-        if (old := (kept or {}).get((method, setting, m))) is not None and method not in only:
+        if (old := known(method, setting, m)) is not None:
             return old
         # A model takes some milliseconds, an interval a tenth of one.
         slower = 4 if method.startswith(("adjusted", "mixed")) else 1
@@ -347,8 +338,8 @@ def lines(
     yield from _means(line, sizes)
     yield from _models(line, sizes)
     yield from _ratios(line, sizes)
-    yield from _proportions(sizes)
-    yield from characteristics_beside.lines(line, runs, seed, sizes, kept=kept or {}, only=only)
+    yield from _proportions(known, sizes)
+    yield from characteristics_beside.lines(line, known, runs, seed, sizes)
 
 
 def page(found: list[Line], seed: int) -> str:

@@ -6,7 +6,7 @@ Belongs here: their simulations. Does not belong here: what decides a verdict (`
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from math import sqrt
 
@@ -18,7 +18,7 @@ from warehouse.statistics.rates import Exposure, rate_ratio
 from warehouse.statistics.refusal import StatisticsRefusal
 from warehouse.statistics.scales import Margin
 from warehouse.statistics.sequential import SequentialPlan, watch
-from warehouse.verification.characteristics_line import ALPHA, MARGIN, Draw, Line, ends, rate
+from warehouse.verification.characteristics_line import ALPHA, MARGIN, Draw, Known, Line, ends, rate
 
 # Events a lot at the reference, and how many times as many a site may have.
 EVENTS, RATE_MARGIN = 1.0, 2.0
@@ -44,9 +44,15 @@ def _signed_rank(n: int) -> Draw:
     return draw
 
 
+RATES = (
+    "ratio of rates, exact",
+    f"{REFERENCE} reference lots, {EVENTS:g} event a lot, up to {RATE_MARGIN:g} times as many",
+)
+
+
 def _rates(m: int) -> Line:
     """Every pair of counts with its chance: exact, no Monte-Carlo error."""
-    size = covered = power = refused = 0.0
+    size = covered = power = 0.0
     site = {k: EVENTS * m * k for k in (1.0, RATE_MARGIN)}
     reference = stats.poisson.pmf(np.arange(int(EVENTS * REFERENCE * 3) + 1), EVENTS * REFERENCE)
     counts = np.arange(int(site[RATE_MARGIN] * 3) + 12)
@@ -56,17 +62,13 @@ def _rates(m: int) -> Line:
             chances = float(reference[b] * same[a]), float(reference[b] * worse[a])
             try:
                 found = rate_ratio(Exposure(int(a), m), Exposure(int(b), REFERENCE), level=1 - 2 * ALPHA)
-            except StatisticsRefusal:
-                refused += chances[0]
+            except StatisticsRefusal:  # no event on either side
                 continue
             high = np.inf if found.ci_high is None else found.ci_high
             inside = found.ci_low > 1 / RATE_MARGIN and high < RATE_MARGIN
             size, power = size + chances[1] * inside, power + chances[0] * inside
             covered += chances[0] * (found.ci_low <= 1 <= high)
-    setting = f"{REFERENCE} reference lots, {EVENTS:g} event a lot, up to {RATE_MARGIN:g} times as many"
-    return Line(
-        "ratio of rates, exact", setting, REFERENCE, m, 0, 0, size, 0.0, None, covered, 0.0, power, 0.0, None
-    )
+    return Line(*RATES, REFERENCE, m, 0, 0, size, 0.0, None, covered, 0.0, power, 0.0, None)
 
 
 LOOKS = "watched at every new lot", f"{REFERENCE} reference lots, O'Brien-Fleming spending"
@@ -93,17 +95,14 @@ def _looks(m: int, *, runs: int, seed: int) -> Line:
 
 
 def lines(
-    line: Callable[..., Line], runs: int, seed: int, sizes: tuple[int, ...], *,
-    kept: Mapping[tuple[str, str, int], Line], only: tuple[str, ...],
-) -> Iterator[Line]:  # fmt: skip
-    """Their lines; `line` draws one by intervals, those in `kept` are not drawn unless their method is in `only`."""
+    line: Callable[..., Line], known: Known, runs: int, seed: int, sizes: tuple[int, ...]
+) -> Iterator[Line]:
+    """Their lines; `line` draws one by intervals, `known` has those that stand."""
     for n in sizes:
         yield line("ranks, Mann-Whitney", f"{REFERENCE} reference lots", REFERENCE, n, _mann_whitney(n))
     for n in sizes:
         yield line("ranks, signed rank", "pairs, donors half of the variance", n, n, _signed_rank(n))
     for n in sizes:
-        old = kept.get((*LOOKS, n))
-        drawn = old is None or LOOKS[0] in only
-        yield _looks(n, runs=max(runs // LOOKS_PART, 1), seed=seed) if drawn or old is None else old
+        yield known(*LOOKS, n) or _looks(n, runs=max(runs // LOOKS_PART, 1), seed=seed)
     for n in sizes:
-        yield _rates(n)
+        yield known(*RATES, n) or _rates(n)

@@ -28,8 +28,6 @@ RATIO_SD = 0.2
 # Proportions: the reference's share of lots that succeed, and how much worse a site may be.
 SUCCESS = 0.9
 SUCCESS_MARGIN = 0.2
-# Largest group for which every table is judged by the exact interval: one takes up to a third of a second.
-EXACT_UP_TO = 20
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,8 @@ class Line:
 
 
 Draw = Callable[[np.random.Generator], tuple[float, float]]
+#: The line of a method, setting and number of the site's lots that need not be drawn again, if there is one.
+Known = Callable[[str, str, int], "Line | None"]
 
 
 def rate(hits: int, runs: int) -> tuple[float, float]:
