@@ -120,6 +120,7 @@ class Capability:
     p_out: float | None
     p_out_low: float | None
     p_out_high: float | None
+    p_next_inside: float | None
     trend: str | None
     refusal: str | None
     cpk_refusal: str | None

@@ -21,7 +21,14 @@ from dashboards.facts.charts import Series
 from dashboards.pages.charts.overview import answer, overview_panel, overview_table
 from dashboards.pages.charts.panels import content, signals_table
 from dashboards.pages.charts.view import RULES, View, kinds, titles, view_of
-from dashboards.pages.charts.watch import capability_panel, capability_table, raised_panel, raised_table
+from dashboards.pages.charts.watch import (
+    capability_panel,
+    capability_table,
+    raised_panel,
+    raised_table,
+    rules_panel,
+    rules_table,
+)
 from dashboards.providers.charts import ChartProvider
 from dashboards.shell.guard import guarded_panel
 from dashboards.shell.visit import Desk, NotHere, Page, Visit
@@ -105,7 +112,11 @@ def layout(visit: Visit) -> Component:
             html.Div(controls, className="cf-filters cf-between"),
             html.Div(wrong or content(visit, provider, view), id="charts-content"),
             html.Div(
-                [raised_panel(visit, provider), capability_panel(visit, provider)],
+                [
+                    raised_panel(visit, provider),
+                    capability_panel(visit, provider),
+                    rules_panel(visit, provider),
+                ],
                 className="cf-panels cf-between",
             ),
         ]
@@ -130,6 +141,8 @@ def _table(visit: Visit, name: str) -> Table:
         return raised_table(visit, provider)
     if name == "capability":
         return capability_table(visit, provider.capability(visit.scope))
+    if name == "run-lengths":
+        return rules_table(visit, provider)
     all_series = provider.series(visit.scope) if provider.known else []
     if not all_series:
         raise NotHere("no series")
@@ -183,7 +196,7 @@ PAGE = Page(
     callbacks=callbacks,
     tables={
         name: partial(_table, name=name)
-        for name in ("overview", "points", "signals", "limits", "raised", "capability")
+        for name in ("overview", "points", "signals", "limits", "raised", "capability", "run-lengths")
     },
     key="h",
 )

@@ -1,6 +1,6 @@
-"""Panels of the watch: open signals with who dealt with them, and what each site delivers against its limits.
+"""Panels of the watch: open signals with who dealt with them, what each site delivers, how soon the rules ring.
 
-Belongs here: two tables of the Control charts page. Does not belong here: acts on signals (`cellfleet signals`), which
+Belongs here: tables of the Control charts page. Does not belong here: acts on signals (`cellfleet signals`), which
 no dashboard does; indices (`mart.capability`).
 """
 
@@ -101,7 +101,8 @@ def capability_panel(visit: Visit, provider: ChartProvider) -> Component:
         else states.empty("No attribute of these sites has limits and results."),
         csv=visit.csv("charts", "capability"),
         computed="Ppk and Cpk with 95 % intervals over the newest batches that the fleet declares, on the attribute's "
-        "own scale, where the normal law is declared to hold; the chance of a batch out of specification by that law. "
+        "own scale, where the normal law is declared to hold; the chance of a batch out of specification by that law, "
+        "and the posterior predictive probability that the next one lies inside. "
         f"The trend is against the period before. Table mart.capability, snapshot {visit.snapshot.number}.",
         wide=True,
     )
@@ -142,10 +143,54 @@ def capability_table(
             Column("ppk", "Ppk", cell=lambda r: _ranged(r, "ppk")),
             Column("cpk", "Cpk", cell=lambda r: _ranged(r, "cpk")),
             Column("p_out", "Chance out, %", cell=_percent),
+            Column(
+                "p_next_inside",
+                "Next inside, %",
+                cell=lambda r: "" if r["p_next_inside"] is None else f"{100 * r['p_next_inside']:.2f}",
+            ),
             Column("trend", "Trend"),
             Column("why", "Why there is none", width=200),
         ),
         rows,
+    )
+
+
+def rules_panel(visit: Visit, provider: ChartProvider) -> Component:
+    """What the run rules cost: how soon each set rings, by chance and after a shift."""
+    table = rules_table(visit, provider)
+    quiet = next((r for r in table.rows if r["shift"] == 0), None)
+    told = (
+        f"With nothing wrong, all Nelson rules together ring every {number(quiet['nelson'], 2)} batches of one chart, "
+        f"all Western Electric rules every {number(quiet['western'], 2)}; a point beyond 3 sigma alone every 370. "
+        "So the rules are shown and do not ring."
+        if quiet
+        else None
+    )
+    return panel(
+        "run-lengths",
+        "How soon the rules ring",
+        told,
+        html_table(table, "Mean number of batches to an alarm")
+        if table.rows
+        else states.empty("This snapshot does not tell run lengths."),
+        csv=visit.csv("charts", "run-lengths"),
+        computed="Mean run lengths by simulation with one standard error, normal values, centre and spread known; the "
+        f"ringing charts' own are set by the fleet's budget. Table mart.chart_rule, snapshot {visit.snapshot.number}.",
+    )
+
+
+def rules_table(visit: Visit, provider: ChartProvider) -> Table:
+    """Mean batches to an alarm by shift."""
+    return Table(
+        "run-lengths",
+        (
+            Column("shift", "Shift of the mean, sigma"),
+            Column("nelson", "All Nelson rules"),
+            Column("nelson_error", "±"),
+            Column("western", "All Western Electric rules"),
+            Column("western_error", "±"),
+        ),
+        provider.run_lengths(visit.scope),
     )
 
 
