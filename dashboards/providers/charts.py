@@ -43,6 +43,9 @@ class ChartProvider:
 
     def series(self, scope: Scope) -> list[Series]:
         """Every series of the sites of the scope in its newest phase; batches outside any chart are counted once."""
+        return self._snapshot.kept(scope, "series", lambda: self._series(scope))
+
+    def _series(self, scope: Scope) -> list[Series]:
         has = self._snapshot.columns_of["mart.chart_limit"]
         found = self._snapshot.rows(
             f"WITH told AS (SELECT {self._names(Series, 'mart.chart_limit')} FROM mart.chart_limit "
@@ -62,6 +65,11 @@ class ChartProvider:
 
     def points(self, scope: Scope, series: Series) -> list[ChartPoint]:
         """All points of a series, in the order of the charts' batches."""
+        return self._snapshot.kept(
+            scope, ("points", series.site, series.key), lambda: self._points(scope, series)
+        )
+
+    def _points(self, scope: Scope, series: Series) -> list[ChartPoint]:
         found = self._snapshot.rows(
             f"SELECT {self._names(ChartPoint, 'mart.chart_point')} FROM mart.chart_point "
             "WHERE site = $site AND site = ANY($sites) AND attribute = $attribute AND measured_as = $measured "
@@ -115,6 +123,9 @@ class ChartProvider:
 
     def capability(self, scope: Scope) -> list[Capability]:
         """Indices of every attribute with limits, the lowest first; none where the snapshot has none."""
+        return self._snapshot.kept(scope, "capability", lambda: self._capability(scope))
+
+    def _capability(self, scope: Scope) -> list[Capability]:
         if "mart.capability" not in self._snapshot.tables:
             return []
         found = self._snapshot.rows(

@@ -93,7 +93,9 @@ class ComparisonProvider:
         # A snapshot of an older program may lack a column: then it is empty.
         has = self._snapshot.columns_of[table]
         names = ", ".join(f.name if f.name in has else f"NULL AS {f.name}" for f in fields(kind))  # type: ignore[arg-type]
-        found = self._snapshot.figures(
-            f"SELECT {names} FROM {table} WHERE {where} ORDER BY {order}", scope, **values
+        asked = f"SELECT {names} FROM {table} WHERE {where} ORDER BY {order}"
+        return self._snapshot.kept(
+            scope,
+            (table, *values.values()),
+            lambda: [kind(**row) for row in self._snapshot.figures(asked, scope, **values)],
         )
-        return [kind(**row) for row in found]

@@ -25,6 +25,9 @@ class FleetProvider:
 
     def plan(self, scope: Scope) -> list[PlanEntry]:
         """The comparability plan in force, in its order. It names no lot, so each reader of any site sees all of it."""
+        return self._snapshot.kept(scope, "plan", lambda: self._plan(scope))
+
+    def _plan(self, scope: Scope) -> list[PlanEntry]:
         found = self._snapshot.figures(
             f"SELECT {_names(PlanEntry)} FROM mart.plan WHERE len($sites::VARCHAR[]) > 0 ORDER BY rowid",
             scope,
@@ -33,6 +36,9 @@ class FleetProvider:
 
     def verdicts(self, scope: Scope, attribute: str | None = None) -> list[Verdict]:
         """Verdicts, of one attribute or all, on the sites that the reader is compared with: figures over lots."""
+        return self._snapshot.kept(scope, ("verdicts", attribute), lambda: self._verdicts(scope, attribute))
+
+    def _verdicts(self, scope: Scope, attribute: str | None) -> list[Verdict]:
         found = self._snapshot.figures(
             f"SELECT {_names(Verdict)} FROM mart.comparability WHERE site = ANY($sites) "
             "AND ($attribute IS NULL OR attribute = $attribute) ORDER BY attribute, site",

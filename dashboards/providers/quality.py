@@ -127,6 +127,9 @@ class QualityProvider:
 
     def held_tally(self, scope: Scope) -> list[Tally]:
         """Open quarantine by site and reason."""
+        return self._snapshot.kept(scope, "held tally", lambda: self._held_tally(scope))
+
+    def _held_tally(self, scope: Scope) -> list[Tally]:
         found = self._snapshot.rows(
             "SELECT site, reason_code, NULL AS severity, count(*) AS n, max(age_h) AS oldest_h "
             f"FROM ({OPEN}) GROUP BY ALL ORDER BY reason_code, site",
@@ -149,6 +152,9 @@ class QualityProvider:
 
     def finding_tally(self, scope: Scope) -> list[Tally]:
         """Findings by site and rule, the worst first."""
+        return self._snapshot.kept(scope, "finding tally", lambda: self._finding_tally(scope))
+
+    def _finding_tally(self, scope: Scope) -> list[Tally]:
         found = self._snapshot.rows(
             "SELECT site_id AS site, reason_code, arg_min(severity, list_position(['critical', 'error', 'warning', "
             "'info'], severity)) AS severity, count(*) AS n, NULL AS oldest_h FROM quality.finding "

@@ -32,7 +32,7 @@ RHYTHM = (
     "GROUP BY ALL HAVING count(*) >= 3"
 )
 # Answers that are kept; the largest are the usual courses of sites, some hundred kilobytes each.
-KEPT = 64
+KEPT = 128
 T = TypeVar("T")
 
 
