@@ -101,8 +101,8 @@ def capability_panel(visit: Visit, provider: ChartProvider) -> Component:
         else states.empty("No attribute of these sites has limits and results."),
         csv=visit.csv("charts", "capability"),
         computed="Ppk and Cpk with 95 % intervals over the newest batches that the fleet declares, on the attribute's "
-        "own scale, where the normal law is declared to hold; the chance of a batch out of specification by that law, "
-        "and the posterior predictive probability that the next one lies inside. "
+        "own scale, where the normal law is declared to hold; the chance of a batch out of specification by that law; "
+        "the CSV also tells the posterior predictive probability that the next one lies inside. "
         f"The trend is against the period before. Table mart.capability, snapshot {visit.snapshot.number}.",
         wide=True,
     )
@@ -143,11 +143,6 @@ def capability_table(
             Column("ppk", "Ppk", cell=lambda r: _ranged(r, "ppk")),
             Column("cpk", "Cpk", cell=lambda r: _ranged(r, "cpk")),
             Column("p_out", "Chance out, %", cell=_percent),
-            Column(
-                "p_next_inside",
-                "Next inside, %",
-                cell=lambda r: "" if r["p_next_inside"] is None else f"{100 * r['p_next_inside']:.2f}",
-            ),
             Column("trend", "Trend"),
             Column("why", "Why there is none", width=200),
         ),
