@@ -70,8 +70,8 @@ def rendered(rows: list[dict[str, Any]], where: str, *, quick: bool) -> str:
     how = "make bench QUICK=1" if quick else "make bench"
     lines = [
         "# Benchmarks", "",
-        f"Written by `{how}` (`benchmarks/bench/`) from `benchmarks/results/latest.json`; parts that were not measured "
-        "in the last run are of the run before it.",
+        f"Written by `benchmarks/bench/` (`{how}`, or one of its parts) from `benchmarks/results/latest.json`; parts "
+        "that were not measured in the last run are of a run before it, on a machine that may have been busier.",
         "", f"Last run: {where}.", "",
         "A ratio is of two times of the same run, so that a slower machine changes it little. `goal` is what the "
         "ratio, or without one the value, may not exceed.", "",
