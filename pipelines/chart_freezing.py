@@ -34,7 +34,7 @@ def freeze(
     `again` estimates them anew, as a further version beside the old one. Raises NotAllowed or PlanError.
     """
     plan = _charted(chosen)
-    with lake.opened(chosen) as con, assembled(con, plan, hours=False) as target:
+    with lake.opened(chosen) as con, assembled(con, plan, rolled_up=False) as target:
         series = read_series(con, target, plan)
         told = acts.of(con, "chart_act")
         new = [

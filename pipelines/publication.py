@@ -55,7 +55,7 @@ def _published(chosen: Settings, plan: Fleet, run_id: str) -> Snapshot:
             "data": "synthetic" if (chosen.sources_path / SYNTHETIC).exists() else "as received",
         }
 
-        def marts(catalog: str, number: int, previous: Path | None) -> dict[str, int]:
+        def marts(catalog: str, number: int, previous: Path | None, touched: str | None) -> dict[str, int]:
             _ledger_heads(con, catalog, chosen)
             _maintenance(con, catalog, chosen)
             return build(
@@ -64,6 +64,7 @@ def _published(chosen: Settings, plan: Fleet, run_id: str) -> Snapshot:
                 plan,
                 number,
                 previous,
+                touched,
                 alpha=float(chosen.alpha),
                 power=float(chosen.power),
                 run_id=run_id,
@@ -79,7 +80,7 @@ def _ledger_heads(con: duckdb.DuckDBPyConnection, catalog: str, chosen: Settings
     """
     table = f"{catalog}.meta.ledger_head"
     con.execute(
-        f"CREATE TABLE {table} (signed_at TIMESTAMPTZ, entries BIGINT, root VARCHAR, public_key VARCHAR, "
+        f"CREATE OR REPLACE TABLE {table} (signed_at TIMESTAMPTZ, entries BIGINT, root VARCHAR, public_key VARCHAR, "
         "signature VARCHAR, cosigned_by VARCHAR)"
     )
     con.execute(
@@ -100,8 +101,8 @@ def _maintenance(con: duckdb.DuckDBPyConnection, catalog: str, chosen: Settings)
     """`meta.maintenance`: what the last maintenance found and removed, by kind."""
     table = f"{catalog}.meta.maintenance"
     con.execute(
-        f"CREATE TABLE {table} (place BIGINT, done_at TIMESTAMPTZ, what VARCHAR, rule VARCHAR, there BIGINT, "
-        "past BIGINT, bytes BIGINT)"
+        f"CREATE OR REPLACE TABLE {table} (place BIGINT, done_at TIMESTAMPTZ, what VARCHAR, rule VARCHAR, "
+        "there BIGINT, past BIGINT, bytes BIGINT)"
     )
     con.execute(
         f"COMMENT ON TABLE {table} IS 'The last maintenance before this snapshot, by kind of what is kept for a time: "

@@ -2,6 +2,10 @@
 
 `published/fleet-<n>.duckdb` is built aside, made durable, renamed; `published/fleet.duckdb` is a symlink switched by
 rename, so a reader sees the old or the new snapshot, never half of one, and numbers never go back.
+It begins as a copy of the snapshot before, where that is sound and was made by the same code: tables that nothing was
+written to since stay as they are, readings are added to, all else is replaced. What stays is what would have been made
+anew; where that is not certain, all is.
+
 Does not belong here: what the marts say (`warehouse/marts`), who may see what (`dashboards/security`).
 """
 
@@ -9,21 +13,40 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
+import polars as pl
 
 from warehouse.dictionary import Table, dictionary
 from warehouse.dictionary.render import comments, described, quoted
 from warehouse.faults import reached
-from warehouse.lake import current_sql, repeats, roll_back, withdrawn
+from warehouse.lake import current_sql, live_sql, repeats, roll_back, withdrawn
+from warehouse.lake_changes import State, added_sql, state, written_since
+from warehouse.made_by import code
 from warehouse.settings import Settings
 from warehouse.vault import sha256_of
 
 NAME = re.compile(r"fleet-(\d+)\.duckdb")
 CURRENT = "fleet.duckdb"
+# Temporary table of the batches whose readings changed since the snapshot before.
+TOUCHED = "touched_batch"
+BuildMarts = Callable[[str, int, Path | None, str | None], dict[str, int]]
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """The snapshot that the next one begins as a copy of: its state of the lake, the tables written to since, and those
+    that rows were taken back of."""
+
+    state: State
+    written: frozenset[str]
+    taken_back: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -56,11 +79,13 @@ def publish(
     con: duckdb.DuckDBPyConnection,
     settings: Settings,
     facts: dict[str, str],
-    build_marts: Callable[[str, int, Path | None], dict[str, int]],
+    build_marts: BuildMarts,
 ) -> Snapshot:
     """Build and publish the next snapshot of the attached lake.
 
-    `facts` go into `meta.snapshot`; `build_marts(catalog, number, previous)` makes the marts in `catalog.mart`.
+    `facts` go into `meta.snapshot`; `build_marts(catalog, number, previous, touched)` makes the marts in
+    `catalog.mart`. What is there of marts then is of the snapshot before: `touched` names the table of the batches
+    whose readings changed since, and is None where nothing of it may be relied on.
     A crash at any point leaves the previous snapshot in place and at most a `.part` file, removed by the next publish.
     """
     folder = settings.published_path
@@ -69,26 +94,28 @@ def publish(
         left.unlink()
     number = (numbers(folder) or [0])[-1] + 1
     part = folder / f"{file_name(number)}.part"
-    # Without a log to recover from: what a crash leaves is thrown away, so to write everything twice is of no use.
-    con.execute(f"ATTACH {quoted(str(part))} AS snap (RECOVERY_MODE no_wal_writes)")
+    previous = newest(folder)
+    if previous is not None and is_sound(previous) is False:
+        previous = None  # What is taken over from one that was damaged since would be wrong too.
     try:
         # One transaction: each of the hundreds of comments would otherwise be made safe on disk by itself.
         con.execute("BEGIN")
         try:
-            rows = _fill(con, number, facts)
+            earlier = None if previous is None else _earlier(con, previous)
+            if previous is not None and earlier is not None:
+                shutil.copyfile(previous, part)
+            # Without a log to recover from: what a crash leaves is thrown away, so to write all twice is of no use.
+            con.execute(f"ATTACH {quoted(str(part))} AS snap (RECOVERY_MODE no_wal_writes)")
+            rows, touched = _fill(con, number, facts, earlier)
         except BaseException:
             roll_back(con)
             raise
         con.execute("COMMIT")
-        previous = newest(folder)
-        # What is taken over from a snapshot that was damaged since would be wrong too: then all is made anew.
-        rows |= build_marts(
-            "snap", number, previous if previous and is_sound(previous) is not False else None
-        )
+        rows |= build_marts("snap", number, previous, touched)
         con.execute("CHECKPOINT snap")
         reached("in_publish")
     finally:
-        con.execute("DETACH snap")
+        con.execute("DETACH DATABASE IF EXISTS snap")
     with part.open("rb") as written:
         os.fsync(written.fileno())
     final = folder / file_name(number)
@@ -129,90 +156,160 @@ def switch(folder: Path, final: Path) -> None:
         os.close(handle)
 
 
-def _fill(con: duckdb.DuckDBPyConnection, number: int, facts: dict[str, str]) -> dict[str, int]:
-    """Core tables in force, their history, `as_of_<table>(ts)`, evidence, and `meta`: the dictionary itself."""
-    d = dictionary()
-    rows: dict[str, int] = {}
+def _earlier(con: duckdb.DuckDBPyConnection, previous: Path) -> Earlier | None:
+    """What the snapshot before is worth today; None where other code made it, or what was done since is not known."""
+    with closing(duckdb.connect(str(previous), read_only=True)) as file:
+        told = dict(file.execute("SELECT fact, value FROM meta.snapshot").fetchall())
+    if told.get("made_by") != code():
+        return None
+    at = State(int(told["lake_snapshot"]), datetime.fromisoformat(told["lake_snapshot_at"]))
+    written = written_since(con, at)
+    if written is None:
+        return None
+    taken_back: frozenset[str] = frozenset()
+    if "withdrawal" in written:
+        added = added_sql(con, dictionary().tables["withdrawal"], at)
+        taken_back = frozenset(
+            n for (n,) in con.execute(f"SELECT DISTINCT table_name FROM ({added})").fetchall()
+        )
+    return Earlier(at, written, taken_back)
+
+
+def _fill(
+    con: duckdb.DuckDBPyConnection, number: int, facts: dict[str, str], earlier: Earlier | None
+) -> tuple[dict[str, int], str | None]:
+    """Core tables in force, their history, `as_of_<table>(ts)`, evidence, and `meta`: the dictionary itself.
+
+    Returns the rows of each core table and that of the table of touched batches, None where readings are made anew.
+    """
     for schema in ("core", "history", "raw", "quality", "mart", "meta"):
-        con.execute(f"CREATE SCHEMA snap.{schema}")
+        con.execute(f"CREATE SCHEMA IF NOT EXISTS snap.{schema}")
     for name in ("quarantine", "resolution", "withdrawal", "finding", "plan_lock"):
-        con.execute(f"CREATE TABLE snap.quality.{name} AS SELECT * FROM lake.quality.{name} ORDER BY ALL")
-    for table in d.tables.values():
-        if table.layer == "core":
-            rows[table.qualified] = _core(con, table)
-    con.execute("CREATE TABLE snap.raw.file AS SELECT * FROM current.file ORDER BY ALL")
+        con.execute(
+            f"CREATE OR REPLACE TABLE snap.quality.{name} AS SELECT * FROM lake.quality.{name} ORDER BY ALL"
+        )
+    core = [table for table in dictionary().tables.values() if table.layer == "core"]
+    touched: str | None = None
+    for table in core:
+        if table.volume == "small":
+            if earlier is None or table.name in earlier.written | earlier.taken_back:
+                _small(con, table)
+        elif earlier is not None and _added(con, table, earlier):
+            touched = TOUCHED
+        else:
+            _large(con, table)
+    con.execute("CREATE OR REPLACE TABLE snap.raw.file AS SELECT * FROM current.file ORDER BY ALL")
     con.execute(
-        "CREATE TABLE snap.quality.accounting AS SELECT * FROM lake.quality.accounting "
+        "CREATE OR REPLACE TABLE snap.quality.accounting AS SELECT * FROM lake.quality.accounting "
         "QUALIFY row_number() OVER (PARTITION BY site_id, feed ORDER BY recorded_at DESC) = 1 ORDER BY site_id, feed"
     )
     _describe(con, number, facts)
-    return rows
+    counts = (f"SELECT {quoted(t.qualified)}, count(*) FROM snap.{t.qualified}" for t in core)
+    return dict(con.execute(" UNION ALL ".join(counts)).fetchall()), touched
 
 
-def _core(con: duckdb.DuckDBPyConnection, table: Table) -> int:
+def _large(con: duckdb.DuckDBPyConnection, table: Table) -> None:
+    """Copy a large table's rows in force."""
+    # Readings are almost never corrected: only keys that occur twice are ranked. Each file of the lake is sorted as
+    # readings are read back, and each thread copies whole files: to sort it all again would cost most of publishing.
     key = ", ".join(table.key)
-    if table.volume == "large":
-        # Readings are almost never corrected: only keys that occur twice are ranked. Each file of the lake is sorted as
-        # readings are read back, and the copy keeps that order: to sort it all again would cost most of publishing.
-        if table.name in withdrawn(con):
-            source = f"({current_sql(table)}) ORDER BY {key}"
-        elif repeats(con, table):
-            con.execute(
-                f"CREATE OR REPLACE TEMP TABLE twice AS SELECT {key} FROM lake.core.{table.name} "
-                f"GROUP BY {key} HAVING count(*) > 1"
-            )
-            later = current_sql(table, where=f"({key}) IN (FROM twice)")
-            once = f"SELECT * FROM lake.core.{table.name} WHERE ({key}) NOT IN (FROM twice)"
-            source = f"({once} UNION ALL BY NAME {later}) ORDER BY {key}"
-        else:
-            source = f"lake.core.{table.name}"
-        con.execute(f"CREATE TABLE snap.core.{table.name} AS SELECT * FROM {source}")
-    else:
+    if table.name in withdrawn(con):
+        source = f"({current_sql(table)}) ORDER BY {key}"
+    elif repeats(con, table):
         con.execute(
-            f"CREATE TABLE snap.history.{table.name} AS SELECT * FROM lake.core.{table.name} "
-            f"ORDER BY {key}, recorded_at, source_row"
+            f"CREATE OR REPLACE TEMP TABLE twice AS SELECT {key} FROM lake.core.{table.name} "
+            f"GROUP BY {key} HAVING count(*) > 1"
         )
-        # From the copy just made: each reading of a lake table costs tens of milliseconds, an empty one most.
-        in_force = current_sql(table, f"snap.history.{table.name}")
-        con.execute(f"CREATE TABLE snap.core.{table.name} AS {in_force} ORDER BY {key}")
-        # A macro's body is bound in the database it is made in, so that the file stands alone.
-        con.execute("USE snap")
-        con.execute(f"""
-            CREATE MACRO as_of_{table.name}(known_at) AS TABLE
-            {
-            current_sql(
-                table,
-                f"history.{table.name}",
-                "recorded_at <= known_at",
-                "(SELECT * FROM quality.withdrawal WHERE recorded_at <= known_at)",
-            )
-        }""")
-        con.execute("USE memory")
-    for statement in comments(dictionary(), table, f"snap.core.{table.name}"):
-        con.execute(statement)
-    count = con.execute(f"SELECT count(*) FROM snap.core.{table.name}").fetchone()
-    return int(count[0]) if count else 0
+        later = current_sql(table, where=f"({key}) IN (FROM twice)")
+        once = f"SELECT * FROM lake.core.{table.name} WHERE ({key}) NOT IN (FROM twice)"
+        source = f"({once} UNION ALL BY NAME {later}) ORDER BY {key}"
+    else:
+        source = f"lake.core.{table.name}"
+    # In which order the files follow one another says nothing; to keep it costs half as much again, and space.
+    con.execute(f"SET preserve_insertion_order = {str('ORDER BY' in source).lower()}")
+    con.execute(f"CREATE OR REPLACE TABLE snap.core.{table.name} AS SELECT * FROM {source}")
+    con.execute("SET preserve_insertion_order = true")
+    con.execute(";".join(comments(dictionary(), table, f"snap.core.{table.name}")))
+
+
+def _added(con: duckdb.DuckDBPyConnection, table: Table, earlier: Earlier) -> bool:
+    """Add a large table's new rows to those of the snapshot before, and note their batches; whether that is enough.
+
+    It is not where a row that was known is taken back, or a key is told again: then the newest must be picked.
+    """
+    key = ", ".join(table.key)
+    if table.name in earlier.taken_back:
+        return False
+    con.execute(f"CREATE OR REPLACE TEMP TABLE came_in AS SELECT * FROM lake.core.{table.name} LIMIT 0")
+    if table.name in earlier.written:
+        con.execute(
+            f"INSERT INTO came_in BY NAME {live_sql(table, f'({added_sql(con, table, earlier.state)})')}"
+        )
+        again = con.execute(
+            f"SELECT (SELECT count(*) > count(DISTINCT ({key})) FROM came_in) "
+            f"OR EXISTS (FROM snap.core.{table.name} SEMI JOIN came_in USING ({key}))"
+        ).fetchone()
+        if again is None or again[0]:
+            return False
+        con.execute(f"INSERT INTO snap.core.{table.name} BY NAME SELECT * FROM came_in ORDER BY {key}")
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {TOUCHED} AS SELECT DISTINCT site_id, batch_id FROM came_in")
+    con.execute("DROP TABLE came_in")
+    return True
+
+
+def _small(con: duckdb.DuckDBPyConnection, table: Table) -> None:
+    """Copy a small table: all versions, those in force, and what was known at a time."""
+    key = ", ".join(table.key)
+    con.execute(
+        f"CREATE OR REPLACE TABLE snap.history.{table.name} AS SELECT * FROM lake.core.{table.name} "
+        f"ORDER BY {key}, recorded_at, source_row"
+    )
+    # From the copy just made: each reading of a lake table costs tens of milliseconds, an empty one most.
+    in_force = current_sql(table, f"snap.history.{table.name}")
+    con.execute(f"CREATE OR REPLACE TABLE snap.core.{table.name} AS {in_force} ORDER BY {key}")
+    known = current_sql(
+        table,
+        f"history.{table.name}",
+        "recorded_at <= known_at",
+        "(SELECT * FROM quality.withdrawal WHERE recorded_at <= known_at)",
+    )
+    # A macro's body is bound in the database it is made in, so that the file stands alone.
+    con.execute(
+        f"USE snap; CREATE OR REPLACE MACRO as_of_{table.name}(known_at) AS TABLE {known}; USE memory"
+    )
+    con.execute(";".join(comments(dictionary(), table, f"snap.core.{table.name}")))
 
 
 def _describe(con: duckdb.DuckDBPyConnection, number: int, facts: dict[str, str]) -> None:
-    d = dictionary()
-    con.execute(
-        "CREATE TABLE snap.meta.dictionary (field VARCHAR, type VARCHAR, unit VARCHAR, digits BIGINT, "
-        "privacy VARCHAR, vocabulary VARCHAR, scale VARCHAR, description VARCHAR)"
-    )
-    con.executemany(
-        "INSERT INTO snap.meta.dictionary VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    d, at = dictionary(), state(con)
+    told = {
+        "number": str(number),
+        "lake_snapshot": str(at.snapshot),
+        "lake_snapshot_at": at.made_at.isoformat(),
+        "made_by": code(),
+        **facts,
+    }
+    _table(
+        con,
+        "dictionary",
         [
-            [f.name, f.type, f.unit, f.digits, f.privacy, f.vocabulary, f.scale, described(f)]
+            {
+                "field": f.name, "type": f.type, "unit": f.unit, "digits": f.digits, "privacy": f.privacy,
+                "vocabulary": f.vocabulary, "scale": f.scale, "description": described(f),
+            }
             for f in d.fields.values()
         ],
+    )  # fmt: skip
+    _table(
+        con,
+        "tables",
+        [{"name": t.qualified, "row_is": t.row, "key": ", ".join(t.key)} for t in d.tables.values()],
     )
-    con.execute("CREATE TABLE snap.meta.tables (name VARCHAR, row_is VARCHAR, key VARCHAR)")
-    con.executemany(
-        "INSERT INTO snap.meta.tables VALUES (?, ?, ?)",
-        [[t.qualified, t.row, ", ".join(t.key)] for t in d.tables.values()],
-    )
-    con.execute("CREATE TABLE snap.meta.snapshot (fact VARCHAR, value VARCHAR)")
-    latest = con.execute("SELECT max(snapshot_id) FROM ducklake_snapshots('lake')").fetchone()
-    told = {"number": str(number), "lake_snapshot": str(latest[0] if latest else ""), **facts}
-    con.executemany("INSERT INTO snap.meta.snapshot VALUES (?, ?)", [[k, v] for k, v in told.items()])
+    _table(con, "snapshot", [{"fact": fact, "value": value} for fact, value in told.items()])
+
+
+def _table(con: duckdb.DuckDBPyConnection, name: str, rows: list[dict[str, str | int | None]]) -> None:
+    """Create `meta.<name>` of these rows."""
+    con.register("told_rows", pl.DataFrame(rows, infer_schema_length=None))
+    con.execute(f"CREATE OR REPLACE TABLE snap.meta.{name} AS SELECT * FROM told_rows")
+    con.unregister("told_rows")

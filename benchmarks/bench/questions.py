@@ -23,7 +23,8 @@ from benchmarks.bench.data import FIRST_DAY
 from benchmarks.bench.figures import Figure, apart, count, figure
 from warehouse import lake, lake_layout
 from warehouse.dictionary import dictionary
-from warehouse.settings import ROOT, Settings
+from warehouse.marts import hours
+from warehouse.settings import Settings
 
 # Goals in milliseconds (p50).
 GOALS = {"batch trace": 15.0, "30-batch overlay": 60.0, "golden envelope": 30.0}
@@ -73,13 +74,7 @@ def snapshot(folder: Path, readings: int) -> tuple[Path, float]:
         con.execute(BATCHES)
         con.execute("CREATE TEMP VIEW in_force_reading AS FROM core.reading")
         began = time.perf_counter()
-        con.execute((ROOT / "warehouse" / "marts" / "channel_hour.sql").read_text("utf-8"))
-        con.execute("DELETE FROM mart.sensor_hour")
-        con.execute(
-            "INSERT INTO mart.sensor_hour BY NAME "
-            "SELECT * EXCLUDE (n_good, deviation), n_good / n_readings AS share_good "
-            "FROM channel_hour ORDER BY site_id, batch_id, channel, quantity_name, hour_at"
-        )
+        hours.build(con, path.stem, None)
         took = time.perf_counter() - began
         con.execute("CHECKPOINT")
     return path, took

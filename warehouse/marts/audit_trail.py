@@ -15,22 +15,22 @@ from warehouse.dictionary.render import quoted
 ROLES = ("analyst_role", "signer_role", "approved_by_role", "operator_role")
 
 
-def build(con: duckdb.DuckDBPyConnection, target: str) -> None:
-    """Create `<target>.mart.audit_trail` from the core tables of the attached lake."""
+def build(con: duckdb.DuckDBPyConnection, target: str, history: str = "lake.core") -> None:
+    """Create `<target>.mart.audit_trail` from all versions of core rows, as they lie in schema `history`."""
     # A table that is all key has nothing that a later version could say otherwise.
     tables = [
         t
         for t in dictionary().tables.values()
         if t.layer == "core" and t.volume == "small" and set(t.fields) > set(t.key)
     ]
-    union = " UNION ALL ".join(f"({_changes(t)})" for t in tables)
+    union = " UNION ALL ".join(f"({_changes(t, f'{history}.{t.name}')})" for t in tables)
     con.execute(
         f"CREATE OR REPLACE TABLE {target}.mart.audit_trail AS SELECT * FROM ({union}) "
         "ORDER BY site_id, table_name, subject, recorded_at, changed_at, source_row, field_name"
     )
 
 
-def _changes(table: Table) -> str:
+def _changes(table: Table, source: str) -> str:
     """One row a field that differs from the version before, oldest version first."""
     key = ", ".join(table.key)
     told = ", ".join(f'"{name}" := "{name}"' for name in table.fields if name not in table.key)
@@ -44,11 +44,14 @@ def _changes(table: Table) -> str:
     # a row read again is compared with the row before of the same record, a new record with the record before it as
     # that was known then.
     return f"""
-        WITH version AS (
+        WITH several AS (
+            -- Most rows have one version, and nothing to compare.
+            SELECT * FROM {source} QUALIFY count(*) OVER (PARTITION BY {key}) > 1
+        ), version AS (
             SELECT *, to_json(struct_pack({told})) AS told, lag(record_id) OVER (
                        PARTITION BY {key}, record_id ORDER BY recorded_at, sent_at, source_row) IS NOT NULL
                      AND reason LIKE 'contract v%' AS again
-            FROM lake.core.{table.name}
+            FROM several
         ), record AS (
             SELECT *, lag(record_id) OVER (PARTITION BY {key} ORDER BY {order}) AS earlier FROM version WHERE NOT again
         ), step AS (

@@ -22,6 +22,7 @@ from warehouse.marts import (
     comparability,
     drift,
     families,
+    hours,
     ranges,
     signals,
     trajectories,
@@ -51,35 +52,41 @@ ORDER = (
     "genealogy",
     "batch_status",
     "exceptions",
-    "sensor_hour",
     "quarantine_open",
     "feed_status",
 )
 
 
 def prepare(con: duckdb.DuckDBPyConnection, fleet: Fleet | None = None) -> None:
-    """Create what marts and findings share, as temporary tables: nothing is written to the lake.
+    """Create what findings rest on, as temporary tables of the attached lake: nothing is written to it.
 
     The rows in force and what is judged of them, the hours of sensor channels, the tables of `custody.sql`, judged by
     the fleet's custody limits where `fleet` is given, and the fleet's rules of release.
     """
     _in_force(con)
-    con.execute((HERE / "channel_hour.sql").read_text("utf-8"))
+    hours.of_lake(con)
     _judged_by(con, fleet)
 
 
-def _in_force(con: duckdb.DuckDBPyConnection) -> None:
-    """`in_force_<table>`: the rows in force of every core table; `attribute_word`: unit, scale and partition of the
-    attributes; the tables of `inputs.sql`."""
+def _in_force(con: duckdb.DuckDBPyConnection, published: str | None = None) -> None:
+    """`in_force_<table>`: the rows in force of every core table, as in database `published` or else of the lake;
+    `attribute_word`: unit, scale and partition of the attributes; the tables of `inputs.sql`."""
     for table in dictionary().tables.values():
-        if table.layer == "core" and table.volume == "small":
-            name = table.name
-            con.execute(f"CREATE OR REPLACE TEMP TABLE in_force_{name} AS SELECT * FROM current.{name}")
-    # Readings are too many to copy, and almost never corrected: only then must the newest be picked.
-    reading = dictionary().tables["reading"]
-    again = lake.repeats(con, reading) or reading.name in lake.withdrawn(con)
-    source = "current.reading" if again else "lake.core.reading"
-    con.execute(f"CREATE OR REPLACE TEMP VIEW in_force_reading AS SELECT * FROM {source}")
+        name = table.name
+        if table.layer != "core":
+            continue
+        source = f"{published}.core.{name}"
+        if published is not None:
+            con.execute(f"DROP TABLE IF EXISTS temp.held_{name}")
+        elif table.volume == "large":
+            # Readings are too many to copy, and almost never corrected: only then must the newest be picked.
+            again = lake.repeats(con, table) or name in lake.withdrawn(con)
+            source = f"current.{name}" if again else f"lake.core.{name}"
+        else:
+            # Read once: a rule that asks the lake again waits for its files again.
+            source = f"temp.held_{name}"
+            con.execute(f"CREATE OR REPLACE TEMP TABLE held_{name} AS SELECT * FROM current.{name}")
+        con.execute(f"CREATE OR REPLACE TEMP VIEW in_force_{name} AS SELECT * FROM {source}")
     words = [
         (f.name, f.unit, f.scale, f.detection_limited, f.partition) for f in dictionary().attributes.values()
     ]
@@ -121,6 +128,7 @@ def build(
     fleet: Fleet,
     snapshot: int,
     previous: Path | None = None,
+    touched: str | None = None,
     *,
     alpha: float = 0.05,
     power: float = 0.8,
@@ -128,28 +136,28 @@ def build(
 ) -> dict[str, int]:
     """Build all marts into schema `mart` of the attached database `target`; returns rows by `mart.<name>`.
 
-    `con` is a connection of `warehouse.lake.attach` without an open transaction, `snapshot` the number named
-    on each verdict, `previous` the snapshot that verdicts are compared with. The same lake and fleet always give
-    the same tables. With `run_id` new signals are raised: the only thing that is written to the lake.
+    `con` is a connection of `warehouse.lake.attach` without an open transaction, `snapshot` the number named on each
+    verdict, `previous` the snapshot that verdicts are compared with and parts are taken over from. Where `target` holds
+    the core tables as published, marts are made of them, else of the lake. `touched`: `target` holds the marts of
+    `previous` too, and only the batches in this table have other readings since; None where that is not known. The same
+    lake and fleet always give the same tables. With `run_id` new signals are raised: the only thing that is written to
+    the lake.
     """
     if previous is not None:
         con.execute(f"ATTACH {quoted(str(previous))} AS earlier (READ_ONLY)")
     try:
-        _build(con, target, fleet, snapshot, alpha=alpha, power=power, earlier=previous is not None)
+        _build(con, target, fleet, snapshot, touched, alpha=alpha, power=power, earlier=previous is not None)
     finally:
         if previous is not None:
             con.execute("DETACH earlier")
     change.build(con, target, previous)
     signals.build(con, target, fleet, run_id)
-    rows: dict[str, int] = {}
     con.execute("BEGIN")
     for name, mart in mart_columns().items():
-        for statement in comments(mart, f"{target}.mart.{name}"):
-            con.execute(statement)
-        count = con.execute(f"SELECT count(*) FROM {target}.mart.{name}").fetchone()
-        rows[f"mart.{name}"] = int(count[0]) if count else 0
+        con.execute(";".join(comments(mart, f"{target}.mart.{name}")))
     con.execute("COMMIT")
-    return rows
+    counts = (f"SELECT 'mart.{name}', count(*) FROM {target}.mart.{name}" for name in mart_columns())
+    return dict(con.execute(" UNION ALL ".join(counts)).fetchall())
 
 
 def _build(
@@ -157,6 +165,7 @@ def _build(
     target: str,
     fleet: Fleet,
     snapshot: int,
+    touched: str | None,
     *,
     alpha: float,
     power: float,
@@ -165,10 +174,13 @@ def _build(
     # One transaction: every mart sees the same lake, whatever is committed meanwhile.
     con.execute("BEGIN")
     try:
-        prepare(con, fleet)
-        _deadlines(con, fleet)
         con.execute(f"CREATE SCHEMA IF NOT EXISTS {target}.mart")
-        audit_trail.build(con, target)
+        published = _is_published(con, target)
+        _in_force(con, target if published else None)
+        hours.build(con, target, touched)
+        _judged_by(con, fleet)
+        _deadlines(con, fleet)
+        audit_trail.build(con, target, f"{target}.history" if published else "lake.core")
         for name in ORDER:
             _mart(con, target, name)
         found = comparability.build(con, target, fleet, snapshot, alpha=alpha, power=power)
@@ -180,8 +192,8 @@ def _build(
         trajectories.build(con, target, fleet, memory)
         memory.write(target)
         # After the trajectories, which know the hours of sensors at fault.
-        for name in ("sensor_fault", "sensor_usable"):
-            _mart(con, target, name)
+        hours.build_faults(con, target, touched)
+        _mart(con, target, "sensor_usable")
         vein.build(con, target, fleet)
         drift.build(con, target)
     except BaseException:
@@ -201,17 +213,17 @@ def _beside(con: duckdb.DuckDBPyConnection, target: str, found: comparability.Ve
 
 
 @contextmanager
-def assembled(con: duckdb.DuckDBPyConnection, fleet: Fleet, *, hours: bool = True) -> Iterator[str]:
+def assembled(con: duckdb.DuckDBPyConnection, fleet: Fleet, *, rolled_up: bool = True) -> Iterator[str]:
     """A database in memory with the marts that chart series are read from, for acts between publications.
 
-    Without `hours` the readings, of which no chart series is made, are not rolled up.
+    Without `rolled_up` readings, of which no chart series is made, have no hours.
     """
     con.execute("ATTACH ':memory:' AS assembled")
     try:
         con.execute("BEGIN")
         _in_force(con)
-        if hours:
-            con.execute((HERE / "channel_hour.sql").read_text("utf-8"))
+        if rolled_up:
+            hours.of_lake(con)
         con.execute("CREATE SCHEMA IF NOT EXISTS assembled.mart")
         for name in ("assay_long", "batch_wide"):
             _mart(con, "assembled", name)
@@ -220,6 +232,13 @@ def assembled(con: duckdb.DuckDBPyConnection, fleet: Fleet, *, hours: bool = Tru
         yield "assembled"
     finally:
         con.execute("DETACH assembled")
+
+
+def _is_published(con: duckdb.DuckDBPyConnection, target: str) -> bool:
+    found = con.execute(
+        "SELECT 1 FROM duckdb_tables() WHERE database_name = ? AND schema_name = 'core' LIMIT 1", [target]
+    ).fetchone()
+    return found is not None
 
 
 def _mart(con: duckdb.DuckDBPyConnection, target: str, name: str) -> None:

@@ -4,7 +4,7 @@ Belongs here: telling whether a part's inputs are the same, and the earlier rows
 mart has and what goes into one (each builder).
 
 A part is what a builder makes by itself: a chart series, a model, a batch. Its digest covers all that goes in, the code
-of the marts and of their statistics, and the versions of what computes, so that a part taken over is what would have
+that makes it, and the versions of what computes, so that a part taken over is what would have
 been made anew; a test holds both against each other. The digests are kept in `meta.mart_part` of the snapshot.
 """
 
@@ -12,20 +12,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from functools import cache, cached_property
-from importlib.metadata import version
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import duckdb
 import numpy as np
 import polars as pl
 
+from warehouse import made_by
 from warehouse.marts.rows import schema_of
 
-HERE = Path(__file__).parent
 TABLE = "mart_part"
-COMPUTES = ("numpy", "scipy", "polars", "duckdb")
 Key = tuple[Any, ...]
 
 
@@ -41,14 +38,6 @@ def digest(*inputs: object) -> str:
             told.update(repr(one).encode())
         told.update(b"\x1e")
     return told.hexdigest()
-
-
-@cache
-def code() -> str:
-    """A hash of the code that makes marts, and of the versions of what it computes with."""
-    folders = (HERE, HERE.parent / "statistics")
-    files = sorted(p for folder in folders for p in folder.iterdir() if p.suffix in (".py", ".sql", ".yaml"))
-    return digest(*((p.name, p.read_bytes()) for p in files), *((name, version(name)) for name in COMPUTES))
 
 
 class Memory:
@@ -80,7 +69,7 @@ class Memory:
 
     def same(self, of: str, part: Key, *inputs: object) -> bool:
         """Note what goes into a part today; whether it is what went in when the earlier snapshot was made."""
-        told = digest(code(), *inputs)
+        told = digest(made_by.code(), *inputs)
         self._now[of, part] = told
         same = self._known.get((of, repr(part))) == told
         self.taken += same

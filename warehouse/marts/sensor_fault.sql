@@ -1,14 +1,15 @@
--- sensor_fault: a stretch in which readings of one channel of one batch cannot be relied on, and why.
--- Key: site_id, batch_id, channel, fault, started_at. Sources: lake.core.reading, channel_hour, faulty_hour.
+-- sensor_fault: a stretch in which readings of one channel of one batch cannot be relied on, and why. This file finds those of
+-- `judged_batch` that readings tell, and adds them to `new_fault`; `sensor_fault_hours.sql` those that hours tell.
+-- Key: site_id, batch_id, channel, fault, started_at. Sources: lake.core.reading, channel_hour; judged_batch.
 -- The median step and change of the first 400 readings of the channel are the measure. `gap`: more than three steps without a
 -- reading. `wrong_rate`: five or more steps in a row shorter than 0.6 or longer than 1.6 of the median. `spike`: a reading that
 -- leaves both neighbours on the same side by ten times the median change. `bad_quality`: what the source itself does not call good.
 -- `duplicated_stamp`: two values under one time. `clock_jump`: time runs backwards within the file, where it otherwise runs forwards.
--- `sensor_flat_line`, `sensor_drift`: as the findings say. What cannot be at all (out of range) is in quarantine and leaves a gap.
+-- What cannot be at all (out of range) is in quarantine and leaves a gap.
 -- Times are counted in microseconds, and a channel of a batch is a number: texts and calendars would cost several times as much.
 CREATE OR REPLACE TEMP TABLE channel_run AS
 SELECT row_number() OVER (ORDER BY site_id, batch_id, channel)::INTEGER AS run_no, site_id, batch_id, channel
-FROM (SELECT DISTINCT site_id, batch_id, channel FROM channel_hour);
+FROM (SELECT DISTINCT site_id, batch_id, channel FROM channel_hour SEMI JOIN judged_batch USING (site_id, batch_id));
 
 CREATE OR REPLACE TEMP TABLE stepped AS
 SELECT run_no, at_us, good, lag(at_us) OVER run AS before_us, (at_us - lag(at_us) OVER run) / 1e6 AS since,
@@ -18,13 +19,13 @@ FROM (
     SELECT c.run_no, epoch_us(r.read_at) AS at_us, r.reading, r.reading_status = 'good' AS good, hash(r.source_file_sha256) AS file_no, r.source_row
     FROM lake.core.reading r JOIN channel_run c ON c.site_id = r.site_id AND c.batch_id = r.batch_id AND c.channel = r.channel
 )
-WINDOW run AS (PARTITION BY run_no ORDER BY at_us, source_row);
+WINDOW run AS (PARTITION BY run_no ORDER BY at_us, source_row, file_no);
 
 CREATE OR REPLACE TEMP TABLE channel_usual AS
 SELECT run_no, median(since) FILTER (since > 0) AS step_s, median(abs(rose)) AS change, avg(back::INT) AS share_back
 FROM stepped WHERE place <= 400 GROUP BY ALL HAVING count(since) >= 10;
 
-CREATE OR REPLACE TABLE {target}.mart.sensor_fault AS
+INSERT INTO new_fault BY NAME
 WITH told AS (
     SELECT s.*, u.step_s, (u.step_s * 1e6)::BIGINT AS step_us, back AND share_back < 0.05 AS jump,
            CASE WHEN since = 0 THEN 'duplicated_stamp' WHEN since > 3 * step_s THEN 'gap' WHEN since < 0.6 * step_s OR since > 1.6 * step_s THEN 'wrong_rate' END AS timing,
@@ -49,14 +50,8 @@ WITH told AS (
     GROUP BY run_no, at_us
     UNION ALL
     SELECT run_no, 'clock_jump', before_us, at_us, 1 FROM remarkable WHERE jump
-    UNION ALL
-    SELECT run_no, fault, min(epoch_us(hour_at)), max(epoch_us(hour_at)) + 3600000000, NULL
-    FROM (SELECT *, hour_at - to_hours(row_number() OVER (PARTITION BY run_no, fault ORDER BY hour_at)) AS island
-          FROM (SELECT DISTINCT c.run_no, f.fault, f.hour_at FROM faulty_hour f JOIN channel_run c USING (site_id, batch_id, channel)))
-    GROUP BY run_no, fault, island
 )
 SELECT c.site_id, c.batch_id, c.channel, s.fault, make_timestamptz(s.from_us) AS started_at, make_timestamptz(max(s.to_us)) AS ended_at,
        (max(s.to_us) - s.from_us) / 3.6e9 AS duration_h, sum(s.n_readings)::BIGINT AS n_readings
-FROM stretch s JOIN channel_run c USING (run_no) GROUP BY c.site_id, c.batch_id, c.channel, s.fault, s.from_us
-ORDER BY c.site_id, c.batch_id, c.channel, started_at, s.fault;
+FROM stretch s JOIN channel_run c USING (run_no) GROUP BY c.site_id, c.batch_id, c.channel, s.fault, s.from_us;
 DROP TABLE stepped;

@@ -43,7 +43,7 @@ def home(small_lake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     asked("plan", "lock", "--by", "quality")
     con = small_lake.con
     con.execute("DETACH snap")
-    publish(con, settings(), {}, lambda target, number, before: build(con, target, FLEET, number, before))
+    publish(con, settings(), {}, lambda target, number, *before: build(con, target, FLEET, number, *before))
     return tmp_path
 
 

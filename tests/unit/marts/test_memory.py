@@ -12,6 +12,7 @@ import pytest
 from tests.unit.marts.test_chart_marts import CHARTED, approve, freeze
 from tests.unit.marts.test_marts import at
 from tests.unit.marts.test_trajectory_marts import DECLARED, ORIGIN, add_runs, run_of
+from warehouse import made_by
 from warehouse.marts import memory
 from warehouse.marts.build import build
 from warehouse.marts.columns import mart_columns
@@ -111,7 +112,7 @@ def test_other_code_takes_over_nothing(
     small_lake.con.execute(f"ATTACH '{previous}' AS earlier (READ_ONLY)")
     known = memory.Memory(small_lake.con, "earlier")
     assert known.same("chart_rule", ("nelson",))
-    monkeypatch.setattr(memory, "code", lambda: "another")
+    monkeypatch.setattr(made_by, "code", lambda: "another")
     assert not memory.Memory(small_lake.con, "earlier").same("chart_rule", ("nelson",))
     small_lake.con.execute("DETACH earlier")
 

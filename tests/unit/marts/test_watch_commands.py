@@ -32,7 +32,7 @@ def home(small_lake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> An
     batches(small_lake, VALUES, "P-1")
     con = small_lake.con
     con.execute("DETACH snap")
-    publish(con, settings(), {}, lambda target, number, before: build(con, target, CHARTED, number, before))
+    publish(con, settings(), {}, lambda target, number, *before: build(con, target, CHARTED, number, *before))
     return small_lake
 
 
