@@ -31,7 +31,7 @@ from warehouse.marts import (
 )
 from warehouse.marts.columns import attribute_sql, comments, mart_columns
 from warehouse.marts.memory import Memory
-from warehouse.marts.rows import store
+from warehouse.marts.rows import store, store_parts
 from warehouse.plan import Fleet
 
 __all__ = ["assembled", "build", "mart_columns", "prepare"]
@@ -183,9 +183,9 @@ def _build(
         audit_trail.build(con, target, f"{target}.history" if published else "lake.core")
         for name in ORDER:
             _mart(con, target, name)
-        found = comparability.build(con, target, fleet, snapshot, alpha=alpha, power=power)
-        _beside(con, target, found, alpha)
         memory = Memory(con, "earlier" if earlier else None)
+        found = comparability.build(con, target, fleet, snapshot, memory, alpha=alpha, power=power)
+        _beside(con, target, found, memory, alpha)
         charts.build(con, target, fleet, memory)
         capability.build(con, target, fleet, memory)
         variance.build(con, target, fleet, memory)
@@ -202,11 +202,17 @@ def _build(
     con.execute("COMMIT")
 
 
-def _beside(con: duckdb.DuckDBPyConnection, target: str, found: comparability.Verdicts, alpha: float) -> None:
+def _beside(
+    con: duckdb.DuckDBPyConnection,
+    target: str,
+    found: comparability.Verdicts,
+    memory: Memory,
+    alpha: float,
+) -> None:
     """What is shown beside the verdicts: families, all sites at once, ranges, results below detection, failed lots."""
     reference = found.lots.fleet.reference_site
     store(con, target, "comparability_family", families.family_rows(found.lots, found.made))
-    store(con, target, "comparability_network", families.network_rows(found.lots, found.sites))
+    store_parts(con, target, "comparability_network", families.network_parts(found.lots, found.sites, memory))
     store(con, target, "comparability_range", ranges.range_rows(found.lots, found.sites))
     store(con, target, "censored_fit", ranges.censored_rows(con, target, reference))
     store(con, target, "failed_lots", ranges.failed_rows(con, target, reference, alpha))

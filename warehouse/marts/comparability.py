@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import polars as pl
 
 from warehouse import plan_lock
 from warehouse.dictionary import dictionary
@@ -29,9 +30,11 @@ from warehouse.marts.designs import (
     Analysis,
     Compared,
     Lot,
+    Recall,
     Side,
     StudyRows,
     analyses,
+    anew,
     chance,
     changed,
     compare,
@@ -41,7 +44,8 @@ from warehouse.marts.designs import (
     split,
     study_influence,
 )
-from warehouse.marts.rows import store
+from warehouse.marts.memory import Memory
+from warehouse.marts.rows import frame_of, store, store_parts
 from warehouse.plan import COVARIATES, Fleet, PlannedAttribute
 from warehouse.statistics.influence import Influence
 from warehouse.statistics.means import Estimate
@@ -66,7 +70,7 @@ class Lots:
     """All sides of one plan by plan attribute, measured attribute and site; level and power of verdicts.
 
     `locks`: the plan's lockings; `arrived`: when the first result of a site and measured attribute came in;
-    `studies`: results of split studies by study, plan attribute and measured attribute.
+    `studies`: results of split studies by study, plan attribute and measured attribute; `recall`: what was simulated.
     """
 
     fleet: Fleet
@@ -76,6 +80,7 @@ class Lots:
     locks: tuple[plan_lock.Event, ...] = ()
     arrived: Mapping[tuple[str, str], datetime] = field(default_factory=dict)
     studies: Mapping[tuple[str, str, str], StudyRows] = field(default_factory=dict)
+    recall: Recall = anew
 
     def of(self, attribute: str, measured_as: str, site: str) -> Side:
         """Lots of one side; none where nothing was measured."""
@@ -114,7 +119,14 @@ class Verdicts:
 
 
 def build(
-    con: duckdb.DuckDBPyConnection, target: str, fleet: Fleet, snapshot: int, *, alpha: float, power: float
+    con: duckdb.DuckDBPyConnection,
+    target: str,
+    fleet: Fleet,
+    snapshot: int,
+    memory: Memory,
+    *,
+    alpha: float,
+    power: float,
 ) -> Verdicts:
     """Create marts `plan`, `comparability_lots`, `comparability`, `comparability_analysis`, `comparability_look`.
 
@@ -124,7 +136,7 @@ def build(
     store(con, target, "plan", [_plan_row(fleet, name, a) for name, a in planned.items()])
     build_lots(con, target, fleet)
     con.execute((HERE / "study_result.sql").read_text("utf-8").replace("{target}", target))
-    lots = read_lots(con, target, fleet, alpha=alpha, power=power)
+    lots = replace(read_lots(con, target, fleet, alpha=alpha, power=power), recall=memory.numbers)
     sites = _sites(con, target, fleet.reference_site)
     made = [judged(lots, name, site) for site in sites for name in planned]
     rows = [row_of(lots, j) | {"snapshot": snapshot} for j in made]
@@ -132,7 +144,8 @@ def build(
     store(con, target, "comparability", rows)
     store(con, target, "comparability_analysis", beside)
     store(con, target, "comparability_look", [row for j in made for row in look_rows(j)])
-    store(con, target, "comparability_influence", [row for j in made for row in influence_rows(lots, j)])
+    pulls = (_pull(lots, j, memory) for j in made)
+    store_parts(con, target, "comparability_influence", list(pulls))
     return Verdicts(lots, tuple(sites), tuple(made))
 
 
@@ -219,7 +232,7 @@ def judged(lots: Lots, name: str, site: str, as_planned: PlannedAttribute | None
     if like and study is not None and as_planned is None and (study.study, name, site_as) in lots.studies:
         by_study, studied = split(
             lots.studies[study.study, name, site_as], compared, a, reference=fleet.reference_site, site=site,
-            borrow=study.borrow_history, alpha=lots.alpha, power=lots.power,
+            borrow=study.borrow_history, alpha=lots.alpha, power=lots.power, recall=lots.recall,
         )  # fmt: skip
         if name in study.decides:
             compared = by_study
@@ -397,6 +410,28 @@ def influence_of(lots: Lots, judged: Judged, *, most: int | None = None) -> tupl
         return influence(judged.ref, judged.new, judged.plan, alpha=lots.alpha, power=lots.power, only=only)
     except StatisticsRefusal:
         return ()
+
+
+def _pull(lots: Lots, judged: Judged, memory: Memory) -> pl.DataFrame:
+    """The part of `mart.comparability_influence` of one verdict."""
+    mart, key = "comparability_influence", (judged.attribute, judged.site)
+    study = lots.fleet.plan.study_of(*key)
+    rows = lots.studies.get((study.study, judged.attribute, judged.measured_as)) if study else None
+    if memory.same(
+        mart,
+        key,
+        judged.like,
+        judged.ref,
+        judged.new,
+        judged.plan,
+        study,
+        rows,
+        lots.fleet.reference_site,
+        lots.alpha,
+        lots.power,
+    ):
+        return memory.rows(mart, ("attribute", "site"), key)
+    return frame_of(mart, influence_rows(lots, judged))
 
 
 def influence_rows(lots: Lots, judged: Judged) -> list[dict[str, Any]]:

@@ -50,6 +50,15 @@ STEADY_FROM = 12
 SIZE_RUNS = 400
 
 
+# Asked for what is simulated: its name, what it hangs on, and how it is made where no snapshot knows it.
+Recall = Callable[[str, tuple[Any, ...], Callable[[], tuple[float, ...]]], tuple[float, ...]]
+
+
+def anew(_of: str, _part: tuple[Any, ...], make: Callable[[], tuple[float, ...]]) -> tuple[float, ...]:
+    """Recalls nothing."""
+    return make()
+
+
 @dataclass(frozen=True)
 class Lot:
     """One used lot: value in the attribute's unit, its patient, what is known of the patient, and its fate."""
@@ -244,7 +253,7 @@ def adjusted(ref: Side, new: Side, a: PlannedAttribute, *, alpha: float, power: 
 
 def split(
     rows: StudyRows, routine_lots: Compared, a: PlannedAttribute, *, reference: str, site: str, borrow: bool,
-    alpha: float, power: float,
+    alpha: float, power: float, recall: Recall = anew,
 ) -> tuple[Compared, list[Analysis]]:  # fmt: skip
     """Means by the split study (mixed model, Kenward-Roger), spread as routine lots show it; with all of its analyses.
 
@@ -287,9 +296,9 @@ def split(
     def size() -> tuple[float | None, float | None]:
         if not borrowed and found.mixed.estimates[site].n_reference == found.donors_split:
             return alpha, None
-        return _split_size(
-            found.donors_split, len(rows.historical) if borrowed else 0, round(planned.rho, 1), alpha
-        )
+        of = (found.donors_split, len(rows.historical) if borrowed else 0, round(planned.rho, 1), alpha)
+        share, error = recall("split_size", of, lambda: _split_size(*of))
+        return share, error
 
     def further(limits: Margin, true: float) -> int | None:
         return further_pairs(planned, limits, true=true, alpha=alpha, power=power)

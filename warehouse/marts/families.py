@@ -16,9 +16,12 @@ from math import sqrt
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from warehouse.marts.comparability import Judged, Lots
 from warehouse.marts.designs import top_of
+from warehouse.marts.memory import Memory
+from warehouse.marts.rows import frame_of
 from warehouse.plan import Family
 from warehouse.statistics.bayes import Hierarchical, hierarchical
 from warehouse.statistics.means import Estimate, tost
@@ -88,6 +91,18 @@ def _family(family: Family, site: str, members: Sequence[Judged], alpha: float) 
         }
         for m, raw, adj, held in zip(members, found, adjusted, holds, strict=True)
     ]  # fmt: skip
+
+
+def network_parts(lots: Lots, sites: Sequence[str], memory: Memory) -> list[pl.DataFrame]:
+    """Each attribute's part of `mart.comparability_network`, made by `network_rows`."""
+    mart, made = "comparability_network", list[pl.DataFrame]()
+    for name, a in lots.fleet.plan.attributes.items():
+        sides = [(key, side) for key, side in sorted(lots.sides.items()) if key[0] == name]
+        if memory.same(mart, (name,), a, tuple(sites), lots.fleet.reference_site, lots.alpha, sides):
+            made.append(memory.rows(mart, ("attribute",), (name,)))
+        else:
+            made.append(frame_of(mart, network_rows(lots, sites, name)))
+    return made
 
 
 def network_rows(lots: Lots, sites: Sequence[str], only: str | None = None) -> list[dict[str, Any]]:
