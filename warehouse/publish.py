@@ -51,11 +51,14 @@ class Earlier:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One published snapshot."""
+    """One published snapshot: how many rows each table has, which core tables were copied from the lake whole, and of
+    how many batches readings were rolled up (None: of all)."""
 
     number: int
     path: Path
     rows: dict[str, int]
+    copied: frozenset[str] = frozenset()
+    rolled_up: int | None = None
 
 
 def numbers(folder: Path) -> list[int]:
@@ -106,11 +109,13 @@ def publish(
                 shutil.copyfile(previous, part)
             # Without a log to recover from: what a crash leaves is thrown away, so to write all twice is of no use.
             con.execute(f"ATTACH {quoted(str(part))} AS snap (RECOVERY_MODE no_wal_writes)")
-            rows, touched = _fill(con, number, facts, earlier)
+            copied, touched = _fill(con, number, facts, earlier)
         except BaseException:
             roll_back(con)
             raise
         con.execute("COMMIT")
+        rows = _counted(con)
+        batches = None if touched is None else con.execute(f"SELECT count(*) FROM {touched}").fetchone()
         rows |= build_marts("snap", number, previous, touched)
         con.execute("CHECKPOINT snap")
         reached("in_publish")
@@ -126,7 +131,7 @@ def publish(
     for old in numbers(folder)[: -max(int(settings.snapshots_kept), 1)]:
         (folder / file_name(old)).unlink()
         hash_beside(folder / file_name(old)).unlink(missing_ok=True)
-    return Snapshot(number, final, rows)
+    return Snapshot(number, final, rows, copied, batches and int(batches[0]))
 
 
 def is_sound(snapshot: Path) -> bool | None:
@@ -177,10 +182,10 @@ def _earlier(con: duckdb.DuckDBPyConnection, previous: Path) -> Earlier | None:
 
 def _fill(
     con: duckdb.DuckDBPyConnection, number: int, facts: dict[str, str], earlier: Earlier | None
-) -> tuple[dict[str, int], str | None]:
+) -> tuple[frozenset[str], str | None]:
     """Core tables in force, their history, `as_of_<table>(ts)`, evidence, and `meta`: the dictionary itself.
 
-    Returns the rows of each core table and that of the table of touched batches, None where readings are made anew.
+    Returns the core tables that were copied whole, and the table of touched batches, None where readings were.
     """
     for schema in ("core", "history", "raw", "quality", "mart", "meta"):
         con.execute(f"CREATE SCHEMA IF NOT EXISTS snap.{schema}")
@@ -188,24 +193,31 @@ def _fill(
         con.execute(
             f"CREATE OR REPLACE TABLE snap.quality.{name} AS SELECT * FROM lake.quality.{name} ORDER BY ALL"
         )
-    core = [table for table in dictionary().tables.values() if table.layer == "core"]
+    copied: set[str] = set()
     touched: str | None = None
-    for table in core:
-        if table.volume == "small":
-            if earlier is None or table.name in earlier.written | earlier.taken_back:
-                _small(con, table)
-        elif earlier is not None and _added(con, table, earlier):
+    for table in _core():
+        if table.volume == "large" and earlier is not None and _added(con, table, earlier):
             touched = TOUCHED
-        else:
-            _large(con, table)
+        elif earlier is None or table.volume == "large" or table.name in earlier.written | earlier.taken_back:
+            (_large if table.volume == "large" else _small)(con, table)
+            copied.add(table.name)
     con.execute("CREATE OR REPLACE TABLE snap.raw.file AS SELECT * FROM current.file ORDER BY ALL")
     con.execute(
         "CREATE OR REPLACE TABLE snap.quality.accounting AS SELECT * FROM lake.quality.accounting "
         "QUALIFY row_number() OVER (PARTITION BY site_id, feed ORDER BY recorded_at DESC) = 1 ORDER BY site_id, feed"
     )
     _describe(con, number, facts)
-    counts = (f"SELECT {quoted(t.qualified)}, count(*) FROM snap.{t.qualified}" for t in core)
-    return dict(con.execute(" UNION ALL ".join(counts)).fetchall()), touched
+    return frozenset(copied), touched
+
+
+def _core() -> list[Table]:
+    return [table for table in dictionary().tables.values() if table.layer == "core"]
+
+
+def _counted(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Rows of each core table of the snapshot."""
+    counts = (f"SELECT {quoted(t.qualified)}, count(*) FROM snap.{t.qualified}" for t in _core())
+    return dict(con.execute(" UNION ALL ".join(counts)).fetchall())
 
 
 def _large(con: duckdb.DuckDBPyConnection, table: Table) -> None:

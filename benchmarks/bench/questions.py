@@ -74,7 +74,7 @@ def snapshot(folder: Path, readings: int) -> tuple[Path, float]:
         con.execute(BATCHES)
         con.execute("CREATE TEMP VIEW in_force_reading AS FROM core.reading")
         began = time.perf_counter()
-        hours.build(con, path.stem, None)
+        hours.build(con, f'"{path.stem}"', None)
         took = time.perf_counter() - began
         con.execute("CHECKPOINT")
     return path, took

@@ -176,6 +176,7 @@ def test_every_mart_has_the_columns_and_types_that_are_declared(small_lake: Any)
         "failed_lots",
         "study_result",
         "drift",
+        "sensor_hour",
     }
     assert set(mart_columns()) == declared
     assert set(built) == {f"mart.{name}" for name in declared}
