@@ -115,7 +115,7 @@ def publish(
             raise
         con.execute("COMMIT")
         rows = _counted(con)
-        batches = None if touched is None else con.execute(f"SELECT count(*) FROM {touched}").fetchone()
+        rolled_up = None if touched is None else con.execute(f"SELECT * FROM {touched}").fetchall()
         rows |= build_marts("snap", number, previous, touched)
         con.execute("CHECKPOINT snap")
         reached("in_publish")
@@ -131,7 +131,7 @@ def publish(
     for old in numbers(folder)[: -max(int(settings.snapshots_kept), 1)]:
         (folder / file_name(old)).unlink()
         hash_beside(folder / file_name(old)).unlink(missing_ok=True)
-    return Snapshot(number, final, rows, copied, batches and int(batches[0]))
+    return Snapshot(number, final, rows, copied, None if rolled_up is None else len(rolled_up))
 
 
 def is_sound(snapshot: Path) -> bool | None:
