@@ -14,7 +14,7 @@ from typing import Any
 
 from warehouse.statistics.lots import first_enough, welch_lots, welch_size, welch_tost_power
 from warehouse.statistics.power import SplitDesign, assurance, donors_or_replicates, split_pairs, split_power
-from warehouse.statistics.proportions import score_power
+from warehouse.statistics.power_proportions import score_power
 from warehouse.statistics.scales import Margin
 from warehouse.statistics.variability import sd_ratio_power
 
@@ -157,6 +157,7 @@ def planner_words(row: Row) -> str:
     return (
         f"{row['design']}: {row['n_reference']} reference, {row['n_site']} site{_share(row)}: "
         f"power {100 * row['power']:.0f} %"
+        + (f" ± {100 * row['power_error']:.1f}" if row.get("power_error") else "")
         + "".join(
             f", {words} {100 * row[key]:.{digits}f} %"
             for key, words, digits in told

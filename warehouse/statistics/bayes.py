@@ -5,7 +5,7 @@ sites, and whether the next lot will be in specification. Does not belong here: 
 come from intervals; Markov chains (an extra).
 
 Sources: Box & Tiao (1973) for the reference prior; Rubin (1981), Gelman (2006) for partial pooling; the
-size of the rule "P >= 0.95" is simulated by `posterior_rule_size`, because a probability is not a test.
+size of the rule "P >= 0.95" is simulated in `bayes_rules`, because a probability is not a test.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite, sqrt
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -151,6 +151,40 @@ class Hierarchical:
         return float(np.interp(limit, self.nodes, np.cumsum(self.weight) - self.weight / 2.0))
 
 
+#: The prior of tau: quantiles at scale 1.
+PRIOR_QUANTILE: dict[Prior, Callable[[Floats], Floats]] = {
+    "half-cauchy": lambda p: np.tan(np.pi * p / 2.0),
+    "half-normal": lambda p: np.asarray(stats.halfnorm.ppf(p)),
+    "half-t4": lambda p: np.asarray(stats.t.ppf(0.5 + p / 2.0, 4)),
+}
+
+
+class GivenTau(NamedTuple):
+    """At each node of tau: precision of each effect, that of mu, mu's mean, log likelihood with mu integrated out."""
+
+    precision: Floats
+    total: Floats
+    mu: Floats
+    log_weight: Floats
+
+
+def given_tau(y: Floats, se: Floats, tau: Floats, prior: float = 0.0, mu_mean: float = 0.0) -> GivenTau:
+    """Partial pooling at given tau, any shape; the last axis of `y` and `se` are the sites, `tau` has one fewer.
+
+    `prior` is mu's prior precision (0: flat).
+    """
+    precision = 1.0 / (se**2 + tau[..., None] ** 2)
+    total = precision.sum(axis=-1) + prior
+    mu = ((precision * y).sum(axis=-1) + prior * mu_mean) / total
+    log_weight = (
+        0.5 * np.log(precision).sum(axis=-1)
+        - 0.5 * np.log(total)
+        - 0.5 * (precision * (y - mu[..., None]) ** 2).sum(axis=-1)
+        - 0.5 * prior * (mu - mu_mean) ** 2
+    )
+    return GivenTau(precision, total, mu, log_weight)
+
+
 def hierarchical(
     effects: ArrayLike,
     errors: ArrayLike,
@@ -172,27 +206,13 @@ def hierarchical(
     if not (tau_scale > 0.0 and isfinite(tau_scale) and mu_sd > 0.0):
         raise StatisticsRefusal("The priors' scales must be above 0.")
     x, w = unit_nodes(nodes)
-    quantile: dict[str, Callable[[Floats], Floats]] = {
-        "half-cauchy": lambda p: np.tan(np.pi * p / 2.0),
-        "half-normal": lambda p: np.asarray(stats.halfnorm.ppf(p)),
-        "half-t4": lambda p: np.asarray(stats.t.ppf(0.5 + p / 2.0, 4)),
-    }
     prior = 0.0 if mu_sd == np.inf else mu_sd**-2
     low, high = 0.0, 1.0
     # The posterior may fill a sliver of the prior; each pass looks only where the last one found weight.
     for _ in range(8):
         u = low + x * (high - low)
-        tau = tau_scale * quantile[tau_prior](u)
-        precision = 1.0 / (se**2 + tau[:, None] ** 2)
-        total = precision.sum(axis=1) + prior
-        mu_hat = (precision @ y + prior * mu_mean) / total
-        # Marginal likelihood of tau with mu integrated out.
-        log_weight = (
-            0.5 * np.log(precision).sum(axis=1)
-            - 0.5 * np.log(total)
-            - 0.5 * (precision * (y - mu_hat[:, None]) ** 2).sum(axis=1)
-            - 0.5 * prior * (mu_hat - mu_mean) ** 2
-        )
+        tau = tau_scale * PRIOR_QUANTILE[tau_prior](u)
+        precision, total, mu_hat, log_weight = given_tau(y, se, tau, prior, mu_mean)
         weight = w * np.exp(log_weight - log_weight.max())
         seen = np.flatnonzero(weight > 1e-14 * weight.max())
         if seen.size > nodes // 2:
@@ -234,69 +254,3 @@ def _of_nodes(value: Floats, weight: Floats) -> Marginal:
     low, middle, high = np.interp([0.05, 0.50, 0.95], share, value)
     sd = sqrt(float(weight @ (value - centre) ** 2))
     return Marginal(centre, sd, float(low), float(middle), float(high))
-
-
-@dataclass(frozen=True, slots=True)
-class RuleSize:
-    """How often "P(inside the margin) >= threshold" holds at true difference `true_sd`, with its error."""
-
-    n_reference: int
-    n_test: int
-    margin_sd: float
-    true_sd: float
-    threshold: float
-    runs: int
-    share: float
-    mc_error: float
-
-
-def rule_size(
-    estimate: Estimate, margin: Margin, *, threshold: float = 0.95, runs: int = 20_000, seed: int = 20240101
-) -> tuple[float, float]:
-    """How often "posterior probability of equivalence >= threshold" accepts a true difference at the margin.
-
-    At the standard error and degrees of freedom of `estimate`, the worse of both limits; with its Monte-Carlo error.
-    """
-    posterior = posterior_of(estimate)
-    low, high = margin_on_scale(margin, estimate.scale)
-    rng = np.random.default_rng(seed)
-    scale = posterior.scale * np.sqrt(rng.chisquare(posterior.df, runs) / posterior.df)
-    drawn = posterior.scale * rng.standard_normal(runs)
-    shares = []
-    for true in (low, high):
-        inside = special.stdtr(posterior.df, (high - true - drawn) / scale) - special.stdtr(
-            posterior.df, (low - true - drawn) / scale
-        )
-        shares.append(float((inside >= probability(threshold, "threshold")).mean()))
-    worst = max(shares)
-    return worst, sqrt(max(worst * (1.0 - worst), 1.0 / runs) / runs)
-
-
-def posterior_rule_size(
-    n_reference: int,
-    n_test: int,
-    *,
-    margin_sd: float,
-    true_sd: float | None = None,
-    threshold: float = 0.95,
-    runs: int = 20_000,
-    seed: int = 20240101,
-) -> RuleSize:
-    """Frequentist behaviour of the posterior rule for two groups of lots with a common spread.
-
-    Differences are in SDs of a lot; `true_sd` defaults to the margin, where every acceptance is an error.
-    """
-    df = n_reference + n_test - 2
-    if min(n_reference, n_test) < 1 or df < 1 or runs < 1 or not margin_sd > 0.0:
-        raise StatisticsRefusal("Two groups need lots on both sides, 3 in all, and a margin above 0.")
-    true = margin_sd if true_sd is None else true_sd
-    rng = np.random.default_rng([seed, n_reference, n_test])
-    error = sqrt(1.0 / n_reference + 1.0 / n_test)
-    difference = rng.normal(true, error, runs)
-    scale = error * np.sqrt(rng.chisquare(df, runs) / df)
-    inside = special.stdtr(df, (margin_sd - difference) / scale) - special.stdtr(
-        df, (-margin_sd - difference) / scale
-    )
-    share = float((inside >= probability(threshold, "threshold")).mean())
-    mc = sqrt(max(share * (1.0 - share), 1.0 / runs) / runs)
-    return RuleSize(n_reference, n_test, margin_sd, true, threshold, runs, share, mc)

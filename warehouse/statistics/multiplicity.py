@@ -21,7 +21,6 @@ Adjustment = Literal["bonferroni", "holm", "hochberg", "hommel", "bh", "by"]
 #: Our names, and those of the library that computes them.
 ADJUSTMENTS: dict[Adjustment, str] = {
     "bonferroni": "bonferroni",
-    "holm": "holm",
     "hochberg": "simes-hochberg",
     "hommel": "hommel",
     "bh": "fdr_bh",
@@ -36,4 +35,9 @@ def adjust(p_values: ArrayLike, method: Adjustment) -> Floats:
     p = vector(p_values, "p-values")
     if ((p < 0) | (p > 1)).any():
         raise StatisticsRefusal("A p-value lies outside 0 to 1.")
+    if method == "holm":
+        # The library collects garbage at each call of this one, some 30 ms.
+        order = np.argsort(p)
+        stepped = np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1))
+        return np.asarray(np.minimum(stepped, 1.0)[np.argsort(order)])
     return np.asarray(multipletests(p, method=ADJUSTMENTS[method])[1], dtype=np.float64)

@@ -17,10 +17,12 @@ from typing import Literal
 
 import numpy as np
 from scipy import stats
+from scipy.special import ndtr
 
 from warehouse.statistics.lots import first_enough, t_tost_power
 from warehouse.statistics.mixed import MixedFit
-from warehouse.statistics.refusal import StatisticsRefusal, probability
+from warehouse.statistics.quadrature import unit_nodes
+from warehouse.statistics.refusal import StatisticsRefusal, one_sided, probability
 from warehouse.statistics.scales import Margin
 from warehouse.statistics.split_apheresis import optimal_weight
 
@@ -240,3 +242,61 @@ def assurance(
             for d, b in zip(differences, chances, strict=True)
         )
     )
+
+
+def covariate_power(
+    margin: Margin, sd: float, n_reference: int, n_test: int, covariates: int, *, apart: float = 0.0, true: float = 0.0,
+    alpha: float = 0.05,
+) -> float:  # fmt: skip
+    """Exact power of routine lots adjusted for normal covariates; `sd` is what they leave over of a lot's.
+
+    `apart` is how far the sites' patients lie from one another (Mahalanobis distance, SDs). What the adjustment costs
+    is Hotelling's T2 of the covariates over its degrees of freedom, so the power is averaged over its F distribution.
+    """
+    df = n_reference + n_test - 2 - covariates
+    if covariates < 0 or df < 1 or min(n_reference, n_test) < 1 or not sd > 0.0:
+        raise StatisticsRefusal(
+            "Adjusting needs lots on both sides, more in all than covariates, and an SD above 0."
+        )
+    se = sd * sqrt(1.0 / n_reference + 1.0 / n_test)
+    if covariates == 0:
+        return t_tost_power(margin, se, df, true=true, alpha=alpha)
+    harmonic = 1.0 / (1.0 / n_reference + 1.0 / n_test)
+    x, w = unit_nodes(32)
+    f = (
+        stats.ncf.ppf(x, covariates, df + 1, apart**2 * harmonic)
+        if apart
+        else stats.f.ppf(x, covariates, df + 1)
+    )
+    inflated = se * np.sqrt(1.0 + covariates * f / (df + 1))
+    each = [t_tost_power(margin, float(s), df, true=true, alpha=alpha) for s in inflated]
+    return float(w @ np.array(each))
+
+
+def fieller_power(
+    ratio_margin: Margin, cv: float, n_reference: int, n_test: int, *, ratio: float = 1.0, alpha: float = 0.05
+) -> float:
+    """Exact power of Sasabuchi's two tests of the ratio of arithmetic means with pooled variance.
+
+    `cv` is the SD of a lot in means of the reference. Given the pooled SD and the reference's mean, the site's mean
+    must lie between two bounds: an integral over those two (Hauschke et al. 1999 have it by the bivariate t).
+    """
+    df = n_reference + n_test - 2
+    if not (0.0 < ratio_margin.low < ratio_margin.high and cv > 0.0 and ratio > 0.0) or df < 1:
+        raise StatisticsRefusal("A ratio of means needs 0 < low < high, a CV above 0 and 3 lots in all.")
+    quantile = float(stats.t.isf(one_sided(alpha), df))
+    lowest, highest = np.sqrt(stats.chi2.ppf([1e-13, 1 - 1e-13], df) / df)
+    reach = [quantile * cv * sqrt(1.0 / n_test + k**2 / n_reference) for k in ratio_margin]
+    x, w = unit_nodes(64)
+    z, chance = 16.0 * x - 8.0, 16.0 * w * stats.norm.pdf(16.0 * x - 8.0)
+    reference = 1.0 + z * cv / sqrt(n_reference)
+    # Beyond this SD the bounds cross even with the largest reference mean.
+    end = min(float(highest), float((ratio_margin.high - ratio_margin.low) * reference.max() / sum(reach)))
+    stop = max(end, float(lowest))
+    s = lowest + x * (stop - lowest)
+    density = stats.chi.pdf(s * sqrt(df), df) * sqrt(df) * w * (stop - lowest)
+    low = ratio_margin.low * reference + reach[0] * s[:, None]
+    high = ratio_margin.high * reference - reach[1] * s[:, None]
+    error = cv / sqrt(n_test)
+    inside = ndtr((high - ratio) / error) - ndtr((low - ratio) / error)
+    return float(density @ np.maximum(inside, 0.0) @ chance)

@@ -1,7 +1,8 @@
 """Equivalence of proportions: success, sterility, out-of-specification rates of two sites.
 
 Belongs here: intervals for a difference of two independent or paired proportions, score and exact tests
-against a margin. Does not belong here: rates per exposure (rates.py), exact tests on tables of any size.
+against a margin. Does not belong here: rates per exposure (rates.py), power
+(power_proportions.py), exact tests on tables of any size.
 
 One direction everywhere: test minus reference. Score methods restrict the two proportions to the margin under
 test (closed-form cubic), which is what the score interval of a well-known library gets wrong. Sources:
@@ -206,28 +207,6 @@ def miettinen_nurminen(test: Count, reference: Count, *, level: float = 0.95) ->
 def mee(test: Count, reference: Count, *, level: float = 0.95) -> Difference:
     """Score interval without the correction; it inverts Farrington & Manning's test."""
     return _score_interval("mee", test, reference, level)
-
-
-def score_power(
-    reference: tuple[float, int], test: tuple[float, int], margin: Margin, *, alpha: float = 0.05
-) -> float:
-    """Exact chance that Miettinen & Nurminen's 1 - 2 alpha interval lies inside `margin`, from every table.
-
-    Each side is its true share and its number of lots. It moves in steps, and may fall where a lot is added.
-    """
-    (q, n), (p, m) = reference, test
-    limits, level = _margin(margin), 1 - 2 * one_sided(alpha)
-    if not (0 <= q <= 1 and 0 <= p <= 1) or n < 1 or m < 1:
-        raise StatisticsRefusal("Power needs shares from 0 to 1 and at least one lot on each side.")
-    chance_b, chance_a = stats.binom.pmf(np.arange(n + 1), n, q), stats.binom.pmf(np.arange(m + 1), m, p)
-    power = 0.0
-    for b in range(n + 1):
-        for a in range(m + 1):
-            chance = float(chance_b[b] * chance_a[a])
-            if chance > 1e-10 and limits.low < a / m - b / n < limits.high:
-                found = miettinen_nurminen(Count(a, m), Count(b, n), level=level)
-                power += chance * (limits.low < found.ci_low and found.ci_high < limits.high)
-    return power
 
 
 def farrington_manning(

@@ -81,20 +81,40 @@ def _order(chance: Floats, step: int, alpha: float) -> int:
 
 
 @lru_cache(maxsize=256)
-def _untied_order(n_reference: int, n_test: int, alpha: float) -> int:
-    """Which of the ordered differences ends the interval: a matter of the sizes alone."""
+def mann_whitney_order(n_reference: int, n_test: int, alpha: float) -> int:
+    """Which of the ordered differences ends the interval: a matter of the sizes alone.
+
+    Raises StatisticsRefusal where the counts cannot reach the level.
+    """
+    ways = comb(n_reference + n_test, n_test)
+    if 1 / ways > alpha:
+        raise StatisticsRefusal(
+            f"Mann-Whitney: {n_reference} reference and {n_test} test values cannot reach the level {alpha:g} "
+            f"(the smallest p is {1 / ways:.4g}); 3 on each side reach 0.05."
+        )
     untied = _rank_sum_counts(list(range(2, 2 * (n_reference + n_test) + 1, 2)), n_test)
     return _order(untied[n_test * (n_test + 1) :], 2, alpha)
+
+
+@lru_cache(maxsize=256)
+def signed_rank_order(pairs: int, alpha: float) -> int:
+    """Which of the ordered Walsh averages ends the interval; a refusal where it cannot reach the level."""
+    _reachable(pairs, alpha)
+    return _order(_signed_rank_counts(list(range(2, 2 * pairs + 1, 2))), 2, alpha)
+
+
+def _reachable(pairs: int, level: float) -> None:
+    if pairs == 0 or 2.0**-pairs > level:
+        raise StatisticsRefusal(
+            f"signed rank: {pairs} pairs that differ cannot reach the level {level:g} "
+            f"(the smallest p is {2.0**-pairs:.4g}); 5 pairs reach 0.05."
+        )
 
 
 def _signed_rank(shifted: Floats, level: float) -> tuple[float, float, float]:
     """(V, P(V' <= V), P(V' >= V)); differences of exactly 0 carry no sign and are left out."""
     kept = shifted[shifted != 0]
-    if kept.size == 0 or 2.0**-kept.size > level:
-        raise StatisticsRefusal(
-            f"signed rank: {kept.size} pairs that differ cannot reach the level {level:g} "
-            f"(the smallest p is {2.0**-kept.size:.4g}); 5 pairs reach 0.05."
-        )
+    _reachable(kept.size, level)
     ranks = rankdata(np.abs(kept))
     doubled = _doubled(ranks)
     value = sum(rank for rank, difference in zip(doubled, kept, strict=True) if difference > 0)
@@ -153,10 +173,8 @@ def signed_rank(
     level = one_sided(alpha)
     difference = _pairs(reference, test, scale, top)
     n = difference.size
-    if 2.0**-n > level:
-        _signed_rank(np.ones(n), level)
+    order = signed_rank_order(n, level)
     i, j = np.triu_indices(n)
-    order = _order(_signed_rank_counts(list(range(2, 2 * n + 1, 2))), 2, level)
     walsh = (difference[i] + difference[j]) / 2
     return _rank_estimate("signed-rank", walsh, order=order, scale=scale, alpha=level, sizes=(n, n))
 
@@ -200,12 +218,7 @@ def _samples(
 ) -> tuple[Floats, Floats]:
     ref = _checked(forward(reference, scale, top=top, what="reference"), "reference")
     new = _checked(forward(test, scale, top=top, what="test"), "test")
-    ways = comb(ref.size + new.size, new.size)
-    if 1 / ways > level:
-        raise StatisticsRefusal(
-            f"Mann-Whitney: {ref.size} reference and {new.size} test values cannot reach the level {level:g} "
-            f"(the smallest p is {1 / ways:.4g}); 3 on each side reach 0.05."
-        )
+    mann_whitney_order(ref.size, new.size, level)
     return ref, new
 
 
@@ -218,7 +231,7 @@ def mann_whitney(
     """
     level = one_sided(alpha)
     ref, new = _samples(reference, test, scale, level, top)
-    order = _untied_order(ref.size, new.size, level)
+    order = mann_whitney_order(ref.size, new.size, level)
     shifts = np.subtract.outer(new, ref).ravel()
     return _rank_estimate(
         "mann-whitney", shifts, order=order, scale=scale, alpha=level, sizes=(ref.size, new.size)

@@ -1,7 +1,7 @@
 """Equivalence of event rates: deviations per lot, alarms per culture day.
 
-Belongs here: the ratio of two Poisson rates with exact interval and tests, and a check for over-dispersion.
-Does not belong here: proportions (at most one event per lot), charts of rates (charts.py).
+Belongs here: the ratio of two Poisson rates with exact interval, tests, power and lots, and a check of
+over-dispersion. Does not belong here: proportions (at most one event per lot), charts of rates (charts.py).
 
 Test over reference. Given the total, the test's events are binomial, so the tests are exact for Poisson
 counts; over-dispersed counts need more than these. Sources: Przyborowski & Wilenski (1940) Biometrika 31:313;
@@ -11,11 +11,13 @@ Clopper & Pearson (1934); Fisher's index of dispersion.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import inf, isfinite, sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 from scipy import stats
 
+from warehouse.statistics.lots import first_enough
 from warehouse.statistics.refusal import StatisticsRefusal, one_sided, probability, vector
 from warehouse.statistics.scales import Margin
 
@@ -116,6 +118,61 @@ def rate_tost(test: Exposure, reference: Exposure, margin: Margin, *, alpha: flo
     p_upper = float(stats.binom.cdf(ratio.events_test, total, share(margin.high)))
     p = max(p_lower, p_upper)
     return RateTost(ratio, margin, p_lower, p_upper, p, p <= level)
+
+
+def rate_power(
+    events_per_lot: float,
+    n_reference: int,
+    n_test: int,
+    margin: Margin,
+    *,
+    ratio: float = 1.0,
+    alpha: float = 0.05,
+) -> float:
+    """Exact chance that both tests pass at a true `ratio`, with `events_per_lot` expected at the reference.
+
+    Sums over every total, given which the test's events are binomial. It moves in steps, and may fall where a lot is
+    added.
+    """
+    level, mean = one_sided(alpha), events_per_lot * n_reference
+    if not (mean > 0 and ratio > 0 and n_test > 0):
+        raise StatisticsRefusal(
+            "Power of a rate needs events expected, lots on both sides and a ratio above 0."
+        )
+    if not 0 <= margin.low < margin.high or not isfinite(margin.high):
+        raise StatisticsRefusal("A margin for a ratio of rates needs 0 <= low < high.")
+    rest = n_test / n_reference
+
+    def share(k: float) -> float:
+        return k * rest / (k * rest + 1.0)
+
+    expected = mean * (1.0 + ratio * rest)
+    reach = 12.0 * sqrt(expected) + 40.0
+    totals = np.arange(max(1, int(expected - reach)), int(expected + reach) + 1)
+    # Fewest events that pass the lower test, most that pass the upper one.
+    least = stats.binom.isf(level, totals, share(margin.low)) + 1 if margin.low > 0 else np.zeros(totals.size)
+    most = stats.binom.ppf(level, totals, share(margin.high))
+    most = np.where(stats.binom.cdf(most, totals, share(margin.high)) <= level, most, most - 1)
+    true = share(ratio)
+    passed = stats.binom.cdf(most, totals, true) - stats.binom.cdf(least - 1, totals, true)
+    return float(stats.poisson.pmf(totals, expected) @ np.maximum(passed, 0.0))
+
+
+def rate_lots(
+    events_per_lot: float, n_reference: int, margin: Margin, *, ratio: float = 1.0, alpha: float = 0.05,
+    power: float = 0.8,
+) -> int | None:  # fmt: skip
+    """Smallest number of lots of the site with `power`, the reference fixed; None where 100,000 would not do."""
+    probability(power, "power")
+    if not margin.low < ratio < margin.high:
+        return None
+
+    def at(n: int) -> float:
+        return rate_power(events_per_lot, n_reference, n, margin, ratio=ratio, alpha=alpha)
+
+    near = first_enough(at, start=1, limit=at(100_000), power=power)
+    # Power moves in steps: a smaller number may do as well.
+    return None if near is None else next(n for n in range(max(near // 2, 1), near + 1) if at(n) >= power)
 
 
 def dispersion(counts: ArrayLike) -> Dispersion:

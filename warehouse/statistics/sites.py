@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 from math import sqrt
 
@@ -198,7 +199,12 @@ def _dunnett_coverage(sizes: Floats, reference_size: float, df: int) -> Callable
 
 def dunnett_critical(sizes: ArrayLike, reference_size: float, df: int, *, level: float = 0.95) -> float:
     """Two-sided quantile of Dunnett's multivariate t."""
-    n = np.asarray(sizes, dtype=np.float64)
+    return _critical(tuple(np.asarray(sizes, dtype=np.float64).tolist()), reference_size, df, level)
+
+
+@lru_cache(maxsize=256)
+def _critical(sizes: tuple[float, ...], reference_size: float, df: int, level: float) -> float:
+    n = np.array(sizes)
     coverage = _dunnett_coverage(n, reference_size, df)
     low, high = (
         float(stats.t.ppf(0.5 + level / 2.0, df)),

@@ -22,7 +22,7 @@ from scipy.special import log_ndtr, logsumexp
 from warehouse.statistics.refusal import Floats, StatisticsRefusal, probability, vector
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
 NODES = 40
 
@@ -70,28 +70,15 @@ def mixed_tobit(y: ArrayLike, censored: ArrayLike, x: ArrayLike, group: Sequence
     if int(seen.sum()) <= design.shape[1] or float(np.ptp(left)) <= 1e-12:
         raise StatisticsRefusal("Too few different results lie above detection for a spread.")
     names, codes = np.unique(np.asarray(group), return_inverse=True)
-    z, w = np.polynomial.hermite_e.hermegauss(NODES)
-    logw = np.log(w) - 0.5 * log(2 * pi)
-    order = np.argsort(codes, kind="stable")
-    starts = np.searchsorted(codes[order], np.arange(names.size))
-    p = design.shape[1]
-    alone = names.size == values.size
-
-    def negative(theta: Floats) -> float:
-        sd, between = exp(theta[p]), 0.0 if alone else exp(theta[p + 1])
-        error = (values - design @ theta[:p])[:, None] - between * z[None, :]
-        each = np.where(
-            below[:, None], log_ndtr(error / sd), -0.5 * (error / sd) ** 2 - log(sd) - 0.5 * log(2 * pi)
-        )
-        by_group = np.add.reduceat(each[order], starts, axis=0)
-        return -float(logsumexp(by_group + logw, axis=1).sum())
+    p, alone = design.shape[1], names.size == values.size
+    negative = _likelihood(values, below, design, codes)
 
     spread = max(float(left.std()), 1e-3)
     first = [*start, log(spread)] if alone else [*start, log(spread * 0.7), log(spread * 0.7)]
     lowest = log(spread) - 8
     bounds = [(None, None)] * p + [(lowest, log(spread) + 6)] * (len(first) - p)
     found = optimize.minimize(
-        negative, np.array(first), method="L-BFGS-B", bounds=bounds, options={"maxiter": 500}
+        negative, np.array(first), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 500}
     )
     if not np.isfinite(found.fun):
         raise StatisticsRefusal("The likelihood of the censored results has no maximum here.")
@@ -113,14 +100,40 @@ def mixed_tobit(y: ArrayLike, censored: ArrayLike, x: ArrayLike, group: Sequence
     )  # fmt: skip
 
 
-def _hessian(f: Callable[[Floats], float], theta: Floats, free: Sequence[int]) -> Floats:
-    """Second derivatives over the free parameters by central differences."""
-    step = 1e-4 * np.maximum(1.0, np.abs(theta))
+def _likelihood(
+    values: Floats, below: NDArray[np.bool_], design: Floats, codes: NDArray[np.intp]
+) -> Callable[[Floats], tuple[float, Floats]]:
+    """Negative log likelihood and its slope as a function of (beta, log SD, log SD between groups)."""
+    alone, p = int(codes.max()) + 1 == values.size, design.shape[1]
+    # A result of its own group has no intercept beside its error: one node stands for all.
+    z, w = np.polynomial.hermite_e.hermegauss(1 if alone else NODES)
+    logw = np.log(w) - 0.5 * log(2 * pi)
+    order = np.argsort(codes, kind="stable")
+    starts = np.searchsorted(codes[order], np.arange(int(codes.max()) + 1))
+    hidden = below[:, None]
+
+    def negative(theta: Floats) -> tuple[float, Floats]:
+        sd, between = exp(theta[p]), 0.0 if alone else exp(theta[p + 1])
+        error = ((values - design @ theta[:p])[:, None] - between * z[None, :]) / sd
+        each = np.where(hidden, log_ndtr(error), -0.5 * error**2 - log(sd) - 0.5 * log(2 * pi))
+        by_group = np.add.reduceat(each[order], starts, axis=0) + logw
+        total = logsumexp(by_group, axis=1)
+        # Slope of each result by its standardised error, weighed by the chance of its group's intercept.
+        mills = np.exp(np.where(hidden, -0.5 * error**2 - 0.5 * log(2 * pi) - each, 0.0))
+        slope = np.exp(by_group - total[:, None])[codes] * np.where(hidden, mills, -error)
+        rise = [*(-(slope.sum(axis=1) @ design) / sd), -float((slope * error).sum()) - float((~below).sum())]
+        if not alone:
+            rise.append(-float((slope * z).sum()) * between / sd)
+        return -float(total.sum()), -np.array(rise)
+
+    return negative
+
+
+def _hessian(f: Callable[[Floats], tuple[float, Floats]], theta: Floats, free: Sequence[int]) -> Floats:
+    """Second derivatives over the free parameters by central differences of the slope."""
     out = np.empty((len(free), len(free)))
     for a, i in enumerate(free):
-        for b, j in enumerate(free[: a + 1]):
-            ei, ej = np.zeros_like(theta), np.zeros_like(theta)
-            ei[i], ej[j] = step[i], step[j]
-            both = f(theta + ei + ej) - f(theta + ei - ej) - f(theta - ei + ej) + f(theta - ei - ej)
-            out[a, b] = out[b, a] = both / (4 * step[i] * step[j])
-    return out
+        step = np.zeros_like(theta)
+        step[i] = 1e-5 * max(1.0, abs(float(theta[i])))
+        out[a] = (f(theta + step)[1] - f(theta - step)[1])[list(free)] / (2 * step[i])
+    return (out + out.T) / 2

@@ -96,25 +96,23 @@ def _sample_sd(df: int) -> tuple[Floats, Floats]:
     return sd, (highest - lowest) * w * stats.chi.pdf(sd * sqrt(df), df) * sqrt(df)
 
 
-def _noncentral_t(value: float, df: int, shift: float) -> float:
+def noncentral_t(value: float, df: int, shift: float) -> float:
     """P(T <= value), integrated over the SD: library functions give no number far out in the tails."""
     sd, weight = _sample_sd(df)
     return float(weight @ ndtr(value * sd - shift))
 
 
 def _noncentral_t_quantile(p: float, df: int, shift: float) -> float:
-    """The value `_noncentral_t` gives `p` for; infinite at 1."""
+    """The value `noncentral_t` gives `p` for; infinite at 1."""
     if p >= 1:
         return inf
     reach = 8.0
-    while not _noncentral_t(shift - reach, df, shift) < p < _noncentral_t(shift + reach, df, shift):
+    while not noncentral_t(shift - reach, df, shift) < p < noncentral_t(shift + reach, df, shift):
         reach *= 4
         if reach > 1e9:
             return inf if p > 0.5 else -inf
     return float(
-        brentq(
-            lambda c: _noncentral_t(c, df, shift) - p, shift - reach, shift + reach, xtol=1e-13, rtol=1e-13
-        )
+        brentq(lambda c: noncentral_t(c, df, shift) - p, shift - reach, shift + reach, xtol=1e-13, rtol=1e-13)
     )
 
 
@@ -123,8 +121,8 @@ def _t_constants(
 ) -> Constants:
     """Constants of a t statistic on `df` whose noncentrality lies between `low` and `high`."""
     c1, c2 = _solve(
-        lambda c: _noncentral_t(c, df, low),
-        lambda c: _noncentral_t(c, df, high),
+        lambda c: noncentral_t(c, df, low),
+        lambda c: noncentral_t(c, df, high),
         lambda p: _noncentral_t_quantile(p, df, high),
         _noncentral_t_quantile(1e-6, df, low),
         level,

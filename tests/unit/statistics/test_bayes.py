@@ -10,9 +10,9 @@ from warehouse.statistics.bayes import (
     hierarchical,
     next_lot_inside,
     posterior_of,
-    posterior_rule_size,
     probability_of_equivalence,
 )
+from warehouse.statistics.bayes_rules import pooled_rule_size, posterior_rule_size
 from warehouse.statistics.means import paired, pooled, tost
 from warehouse.statistics.refusal import StatisticsRefusal
 from warehouse.statistics.scales import Margin
@@ -94,6 +94,33 @@ def test_the_posterior_rule_holds_its_size(n: int) -> None:
     found = posterior_rule_size(n, n, margin_sd=2.0)
     assert found.share <= 0.05 + 3.0 * found.mc_error
     assert posterior_rule_size(n, n, margin_sd=2.0) == found
+
+
+def test_the_size_of_partial_pooling_is_that_of_its_posteriors() -> None:
+    """The same rule through the full posterior, study by study; pooling makes it accept far more than 5 %."""
+    rng, hits, runs = np.random.default_rng(5), 0, 150
+    sizes, sd = np.array([20, 5, 8, 6]), 1.0
+    df = int(sizes.sum()) - sizes.size
+    for _ in range(runs):
+        told = sd * np.sqrt(rng.chisquare(df) / df)
+        means = rng.normal([0.0, 1.5, 0.0, 0.0], sd / np.sqrt(sizes))
+        found = hierarchical(means, told / np.sqrt(sizes), tau_scale=told, tau_prior="half-normal")
+        hits += found.difference_inside(1, 0, -1.5, 1.5) >= 0.95
+    size, error = pooled_rule_size(sizes.tolist(), 1, 0, sd=sd, limits=Margin(-1.5, 1.5), runs=4000)
+    assert hits / runs == pytest.approx(size, abs=4 * np.sqrt(error**2 + size * (1 - size) / runs))
+    assert size > 0.05 + 2 * error
+
+
+def test_without_pooling_the_rule_holds_its_size_and_units_do_not_matter() -> None:
+    size, error = pooled_rule_size([300, 300], 1, 0, sd=1.0, limits=Margin(-1.5, 1.5), runs=4000)
+    assert size == pytest.approx(0.05, abs=0.015 + 3 * error)
+    told = [
+        pooled_rule_size([9, 4, 6], 1, 0, sd=1.0 * k, limits=Margin(-1.0 * k, 2.0 * k))[0]
+        for k in (1.0, 1000.0)
+    ]
+    assert told[0] == told[1]
+    with pytest.raises(StatisticsRefusal, match="two sites"):
+        pooled_rule_size([9], 0, 0, sd=1.0, limits=Margin(-1.0, 1.0))
 
 
 def test_degenerate_inputs_are_refused_in_words() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -164,7 +166,7 @@ def test_icc_intervals_hold_their_estimates() -> None:
 
 
 @SETTINGS
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.sampled_from(list(multiplicity.ADJUSTMENTS)))
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.sampled_from(get_args(multiplicity.Adjustment)))
 def test_adjusted_p_values_keep_order_and_never_shrink(
     p_values: list[float], method: multiplicity.Adjustment
 ) -> None:

@@ -12,6 +12,7 @@ from scipy import stats
 
 from warehouse.statistics import proportions as p
 from warehouse.statistics import rates
+from warehouse.statistics.power_proportions import score_power, tango_power
 from warehouse.statistics.proportions import Count, Pairs
 from warehouse.statistics.refusal import StatisticsRefusal
 from warehouse.statistics.scales import Margin
@@ -105,11 +106,21 @@ def test_the_power_of_a_share_is_that_of_every_table() -> None:
     for b, a in zip(rng.binomial(30, 0.9, 400), rng.binomial(20, 0.9, 400), strict=True):
         found = p.miettinen_nurminen(Count(int(a), 20), Count(int(b), 30), level=0.9)
         hits += margin.low < found.ci_low and found.ci_high < margin.high
-    power = p.score_power((0.9, 30), (0.9, 20), margin)
+    power = score_power((0.9, 30), (0.9, 20), margin)
     assert hits / 400 == pytest.approx(power, abs=4 * (power * (1 - power) / 400) ** 0.5)
     # With the site worse by the margin it is the size.
-    assert p.score_power((0.9, 30), (0.7, 20), margin) < 0.05
-    assert p.score_power((0.9, 30), (0.9, 3), margin) == 0.0
+    assert score_power((0.9, 30), (0.7, 20), margin) < 0.05
+    assert score_power((0.9, 30), (0.9, 3), margin) == 0.0
+
+
+def test_the_power_of_pairs_is_that_of_every_table() -> None:
+    rng = np.random.default_rng(2)
+    margin, runs = Margin(-0.2, 0.2), 1500
+    tables = rng.multinomial(20, [0.82, 0.08, 0.08, 0.02], runs)
+    hits = sum(p.tango_tost(Pairs(*(int(v) for v in t)), margin).equivalent for t in tables)
+    power = tango_power(20, 0.08, 0.08, margin)
+    assert hits / runs == pytest.approx(power, abs=4 * (power * (1 - power) / runs) ** 0.5)
+    assert tango_power(20, 0.04, 0.24, margin) < 0.05
 
 
 def test_the_exact_interval_holds_the_estimate_and_is_wider_than_score() -> None:
