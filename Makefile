@@ -21,7 +21,7 @@ lint: test-deps
 
 # Error rates and planted truth, drawn anew: some minutes.
 validation: install
-	@$(BIN)/python -m warehouse.verification.characteristics
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m warehouse.verification.characteristics
 	@$(BIN)/python benchmarks/planted_truth.py
 
 # Speed, as ratios: some tens of minutes; QUICK=1 under five. Results go to benchmarks/results and docs/benchmarks.md.

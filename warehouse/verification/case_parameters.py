@@ -115,11 +115,22 @@ def _keys(value: Any) -> Iterator[str]:
 
 
 def asked_levels(case: Case, *usual: float) -> list[float]:
-    """Levels of the intervals named in the case's keys ("ci90_lower" is 0.9), and the `usual` ones."""
+    """Levels of the intervals named in the case's keys ("ci90_lower" is 0.9) or parameters, and the `usual` ones."""
     found = {round(level, 6) for level in usual}
+    told = pick(case.parameters, *LEVEL)
+    if isinstance(told, (int, float)):
+        found.add(round(fraction(float(told)), 6))
     for key in _keys(case.expected):
         found |= {float(text) / 100.0 for text in re.findall(r"ci_?(\d\d(?:\.\d+)?)", key.lower())}
     return sorted(level for level in found if 0.0 < level < 1.0)
+
+
+def told_interval(given: Section, level: float, low: float | None, high: float | None) -> dict[str, Any]:
+    """The interval of the one level that the parameters name, under names without a level: ci_lower, ci_upper, ci."""
+    told = pick(given, *LEVEL)
+    if not isinstance(told, (int, float)) or abs(fraction(float(told)) - level) > 1e-9:
+        return {}
+    return {"ci_lower": low, "ci_upper": high, "ci": [low, high], "lower": low, "upper": high}
 
 
 def interval_keys(level: float, low: float | None, high: float | None) -> dict[str, Any]:

@@ -32,8 +32,9 @@ from warehouse.statistics import means
 from warehouse.statistics.covariates import compare_routine
 from warehouse.statistics.lots import t_tost_power, welch_size, welch_tost_power
 from warehouse.statistics.means import Estimate
+from warehouse.statistics.mixed import DfMethod
 from warehouse.statistics.mixed_core import Floats
-from warehouse.statistics.power import SplitDesign, split_power
+from warehouse.statistics.power import SplitDesign, covariate_power, fieller_power, split_power
 from warehouse.statistics.proportions import (
     Count,
     Difference,
@@ -48,7 +49,12 @@ from warehouse.statistics.scales import Margin, Scale
 from warehouse.statistics.split_apheresis import known_rho_interval, mixed_comparison, unknown_rho_interval
 from warehouse.statistics.variability import sd_ratio, sd_ratio_power
 from warehouse.statistics.verdict import NoEstimate, estimate_lots
-from warehouse.verification import characteristics_beside
+from warehouse.verification import (
+    characteristics_beside,
+    characteristics_families,
+    characteristics_ranges,
+    characteristics_tests,
+)
 from warehouse.verification.characteristics_line import (
     ALPHA,
     MARGIN,
@@ -65,6 +71,7 @@ from warehouse.verification.characteristics_line import (
     ends,
     line_of,
 )
+from warehouse.verification.error_lines import DECIDING
 
 FOLDER = ROOT / "docs" / "validation"
 
@@ -113,7 +120,7 @@ def _adjusted(n: int, m: int) -> Draw:
     return draw
 
 
-def _mixed(n: int, history: int) -> Draw:
+def _mixed(n: int, history: int, df_method: DfMethod = "kenward-roger") -> Draw:
     donors = [f"D{i}" for i in range(n)] * 2 + [f"H{i}" for i in range(history)]
     sites = ["a"] * n + ["b"] * n + ["a"] * history
 
@@ -121,7 +128,8 @@ def _mixed(n: int, history: int) -> Draw:
         donor = rng.normal(0, sqrt(0.5), n)
         y: Floats = np.concatenate([donor, donor, rng.normal(0, sqrt(0.5), history)])
         y = y + rng.normal(0, sqrt(0.5), y.size)
-        return ends(mixed_comparison(y, donors, sites, reference="a", alpha=ALPHA).estimates["b"])
+        found = mixed_comparison(y, donors, sites, reference="a", alpha=ALPHA, df_method=df_method)
+        return ends(found.estimates["b"])
 
     return draw
 
@@ -227,6 +235,8 @@ def _enumerated(method: str, setting: str, n: int, m: int, tables: Iterable[Tabl
     return Line(method, setting, n, m, 0, 0, size, 0.0, None, covered, 0.0, power, 0.0, None)
 
 
+# Of so many studies one is drawn.
+SLOWER = {"adjusted": 4, "mixed": 4, "below detection, Tobit": 8, "below detection, mixed": 12}
 PROPORTIONS = "{}, 90 % succeed, margin 20 points"
 
 
@@ -265,12 +275,21 @@ def _models(line: Callable[..., Line], sizes: tuple[int, ...]) -> Iterator[Line]
     margin = Margin(-MARGIN, MARGIN)
     for n in sizes:
         yield line(
-            "adjusted", "40 reference lots, one covariate, patients 1 SD sicker", 40, n, _adjusted(40, n)
-        )
+            "adjusted", "40 reference lots, one covariate, patients 1 SD sicker", 40, n, _adjusted(40, n),
+            computed_size=ALPHA, computed_power=covariate_power(margin, 1, 40, n, 1, apart=1),
+        )  # fmt: skip
     for n in sizes:
         yield line("mixed, Kenward-Roger", "split donors, half of the variance", n, n, _mixed(n, 0))
     for n in sizes:
         yield line("mixed, Kenward-Roger", "split donors and 10 historical lots", n + 10, n, _mixed(n, 10))
+    for n in sizes:
+        yield line(
+            "mixed, Satterthwaite",
+            "split donors and 10 historical lots",
+            n + 10,
+            n,
+            _mixed(n, 10, "satterthwaite"),
+        )
     for known, name in ((True, "known"), (False, "unknown")):
         for n in sizes:
             planned = split_power(SplitDesign(n, sqrt(0.5), sqrt(0.5), history=10), margin)
@@ -293,6 +312,7 @@ def _ratios(line: Callable[..., Line], sizes: tuple[int, ...]) -> Iterator[Line]
         yield line(
             "ratio of arithmetic means, Fieller", "40 reference lots, coefficient of variation 20 %, 0.8 to 1.25",
             40, n, _fieller(40, n, 0.0), margin=ratio.high, at_margin=_fieller(40, n, ratio.high),
+            computed_power=fieller_power(Margin(0.8, 1.25), RATIO_SD, 40, n),
         )  # fmt: skip
     for n in sizes:
         yield line(
@@ -329,8 +349,8 @@ def lines(
     def line(method: str, setting: str, n: int, m: int, draw: Draw, **told: float | Draw | None) -> Line:
         if (old := known(method, setting, m)) is not None:
             return old
-        # A model takes some milliseconds, an interval a tenth of one.
-        slower = 4 if method.startswith(("adjusted", "mixed")) else 1
+        # A model takes some milliseconds, one with results below detection a tenth of a second, an interval little.
+        slower = next((k for start, k in SLOWER.items() if method.startswith(start)), 1)
         drawn = max(runs // slower, 1)
         given: dict[str, Any] = {"computed_size": None, "computed_power": None, "margin": MARGIN} | told
         return line_of(method, setting, n, m, draw, runs=drawn, seed=seed, **given)
@@ -339,7 +359,9 @@ def lines(
     yield from _models(line, sizes)
     yield from _ratios(line, sizes)
     yield from _proportions(known, sizes)
-    yield from characteristics_beside.lines(line, known, runs, seed, sizes)
+    for part in (characteristics_beside, characteristics_tests, characteristics_ranges):
+        yield from part.lines(line, known, runs, seed, sizes)
+    yield from characteristics_families.lines(known, runs, seed, sizes)
 
 
 def page(found: list[Line], seed: int) -> str:
@@ -358,10 +380,12 @@ def page(found: list[Line], seed: int) -> str:
         f"Where nothing else is said, margins are {MARGIN:g} SD of a reference lot each way; for the ratio of SDs the",
         f"limit is {SD_LIMIT:g}. ± is one Monte-Carlo standard error; in brackets stands what the planner reckons (for",
         "a size: with the other limit far away, so an upper bound). A size more than two standard errors above 5 % is",
-        "marked ▲; the one of a verdict at its own numbers is its `size`. Proportions are reckoned from every possible",
-        "table and have no such error; they move in steps, and few lots can show nothing. So are rates. A watch looks",
-        "at every new lot and stops at its first verdict: its size is over all looks, its coverage that of every look",
-        "at once.",
+        "marked ▲, a coverage as far below its level ▼; the size of a verdict at its own numbers is its `size`.",
+        "Proportions are reckoned from every possible table and have no such error; they move in steps, and few lots",
+        "can show nothing. So are rates. A watch looks at every new lot and stops at its first verdict: its size is",
+        "over all looks, its coverage that of every look at once. Ranges and agreement judge nothing, so they have a",
+        "coverage alone; Wellek's tests make no interval, so they have none. Rules on posterior probabilities and the",
+        "quality range are no tests at 5 %: they decide nothing, and what they would accept is told beside them.",
     ]
     for title in dict.fromkeys((line.method, line.setting) for line in found):
         out += [
@@ -373,29 +397,36 @@ def page(found: list[Line], seed: int) -> str:
         ]
         for line in found:
             if (line.method, line.setting) == title:
+                lots = f"| {line.n_reference or ''} | {line.n_site} |"
                 if line.runs and line.refused == line.runs:
-                    out.append(f"| {line.n_reference} | {line.n_site} | refused: too few | | |")
+                    out.append(f"{lots} refused: too few | | |")
                     continue
                 out.append(
-                    f"| {line.n_reference} | {line.n_site} | "
-                    f"{_told(line.size, line.size_error, line.computed_size)}{' ▲' if line.liberal else ''} | "
-                    f"{_told(line.coverage, line.coverage_error, None)} | "
+                    f"{lots} {_told(line.size, line.size_error, line.computed_size)}{' ▲' if line.liberal else ''} | "
+                    f"{_told(line.coverage, line.coverage_error, None)}{' ▼' if line.narrow else ''}{_refused(line)} | "
                     f"{_told(line.power, line.power_error, line.computed_power)} |"
                 )
-    worst = max(found, key=lambda line: line.size)
-    marked = sum(line.liberal for line in found)
+    deciding = [line for line in found if line.method in DECIDING]
+    worst = max(deciding, key=lambda line: line.size or 0.0)
     out += [
         "",
-        f"Of {len(found)} lines {marked} are marked. The largest size is {100 * worst.size:.1f} % "
-        f"({worst.method}, {worst.setting}, {worst.n_site} lots or donors).",
+        f"Of {len(found)} lines {sum(line.liberal for line in found)} are marked ▲; of the {len(deciding)} of methods "
+        f"that may decide a verdict {sum(line.liberal for line in deciding)}. The largest size among these is "
+        f"{100 * (worst.size or 0.0):.1f} % ({worst.method}, {worst.setting}, {worst.n_site} lots or donors).",
     ]
     return "\n".join(out) + "\n"
 
 
-def _told(share: float, error: float, computed: float | None) -> str:
+def _told(share: float | None, error: float, computed: float | None) -> str:
+    if share is None:
+        return ""
     exact = "" if computed is None else f" [{100 * computed:.1f}]"
     around = f" ± {100 * error:.1f}" if error else ""
     return f"{100 * share:.1f}{around}{exact}"
+
+
+def _refused(line: Line) -> str:
+    return f" ({100 * line.refused / line.runs:.1f} % refused)" if line.refused else ""
 
 
 def stored(folder: Path = FOLDER) -> tuple[list[Line], int]:
@@ -421,7 +452,8 @@ def main() -> None:
     for line in lines(chosen.runs, chosen.seed, kept=kept, only=tuple(chosen.only or ())):
         found.append(line)
         print(
-            f"{line.method}, {line.setting}, {line.n_site}: size {line.size:.4f}, power {line.power:.4f}",
+            f"{line.method}, {line.setting}, {line.n_site}: size {line.size}, coverage {line.coverage}, power "
+            f"{line.power}",
             flush=True,
         )
     chosen.folder.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,6 @@ Belongs here: their simulations. Does not belong here: what decides a verdict (`
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from math import sqrt
@@ -17,8 +16,17 @@ from warehouse.statistics import means, ranks
 from warehouse.statistics.rates import Exposure, rate_ratio
 from warehouse.statistics.refusal import StatisticsRefusal
 from warehouse.statistics.scales import Margin
-from warehouse.statistics.sequential import SequentialPlan, watch
-from warehouse.verification.characteristics_line import ALPHA, MARGIN, Draw, Known, Line, ends, rate
+from warehouse.statistics.sequential import SequentialPlan, Spending, watch
+from warehouse.verification.characteristics_line import (
+    ALPHA,
+    MARGIN,
+    Draw,
+    Known,
+    Line,
+    ends,
+    generator,
+    rate,
+)
 
 # Events a lot at the reference, and how many times as many a site may have.
 EVENTS, RATE_MARGIN = 1.0, 2.0
@@ -71,13 +79,14 @@ def _rates(m: int) -> Line:
     return Line(*RATES, REFERENCE, m, 0, 0, size, 0.0, None, covered, 0.0, power, 0.0, None)
 
 
-LOOKS = "watched at every new lot", f"{REFERENCE} reference lots, O'Brien-Fleming spending"
+SPENDING: dict[Spending, str] = {"obrien-fleming": "O'Brien-Fleming", "pocock": "Pocock"}
+WATCHED = "watched at every new lot"
 
 
-def _looks(m: int, *, runs: int, seed: int) -> Line:
+def _looks(spending: Spending, setting: str, m: int, *, runs: int, seed: int) -> Line:
     """A watch that looks at each new lot of the site from the second on and stops at the first verdict."""
-    rng = np.random.default_rng([seed, zlib.crc32("|".join(LOOKS).encode()), REFERENCE, m])
-    plan, margin = SequentialPlan(REFERENCE, m, ALPHA), Margin(-MARGIN, MARGIN)
+    rng = generator(seed, WATCHED, setting, REFERENCE, m)
+    plan, margin = SequentialPlan(REFERENCE, m, ALPHA, spending), Margin(-MARGIN, MARGIN)
     size = covered = power = 0
     for _ in range(runs):
         reference, site = rng.normal(0, 1, REFERENCE), rng.normal(0, 1, m)
@@ -91,7 +100,7 @@ def _looks(m: int, *, runs: int, seed: int) -> Line:
                 power += looks[-1].verdict == "comparable"
                 covered += held
     of_size, of_coverage, of_power = (rate(hits, runs) for hits in (size, covered, power))
-    return Line(*LOOKS, REFERENCE, m, runs, 0, *of_size, None, *of_coverage, *of_power, None)
+    return Line(WATCHED, setting, REFERENCE, m, runs, 0, *of_size, None, *of_coverage, *of_power, None)
 
 
 def lines(
@@ -102,7 +111,11 @@ def lines(
         yield line("ranks, Mann-Whitney", f"{REFERENCE} reference lots", REFERENCE, n, _mann_whitney(n))
     for n in sizes:
         yield line("ranks, signed rank", "pairs, donors half of the variance", n, n, _signed_rank(n))
-    for n in sizes:
-        yield known(*LOOKS, n) or _looks(n, runs=max(runs // LOOKS_PART, 1), seed=seed)
+    for spending, name in SPENDING.items():
+        setting = f"{REFERENCE} reference lots, {name} spending"
+        for n in sizes:
+            yield known(WATCHED, setting, n) or _looks(
+                spending, setting, n, runs=max(runs // LOOKS_PART, 1), seed=seed
+            )
     for n in sizes:
         yield known(*RATES, n) or _rates(n)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 from warehouse.statistics import (
     agreement,
@@ -41,7 +41,7 @@ from warehouse.verification.case_parameters import (
     number,
     pick,
 )
-from warehouse.verification.run import MISSING, Adapter, Case
+from warehouse.verification.run import MISSING, Adapter, Case, plain
 
 _TRUE = {"true", "t", "1", "yes", "<", "lt", "left", "censored", "nd", "below"}
 _FALSE = {"false", "f", "0", "no", "", "=", "eq", "observed", "detected"}
@@ -320,9 +320,13 @@ def _multiplicity(case: Case) -> dict[str, Any]:
     listed = pick(case.parameters, "p", "p_values", "pvalues")
     values = [float(p) for p in listed] if isinstance(listed, list) else measured(case)
     answer: dict[str, Any] = {
-        str(name): multiplicity.adjust(values, name).tolist() for name in multiplicity.ADJUSTMENTS
+        str(name): multiplicity.adjust(values, name).tolist() for name in get_args(multiplicity.Adjustment)
     }
     answer |= {"BH": answer["bh"], "BY": answer["by"], "fdr": answer["bh"]}
+    one = plain(str(pick(case.parameters, "method", "adjustment", default="")))
+    named = next((found for name, found in answer.items() if plain(name) == one), None)
+    if named is not None:
+        answer |= dict.fromkeys(("adjusted", "p_adjusted", "p_adj"), named)
     level = alpha_of(case.parameters)
     for name in list(answer):
         rejected = [p <= level for p in answer[name]]

@@ -201,7 +201,9 @@ def bayes_equivalence(case: Case) -> Section:
     margin = margin_of(given)
     if margin is not None:
         inside = found.inside(*margin)
-        out |= dict.fromkeys(("P_equivalence", "p_equivalent", "probability"), inside)
+        out |= dict.fromkeys(
+            ("P_equivalence", "p_equivalent", "probability", "prob", "prob_equivalence"), inside
+        )
         out["equivalent"] = inside >= number(given, "threshold", "required", default=0.95)
     return out
 

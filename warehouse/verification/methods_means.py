@@ -74,7 +74,8 @@ def _t_keys(estimate: Estimate, levels: list[float]) -> Answer:
             n_test=estimate.n_test, df_method=estimate.df_method or "",
         )  # fmt: skip
         out |= interval_keys(level, same.ci_low, same.ci_high)
-    return out | {"ci_lower": estimate.ci_low, "ci_upper": estimate.ci_high}
+    ends = [estimate.ci_low, estimate.ci_high]
+    return out | {"ci_lower": ends[0], "ci_upper": ends[1], "ci": ends}
 
 
 def tost_keys(test: Tost, levels: list[float]) -> Answer:

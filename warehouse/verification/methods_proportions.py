@@ -14,13 +14,16 @@ from warehouse.statistics.rates import Exposure
 from warehouse.statistics.refusal import StatisticsRefusal
 from warehouse.statistics.scales import Margin
 from warehouse.verification.case_parameters import (
+    LEVEL,
     Section,
     alpha_of,
     asked_levels,
+    fraction,
     interval_keys,
     margin_of,
     number,
     pick,
+    told_interval,
 )
 from warehouse.verification.run import Adapter, Case
 
@@ -73,7 +76,9 @@ def _tables(text: str, given: Section) -> tuple[Count, Count] | None:
     return Count(a, m), Count(b, n)
 
 
-def _differences(test: Count, reference: Count, wanted: Section) -> dict[str, Any]:
+def _differences(
+    test: Count, reference: Count, wanted: Section, level: float | None = None
+) -> dict[str, Any]:
     """The intervals a part of a case asks for by names such as `newcombe90`; a refused one in words."""
     share = test.events / test.n, reference.events / reference.n
     answer: dict[str, Any] = {
@@ -83,7 +88,8 @@ def _differences(test: Count, reference: Count, wanted: Section) -> dict[str, An
         "p2": share[1],
     }
     for key in wanted:
-        named = _named(key)
+        # A name without a level is for the one of the parameters.
+        named = _named(key) or ((key.lower(), level) if level is not None else None)
         if named is None or named[0] not in _INTERVALS:
             continue
         try:
@@ -123,16 +129,17 @@ def _proportions(case: Case) -> dict[str, Any]:
     """Each part of `expected` is one table: its counts stand in it, in its name or in parameters."""
     given = case.parameters
     answer: dict[str, Any] = {}
-    flat = _tables("", given)
+    flat, told = _tables("", given), pick(given, *LEVEL)
+    level = fraction(float(told)) if isinstance(told, (int, float)) else None
     if flat is not None:
-        answer |= _differences(*flat, case.expected) | _tested("", given, flat, case.expected)
+        answer |= _differences(*flat, case.expected, level) | _tested("", given, flat, case.expected)
     parts = {key: part for key, part in case.expected.items() if isinstance(part, dict)}
     for key, part in parts.items():
         own = given.get(key)
         facts = {**given, **(own if isinstance(own, dict) else {}), **part}
         tables = _tables(key, {**part, **(own if isinstance(own, dict) else {})}) or flat
         if tables is not None and not key.startswith("published"):
-            answer[key] = _differences(*tables, part) | _tested(key, facts, tables, part)
+            answer[key] = _differences(*tables, part, level) | _tested(key, facts, tables, part)
     published = {key: part for key, part in parts.items() if key.startswith("published")}
     for key, groups in published.items():
         # Printed intervals name their table by a letter: "a" is the part "..._a_...".
@@ -167,8 +174,13 @@ def _paired_proportions(case: Case) -> dict[str, Any]:
     answer: dict[str, Any] = {}
     for level in asked_levels(case, 0.90, 0.95):
         result = proportions.tango(table, level=level)
-        answer |= {f"tango{100 * level:g}": [result.ci_low, result.ci_high], "diff": result.estimate}
+        answer |= {
+            f"tango{100 * level:g}": [result.ci_low, result.ci_high],
+            "diff": result.estimate,
+            "difference": result.estimate,
+        }
         answer |= interval_keys(level, result.ci_low, result.ci_high)
+        answer |= told_interval(given, level, result.ci_low, result.ci_high)
     for key in case.expected:
         named = _named(key)
         if named and named[0] in _PAIRED:
@@ -195,6 +207,7 @@ def _rates(case: Case) -> dict[str, Any]:
     for level in asked_levels(case, 1.0 - 2.0 * alpha):
         found = rates.rate_ratio(test, reference, level=level)
         answer |= interval_keys(level, found.ci_low, found.ci_high)
+        answer |= told_interval(given, level, found.ci_low, found.ci_high)
         answer |= dict.fromkeys(("ratio", "estimate", "rate_ratio"), found.estimate)
     margin = margin_of(given)
     if margin is not None:

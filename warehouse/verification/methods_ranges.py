@@ -25,8 +25,9 @@ from warehouse.verification.case_parameters import (
     margin_of,
     number,
     pick,
+    told_interval,
 )
-from warehouse.verification.run import Adapter, Case
+from warehouse.verification.run import Adapter, Case, plain
 
 
 def _homogeneity(groups: list[list[float]]) -> dict[str, Any]:
@@ -63,6 +64,7 @@ def _ratio(test: Summary, reference: Summary, given: Section, levels: list[float
         found = variability.variance_ratio(test, reference, level=level)
         answer |= {"ratio": found.ratio, "var_ratio": found.ratio, "sd_ratio": found.ratio**0.5}
         answer |= interval_keys(level, found.ci_low, found.ci_high)
+        answer |= told_interval(given, level, found.ci_low, found.ci_high)
         sds = interval_keys(level, found.ci_low**0.5, found.ci_high**0.5)
         answer |= {f"sd_{name}": value for name, value in sds.items()}
     answer |= {"sd1": test.sd, "sd2": reference.sd, "F": answer["ratio"]}
@@ -213,15 +215,11 @@ def _ends(found: tolerance.Range) -> dict[str, Any]:
 
 
 def _side(name: object) -> tolerance.Side:
-    """A case's word for the side: upper, lower, or any word (or 2) for both; 1 is upper."""
-    word = str(name).lower()
-    return (
-        "upper"
-        if word in {"upper", "1", "one-sided upper"}
-        else "lower"
-        if word.startswith("low")
-        else "two-sided"
-    )
+    """A case's word for the side: upper, lower, or any word (or 2) for both; 1 and "one-sided" are upper."""
+    word = plain(str(name))
+    if word.startswith(("low", "onesidedlow", "less")):
+        return "lower"
+    return "upper" if word.startswith(("upp", "one", "greater", "1")) else "two-sided"
 
 
 def _given_summary(case: Case) -> Summary | None:
@@ -263,7 +261,7 @@ def _tolerance_nonparametric(case: Case) -> dict[str, Any]:
     one, two = (tolerance.wilks_size(*asked, side=side) for side in ("upper", "two-sided"))
     side = _side(pick(case.parameters, "side", default="two-sided"))
     answer |= {"n_one_sided": one, "n_two_sided": two, "n_min": two if side == "two-sided" else one}
-    answer |= {"wilks_n": answer["n_min"], "n_needed": answer["n_min"]}
+    answer |= dict.fromkeys(("wilks_n", "n_needed", "n"), answer["n_min"])
     if case.tables:
         found = tolerance.nonparametric_tolerance(measured(case, "x", "y"), *asked, side=side)
         answer |= {**_ends(found), "confidence": found.confidence, "achieved_confidence": found.confidence}

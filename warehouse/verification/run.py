@@ -220,15 +220,16 @@ def _tolerance(case: Case, key: str, want: float) -> float:
 
 
 def _spelled(key: str) -> str:
-    """`plain` that keeps the places of a list."""
-    return re.sub(r"[^0-9a-z\[\]]", "", key.lower())
+    """`plain` that keeps the places of a list; an end of an interval is low or high, however it is written."""
+    ends = key.lower().replace("lower", "low").replace("upper", "high")
+    return re.sub(r"[^0-9a-z\[\]]", "", ends)
 
 
 def _answers(key: str, got: dict[str, Any]) -> list[str]:
     """The keys of `got` that answer an expected one, best first.
 
     Its own; for a published value its full twin, whose path lacks the published part (which may itself be a
-    list); a lone value for a list of one and the other way about; else the same key spelled otherwise.
+    list); a lone value for a list of one and the other way about; else the same key spelled otherwise, or turned.
     """
     parts = [part for part in key.split(".") if not part.startswith("published")]
     written = [key, ".".join(parts)] if _published(key) else [key]
@@ -237,7 +238,10 @@ def _answers(key: str, got: dict[str, Any]) -> list[str]:
     if exact:
         return exact[:1]
     wanted = {_spelled(name) for name in written}
-    return [name for name in got if _spelled(name) in wanted]
+    found = [name for name in got if _spelled(name) in wanted]
+    # A value and the group it is of may be named in either order.
+    turned = {_spelled(".".join(reversed(name.split(".")))) for name in written if name.count(".") == 1}
+    return found or [name for name in got if _spelled(name) in turned]
 
 
 _REFUSED = {"refused", "refusal", "refuses", "refuse", "error", "undefined", "notestimable"}

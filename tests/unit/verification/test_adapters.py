@@ -125,6 +125,22 @@ def test_proportions_with_empty_cells(
     _answers("proportions", names, expected, 1e-4)
 
 
+def test_one_meaning_under_the_names_that_people_give_it() -> None:
+    """The level in the parameters, ends as low or lower, one-sided as a word, a value before or after its group."""
+    counts = {"x1": 5, "n1": 56, "x2": 0, "n2": 29, "level": 0.95}
+    _answers("proportions", counts, {"newcombe": [-0.0381, 0.1926]}, 1e-4)
+    _answers(
+        "tolerance", {"n": 12, "P": 0.99, "conf": 0.95, "side": "one-sided"}, {"k": 3.747084893936731}, 1e-9
+    )
+    _answers("wilks", {"P": 0.95, "conf": 95, "side": "one_sided"}, {"n": 59}, 0)
+    ends = {"ci_low": 2.25 / stats.f.ppf(0.95, 8, 10), "ci_high": 2.25 / stats.f.ppf(0.05, 8, 10)}
+    spread = {"sd1": 1.5, "n1": 9, "sd2": 1.0, "n2": 11, "level": 0.9}
+    _answers("variance_ratio", spread, {"ratio": 2.25, **ends}, 1e-9)
+    _answers("p_adjust", {"p": [0.01, 0.04, 0.03], "method": "Holm"}, {"adjusted": [0.03, 0.06, 0.06]}, 1e-12)
+    table = {"values": [1.0, 2.0, 3.0, 2.0, 3.5, 4.0], "group": ["a", "a", "a", "b", "b", "b"]}
+    _answers("dunnett", {"reference": "a"}, {"diff": {"b": 9.5 / 3 - 2.0}}, 1e-9, **table)
+
+
 def test_a_design_may_be_written_in_a_key_or_in_parameters() -> None:
     size = {"n_total": 40, "power": 0.815845280273183}
     ratios = {"theta1": 0.8, "theta2": 1.25}
