@@ -20,6 +20,7 @@ import typer
 import yaml
 from pydantic import ValidationError
 
+from pipelines import comparability_other_designs as other_designs
 from pipelines.assay_commands import assays_command
 from pipelines.comparability_planner import Question, enough_words, planner_words
 from pipelines.comparability_words import explained
@@ -324,6 +325,20 @@ def power_command(
         float | None, typer.Option(help="Share of lots that succeed (0 to 1): power for failed lots too.")
     ] = None,
     success_margin: Annotated[float, typer.Option(help="Margin of that share either way.")] = 0.2,
+    events: Annotated[
+        float | None,
+        typer.Option(help="Events (deviations) a lot of the reference: power for their rate too."),
+    ] = None,
+    rate_margin: Annotated[float, typer.Option(help="Largest ratio of rates, either way.")] = 2.0,
+    covariates: Annotated[
+        int | None, typer.Option(min=0, help="Covariates adjusted for; else as many as the plan has.")
+    ] = None,
+    sites: Annotated[
+        int | None, typer.Option(min=2, help="So many sites judged at once against the reference.")
+    ] = None,
+    other_tests: Annotated[
+        bool, typer.Option("--other-tests", help="Exact ranks, Wellek's t, ratio of arithmetic means too.")
+    ] = False,
     json_output: Json = False,
 ) -> None:
     """Chance of `comparable` by lots of a new site or split donors, and how many it takes: means, spread, size."""
@@ -352,6 +367,9 @@ def power_command(
                 table += question.trade_off(assay_sd)
             if success is not None:
                 table += question.of_shares(success, success_margin)
+                table += other_designs.shares_of_pairs(question, success, success_margin)
+            for part, needs in _others(question, a, covariates, sites, (events, rate_margin), other_tests):
+                table, enough = [*table, *part], [*enough, *needs]
         except StatisticsRefusal as error:
             typer.echo(str(error), err=True)
             raise typer.Exit(2) from error
@@ -369,6 +387,21 @@ def power_command(
         typer.echo(f"  {planner_words(row)}")
     for need in enough:
         typer.echo(enough_words(need, lots.power))
+
+
+def _others(
+    question: Question, a: PlannedAttribute, covariates: int | None, sites: int | None,
+    events: tuple[float | None, float], tests: bool,
+) -> Iterator[other_designs.Rows]:  # fmt: skip
+    number = len(a.covariates) if covariates is None else covariates
+    if number:
+        yield other_designs.covariates(question, number)
+    if sites is not None:
+        yield other_designs.several_sites(question, sites)
+    if events[0] is not None:
+        yield other_designs.rates(question, events[0], events[1])
+    if tests:
+        yield other_designs.other_tests(question, log_scale=a.scale == "log")
 
 
 # True differences, in margins, at which the chance of `comparable` is told.

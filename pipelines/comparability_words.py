@@ -17,6 +17,7 @@ def explained(row: dict[str, Any]) -> Iterator[str]:
     )
     yield (row["sentence"])
     yield (f"Design: {row['design']}; plan {row['plan_id']} {row['plan_version']} ({row['plan_lock']}).")
+    yield (f"Methods and their versions: {row['method_versions']}; {row['interval']} intervals.")
     if row["size"] is not None:
         yield (
             f"At these numbers and spreads the test calls a true difference at the margin comparable in "
@@ -75,6 +76,13 @@ def _beside(row: dict[str, Any]) -> Iterator[str]:
             yield (
                 f"  {n['sites']} sites at once (Dunnett): {n['estimate']:+.4g} ({n['low']:.4g} to {n['high']:.4g}) on "
                 f"the {n['scale']} scale, {'inside' if n['inside'] else 'not inside'} the margin{share}."
+            )
+        if n.get("probability_inside") is not None:
+            yield (
+                f"  Means partially pooled: {n['pooled_estimate']:+.4g} ({n['pooled_low']:.4g} to "
+                f"{n['pooled_high']:.4g}), inside the margin with probability {n['probability_inside']:.3f}; as a rule "
+                f"(0.95 or more) it would accept a site at the margin, the others like the reference, in "
+                f"{100 * n['pooled_rule_size']:.1f} ± {100 * n['pooled_rule_size_error']:.1f} %."
             )
     for r in row["ranges"]:
         yield (f"  {_range_words(r)}")

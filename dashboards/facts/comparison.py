@@ -178,6 +178,7 @@ class Together:
     pooled_low: float | None
     pooled_high: float | None
     probability_inside: float | None
+    pooled_rule_size: float | None
     probability_all_inside: float | None
     note: str | None
 
@@ -230,6 +231,7 @@ class Analysis:
     n_site: int | None
     place: str | None
     probability_inside: float | None
+    rule_size: float | None
     note: str | None
 
 

@@ -14,7 +14,6 @@ each site's own laboratory measured are held back as `lab_confounded` unless the
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -45,7 +44,7 @@ from warehouse.marts.designs import (
     study_influence,
 )
 from warehouse.marts.memory import Memory
-from warehouse.marts.rows import frame_of, store, store_parts
+from warehouse.marts.rows import frame_of, inputs_hash, store, store_parts
 from warehouse.plan import COVARIATES, Fleet, PlannedAttribute
 from warehouse.statistics.influence import Influence
 from warehouse.statistics.means import Estimate
@@ -53,6 +52,7 @@ from warehouse.statistics.refusal import StatisticsRefusal
 from warehouse.statistics.scales import unread
 from warehouse.statistics.sequential import Look, SequentialPlan
 from warehouse.statistics.verdict import Facts, Judgement, NoEstimate, judge
+from warehouse.statistics.versions import with_versions
 
 HERE = Path(__file__).parent
 ENOUGH = 2
@@ -143,7 +143,7 @@ def build(
     beside = [analysis_row(j, a) for j in made for a in j.analyses(alpha)]
     store(con, target, "comparability", rows)
     store(con, target, "comparability_analysis", beside)
-    store(con, target, "comparability_look", [row for j in made for row in look_rows(j)])
+    store(con, target, "comparability_look", [row for j in made for row in look_rows(lots, j)])
     pulls = (_pull(lots, j, memory) for j in made)
     store_parts(con, target, "comparability_influence", list(pulls))
     return Verdicts(lots, tuple(sites), tuple(made))
@@ -192,7 +192,10 @@ def read_lots(
 
 @dataclass(frozen=True)
 class Judged:
-    """One attribute of one site with everything behind its verdict. `bridge` is the study named, if one was needed."""
+    """One attribute of one site with everything behind its verdict.
+
+    `inputs_hash` is of the records of both sides and of the split study.
+    """
 
     attribute: str
     site: str
@@ -205,6 +208,7 @@ class Judged:
     judgement: Judgement
     remarks: tuple[str, ...]
     lock: plan_lock.State
+    inputs_hash: str
     studied: tuple[Analysis, ...] = ()
     looks: tuple[tuple[tuple[int, int], Look], ...] = ()
 
@@ -279,6 +283,7 @@ def judged(lots: Lots, name: str, site: str, as_planned: PlannedAttribute | None
             f"Over {len(seen)} monthly looks the means are {seen[-1][1].verdict}. {told.guarantee}"
         )
     measured_as = reference_as if like else f"{reference_as} / {site_as}"
+    of_study = lots.studies[study.study, name, site_as].records if study is not None and studied else ()
     return Judged(
         name,
         site,
@@ -291,6 +296,7 @@ def judged(lots: Lots, name: str, site: str, as_planned: PlannedAttribute | None
         j,
         (*remarks, said),
         state,
+        inputs_hash((*ref.records, *new.records, *of_study)),
         tuple(studied),
         tuple(seen),
     )
@@ -310,14 +316,7 @@ def row_of(lots: Lots, judged: Judged) -> dict[str, Any]:
     result, ratio = judged.compared.result, judged.compared.ratio
     # The judge shows what decided; the row always tells the means, and the spread in columns of its own.
     shown = result if isinstance(result, Estimate) else None
-    study = plan.study_of(judged.attribute, judged.site)
-    of_study = (
-        lots.studies[study.study, judged.attribute, judged.measured_as].records
-        if study and judged.studied
-        else ()
-    )
     size, size_error = (j.size, None) if judged.compared.size is None else judged.compared.size()
-    records = "|".join(sorted({*judged.ref.records, *judged.new.records, *of_study}))
 
     def on_scale(value: float | None) -> float | None:
         return None if value is None else unread(value, a.scale)
@@ -341,6 +340,10 @@ def row_of(lots: Lots, judged: Judged) -> dict[str, Any]:
         "lots_needed_mean": j.lots_needed_mean,
         "lots_needed_spread": j.lots_needed_spread,
         "method": result.method,
+        "method_versions": with_versions(result.method, *((ratio.method,) if ratio else ())),
+        "interval": j.interval,
+        "alpha": j.alpha,
+        "power": j.power,
         "df": shown.df if shown else None,
         "df_method": shown.df_method if shown else None,
         "size": size,
@@ -354,17 +357,39 @@ def row_of(lots: Lots, judged: Judged) -> dict[str, Any]:
         "sd_ratio_max": a.sd_ratio_max,
         "decided_by": j.decided_by,
         "watched": judged.looks[-1][1].verdict if judged.looks else None,
-        "sentence": " ".join([j.sentence, *judged.remarks]),
+        "sentence": " ".join([j.sentence, *judged.remarks, *_excess(size, size_error, j.alpha)]),
         "plan_id": plan.id,
         "plan_version": plan.version,
         "plan_hash": fleet.plan_hash,
         "plan_lock": judged.lock,
-        "inputs_hash": hashlib.md5(records.encode(), usedforsecurity=False).hexdigest(),
+        "inputs_hash": judged.inputs_hash,
     }
 
 
-def look_rows(judged: Judged) -> list[dict[str, Any]]:
+def _excess(size: float | None, error: float | None, alpha: float) -> list[str]:
+    """The sentence of a test that passes more than its level, by 2 Monte-Carlo standard errors or half a thousandth."""
+    if size is None or size <= alpha + max(2 * (error or 0.0), 0.0005):
+        return []
+    around = f" ± {100 * error:.1f}" if error else ""
+    return [
+        f"At these numbers and spreads the test calls a true difference at the margin comparable in "
+        f"{100 * size:.1f}{around} %, not {100 * alpha:g} %."
+    ]
+
+
+def look_rows(lots: Lots, judged: Judged) -> list[dict[str, Any]]:
     """Rows of `mart.comparability_look`; differences on the analysis scale."""
+    watched = lots.fleet.plan.watch
+    if watched is None:
+        return []
+    told: dict[str, Any] = {
+        "attribute": judged.attribute,
+        "site": judged.site,
+        "method_versions": with_versions(
+            f"group-sequential, {watched.spending}", judged.compared.result.method
+        ),
+        "inputs_hash": judged.inputs_hash,
+    }
 
     def on_scale(value: float | None) -> float | None:
         return None if value is None else unread(value, judged.plan.scale)
@@ -373,9 +398,8 @@ def look_rows(judged: Judged) -> list[dict[str, Any]]:
     for (year, month), look in judged.looks:
         found = look.interval
         rows.append(
-            {
-                "attribute": judged.attribute,
-                "site": judged.site,
+            told
+            | {
                 "month": date(year, month, 1),
                 "fraction": look.fraction,
                 "spent": look.spent,
@@ -436,9 +460,14 @@ def _pull(lots: Lots, judged: Judged, memory: Memory) -> pl.DataFrame:
 
 def influence_rows(lots: Lots, judged: Judged) -> list[dict[str, Any]]:
     """Rows of `mart.comparability_influence`: the lots or donors that pull most."""
+    told = {
+        "attribute": judged.attribute, "site": judged.site, "inputs_hash": judged.inputs_hash,
+        "method_versions": with_versions("leave-one-out", judged.compared.result.method),
+    }  # fmt: skip
     return [
-        {
-            "attribute": judged.attribute, "site": judged.site, "unit_left_out": i.unit, "shift_in_se": i.shift,
+        told
+        | {
+            "unit_left_out": i.unit, "shift_in_se": i.shift,
             "place_without": i.place, "changes_place": i.changes, "note": i.why,
         }
         for i in influence_of(lots, judged, most=PULLING)
@@ -456,6 +485,10 @@ def analysis_row(judged: Judged, a: Analysis) -> dict[str, Any]:
         "decides": a.decides,
         "design": a.design,
         "method": a.result.method,
+        "method_versions": with_versions(
+            a.result.method, *(("posterior-flat-prior",) if a.probability is not None else ())
+        ),
+        "inputs_hash": judged.inputs_hash,
         "scale": a.scale,
         "reading": found.reading if found else None,
         "interval": found.interval if found else None,

@@ -22,7 +22,8 @@ from scipy import stats
 
 from warehouse.plan import COVARIATES, PlannedAttribute, Watch
 from warehouse.statistics import means
-from warehouse.statistics.bayes import probability_of_equivalence, rule_size
+from warehouse.statistics.bayes import probability_of_equivalence
+from warehouse.statistics.bayes_rules import rule_size
 from warehouse.statistics.covariates import ancova_size, compare_routine
 from warehouse.statistics.influence import Influence, leave_one_out
 from warehouse.statistics.lots import t_tost_power, welch_lots, welch_tost_power
@@ -268,7 +269,7 @@ def split(
             alpha=alpha, historical=rows.historical,
         )  # fmt: skip
     except StatisticsRefusal as refusal:
-        none = NoEstimate("split", a.scale, 0, 0, str(refusal))
+        none = NoEstimate("mixed-kr", a.scale, 0, 0, str(refusal))
         return Compared(none, routine_lots.ratio, design), [
             Analysis(design, False, design, a.scale, none, margin)
         ]
@@ -342,6 +343,7 @@ def analyses(ref: Side, new: Side, a: PlannedAttribute, decided: Compared, *, al
 
     def beside(
         name: str,
+        method: str,
         made: Callable[[], Estimate | NoEstimate],
         note: str = "",
         scale: Scale = a.scale,
@@ -351,21 +353,33 @@ def analyses(ref: Side, new: Side, a: PlannedAttribute, decided: Compared, *, al
         try:
             result = made()
         except StatisticsRefusal as refusal:
-            result = NoEstimate(name, scale, len(ref.values), len(new.values), str(refusal))
+            result = NoEstimate(method, scale, len(ref.values), len(new.values), str(refusal))
         told.append(Analysis(name, False, ROUTINE, scale, result, margin if limits else None, note))
 
     if decided.design != ROUTINE:
-        beside("unadjusted", lambda: routine(ref, new, a, alpha=alpha).result, "patient mix is not taken out")
+        beside(
+            "unadjusted",
+            "welch-t",
+            lambda: routine(ref, new, a, alpha=alpha).result,
+            "patient mix is not taken out",
+        )
     beside(
         "pooled variance",
+        "pooled-t",
         lambda: estimate_lots(ref.values, new.values, scale=a.scale, alpha=alpha, top=top, method="pooled"),
     )
-    beside("ranks", lambda: _ranks(ref, new, a.scale, alpha), "Hodges-Lehmann shift, exact interval")
+    beside(
+        "ranks",
+        "mann-whitney",
+        lambda: _ranks(ref, new, a.scale, alpha),
+        "Hodges-Lehmann shift, exact interval",
+    )
     # Counted, not named: these sentences are shown to readers who may not see the other side's lots.
     flagged = outliers(ref, a.scale) | outliers(new, a.scale)
     if flagged:
         beside(
             "without flagged outliers",
+            "welch-t",
             lambda: estimate_lots(
                 ref.without(flagged).values, new.without(flagged).values, scale=a.scale, alpha=alpha, top=top
             ),
@@ -375,6 +389,7 @@ def analyses(ref: Side, new: Side, a: PlannedAttribute, decided: Compared, *, al
     if failed:
         beside(
             "without terminated lots",
+            "welch-t",
             lambda: estimate_lots(
                 ref.without(failed).values, new.without(failed).values, scale=a.scale, alpha=alpha, top=top
             ),
@@ -383,12 +398,14 @@ def analyses(ref: Side, new: Side, a: PlannedAttribute, decided: Compared, *, al
     if a.scale == "log":
         beside(
             "ratio of arithmetic means",
+            "fieller",
             lambda: means.fieller(means.summarise(ref.values), means.summarise(new.values), alpha=alpha),
             "Fieller's interval on the plain scale",
         )
     elif a.scale == "logit":
         beside(
             "plain scale",
+            "welch-t",
             lambda: estimate_lots(ref.values, new.values, scale="identity", alpha=alpha),
             "difference in the attribute's unit; the margin has no equal there",
             "identity",

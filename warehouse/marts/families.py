@@ -21,18 +21,21 @@ import polars as pl
 from warehouse.marts.comparability import Judged, Lots
 from warehouse.marts.designs import top_of
 from warehouse.marts.memory import Memory
-from warehouse.marts.rows import frame_of
+from warehouse.marts.rows import frame_of, inputs_hash
 from warehouse.plan import Family
 from warehouse.statistics.bayes import Hierarchical, hierarchical
+from warehouse.statistics.bayes_rules import pooled_rule_size
 from warehouse.statistics.means import Estimate, tost
 from warehouse.statistics.multiplicity import adjust
 from warehouse.statistics.refusal import Floats, StatisticsRefusal
 from warehouse.statistics.scales import forward, margin_on_scale, unread
 from warehouse.statistics.sites import all_pairs, random_sites, reference_vs_each, wellek_f
 from warehouse.statistics.variability import sd_ratio_tost
+from warehouse.statistics.versions import with_versions
 
 # Sites from which the spread between them can be told at all, so that their means may be pooled in part.
 POOLED_FROM = 4
+ALL_AT_ONCE = ("pooled-over-sites-t", "dunnett", "all-pairs", "wald-site-share", "wellek-f")
 HELD = {"unlike_methods", "lab_confounded", "no_margin", "unstable", "means_only"}
 
 
@@ -55,11 +58,13 @@ def family_rows(
     for site, of_site in by_site.items():
         for family in lots.fleet.plan.families if families is None else families:
             members = [of_site[name] for name in family.attributes]
-            rows += _family(family, site, members, lots.alpha)
+            rows += _family(lots, family, site, members)
     return rows
 
 
-def _family(family: Family, site: str, members: Sequence[Judged], alpha: float) -> list[dict[str, Any]]:
+def _family(lots: Lots, family: Family, site: str, members: Sequence[Judged]) -> list[dict[str, Any]]:
+    alpha, adjustment = lots.alpha, "intersection-union" if family.claim == "all" else family.adjustment
+    inputs = inputs_hash(m.inputs_hash for m in members)
     words = [m.judgement.verdict for m in members]
     found = [p_comparable(m) for m in members]
     # What was not tested cannot pass, but it counts among the tests of the family.
@@ -84,10 +89,11 @@ def _family(family: Family, site: str, members: Sequence[Judged], alpha: float) 
     return [
         {
             "site": site, "family": family.name, "claim": family.claim,
-            "adjustment": "intersection-union" if family.claim == "all" else family.adjustment,
+            "adjustment": adjustment,
             "attribute": m.attribute, "verdict": m.judgement.verdict, "reason": m.judgement.reason,
             "p_comparable": raw, "p_adjusted": None if raw is None else float(adj), "holds": held,
-            "family_verdict": verdict, "sentence": told,
+            "family_verdict": verdict, "sentence": told, "inputs_hash": inputs,
+            "method_versions": with_versions(adjustment, m.compared.result.method),
         }
         for m, raw, adj, held in zip(members, found, adjusted, holds, strict=True)
     ]  # fmt: skip
@@ -111,7 +117,8 @@ def network_rows(lots: Lots, sites: Sequence[str], only: str | None = None) -> l
     Lots as they are, spread pooled over the sites, Dunnett's simultaneous intervals; share of the variance between
     sites with its upper limit; Wellek's F with the margin in pooled standard deviations as its bound; from four sites
     on, means partially pooled (normal sites about a common mean, flat prior; their SD half-normal with the lots' SD)
-    and the posterior probability that each, and that all, lie inside the margin.
+    and the posterior probability that each, and that all, lie inside the margin; how often that probability, taken as
+    a rule (0.95 or more), would accept a site at the margin while the others are like the reference.
     """
     names = lots.fleet.plan.attributes if only is None else [only]
     return [row for name in names for row in _network(lots, name, sites)]
@@ -128,7 +135,10 @@ def _network(lots: Lots, name: str, sites: Sequence[str]) -> list[dict[str, Any]
             values[site] = lots.of(name, pair[1], site).values
     told: dict[str, Any] = {
         "attribute": name, "measured_as": measured, "scale": a.scale, "sites": len(values) or None,
-        "reference": reference,
+        "reference": reference, "method_versions": with_versions(*ALL_AT_ONCE),
+        "inputs_hash": inputs_hash(
+            record for site in values for record in lots.of(name, measured or "", site).records
+        ),
     }  # fmt: skip
     left = {site: "another method, or fewer than 2 lots" for site in sites if site not in values}
     rows = [told | {"site": site, "note": why} for site, why in left.items()]
@@ -163,6 +173,7 @@ def _network(lots: Lots, name: str, sites: Sequence[str]) -> list[dict[str, Any]
             told["probability_all_inside"] = pooled.all_inside(
                 order.index(reference), limits.low, limits.high
             )
+        told["method_versions"] = with_versions(*ALL_AT_ONCE, "partial-pooling")
     for site in others:
         one = found.sites[site]
         inside = None
@@ -180,10 +191,18 @@ def _network(lots: Lots, name: str, sites: Sequence[str]) -> list[dict[str, Any]
             at = order.index(site), order.index(reference)
             shrunk = pooled.difference(*at)
             rows[-1] |= {
-                "pooled_estimate": shrunk.mean, "pooled_low": shrunk.q05, "pooled_high": shrunk.q95,
-                "probability_inside": pooled.difference_inside(*at, limits.low, limits.high)
-                if a.margin is not None else None,
-            }  # fmt: skip
+                "pooled_estimate": shrunk.mean,
+                "pooled_low": shrunk.q05,
+                "pooled_high": shrunk.q95,
+            }
+            if a.margin is not None:
+                counts = [v.size for v in scaled.values()]
+                size, error = pooled_rule_size(counts, *at, sd=found.pooled_sd, limits=limits)
+                rows[-1] |= {
+                    "probability_inside": pooled.difference_inside(*at, limits.low, limits.high),
+                    "pooled_rule_size": size,
+                    "pooled_rule_size_error": error,
+                }
     return sorted(rows, key=lambda row: str(row["site"]))
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from warehouse.marts.comparability import Lots
 from warehouse.marts.designs import Side, top_of
+from warehouse.marts.rows import inputs_hash
 from warehouse.plan import PlannedAttribute
 from warehouse.statistics.censored import kaplan_meier, lognormal_mle, regression_on_order_statistics
 from warehouse.statistics.means import Summary, summarise
@@ -35,6 +36,9 @@ from warehouse.statistics.tolerance import (
     quality_range,
     quality_range_acceptance,
 )
+from warehouse.statistics.versions import with_versions
+
+BELOW = ("lognormal-mle", "regression-on-order-statistics", "kaplan-meier")
 
 
 def range_rows(lots: Lots, sites: Sequence[str]) -> list[dict[str, Any]]:
@@ -58,7 +62,10 @@ def ranges_of(lots: Lots, name: str, site: str) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
 
     def add(kind: str, of: str, lots_of: Side, made: Callable[[Summary], Range]) -> Range | None:
-        head = {"attribute": name, "site": site, "range": kind, "of_site": of, "measured_as": measured}
+        head = {
+            "attribute": name, "site": site, "range": kind, "of_site": of, "measured_as": measured,
+            "inputs_hash": inputs_hash((*own.records, *base.records) if of != site else own.records),
+        }  # fmt: skip
         try:
             found = made(summarise(lots_of.values, a.scale, top=top_of(a.scale), what="lots"))
         except StatisticsRefusal as refusal:
@@ -73,6 +80,7 @@ def ranges_of(lots: Lots, name: str, site: str) -> list[dict[str, Any]]:
             | {
                 "low": low, "high": high, "factor": found.k, "coverage": found.coverage,
                 "confidence": found.confidence, "n": found.n, "method": found.method,
+                "method_versions": with_versions(found.method),
             }
         )  # fmt: skip
         return found
@@ -117,7 +125,7 @@ def censored_rows(con: duckdb.DuckDBPyConnection, target: str, reference: str) -
     """Rows of `mart.censored_fit`: each attribute and site with a result below detection, every method, never LOD/2."""
     found = con.execute(
         "SELECT attribute, any_value(unit), sample_point, site_id, "
-        "list({'value': value, 'below': operator <> '=', 'batch': batch_id} ORDER BY result_id) "
+        "list({'value': value, 'below': operator <> '=', 'batch': batch_id, 'record': record_id} ORDER BY result_id) "
         f"FROM {target}.mart.assay_long WHERE value IS NOT NULL AND operator IN ('=', '<', '<=') "
         "AND attribute IN (SELECT attribute FROM "
         f"{target}.mart.assay_long WHERE operator IN ('<', '<=') AND value > 0) "
@@ -134,10 +142,13 @@ def censored_rows(con: duckdb.DuckDBPyConnection, target: str, reference: str) -
             "attribute": attribute, "site": site, "sample_point": point, "unit": unit, "n": len(values),
             "n_below": sum(below),
             "highest_limit": max((v for v, b in zip(values, below, strict=True) if b), default=None),
+            "method_versions": with_versions(*BELOW),
         }  # fmt: skip
         rows.append(told | _fitted(values, below))
-        other = home.get((attribute, point))
-        if other is not None and site != reference:
+        other = home.get((attribute, point)) if site != reference else None
+        rows[-1]["inputs_hash"] = inputs_hash(r["record"] for r in (*results, *(other or ())))
+        if other is not None:
+            rows[-1]["method_versions"] = with_versions(*BELOW, "mixed-tobit")
             rows[-1] |= _against(other, results, rows[-1].get("note"))
     return rows
 
@@ -190,11 +201,13 @@ def failed_rows(
     found = con.execute(
         "WITH of_lot AS (SELECT site_id, batch_id, count(DISTINCT deviation_id) AS n FROM in_force_deviation "
         "GROUP BY ALL) SELECT b.site_id, count(*) FILTER (coalesce(batch_status = 'terminated', false) "
-        "OR coalesce(disposition = 'rejected', false)), count(*), list(coalesce(d.n, 0) ORDER BY b.batch_id) "
+        "OR coalesce(disposition = 'rejected', false)), count(*), list(coalesce(d.n, 0) ORDER BY b.batch_id), "
+        "list(b.inputs_hash || ' ' || coalesce(d.n, 0)) "
         f"FROM {target}.mart.batch_wide b LEFT JOIN of_lot d ON d.site_id = b.site_id AND d.batch_id = b.batch_id "
         "WHERE batch_status IS NOT NULL OR disposition IS NOT NULL GROUP BY b.site_id ORDER BY b.site_id"
     ).fetchall()
-    counts = {site: (Count(failed, n), events) for site, failed, n, events in found}
+    counts = {site: (Count(failed, n), events) for site, failed, n, events, _ in found}
+    inputs = {site: of_lots for site, _, _, _, of_lots in found}
     base = counts.get(reference)
     for site, (count, events) in counts.items():
         told: dict[str, Any] = {
@@ -203,6 +216,7 @@ def failed_rows(
             "n_failed": count.events,
             "share": count.events / count.n,
             "n_deviations": sum(events),
+            "inputs_hash": inputs_hash((*inputs[site], *inputs.get(reference, ()))),
         }
         with suppress(StatisticsRefusal):  # of fewer than 2 lots, or none with a deviation
             told["dispersion_p"] = dispersion(events).p
@@ -211,6 +225,7 @@ def failed_rows(
             told |= {
                 "reference": reference, "difference": difference.estimate, "low": difference.ci_low,
                 "high": difference.ci_high, "method": "miettinen-nurminen",
+                "method_versions": with_versions("miettinen-nurminen", "rate-ratio-exact"),
             }  # fmt: skip
             with suppress(StatisticsRefusal):  # no deviation on either side
                 ratio = rate_ratio(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -23,6 +24,11 @@ def frame_of(name: str, rows: Iterable[dict[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame(
         [{column: row.get(column) for column in schema} for row in rows], schema=schema, orient="row"
     )
+
+
+def inputs_hash(records: Iterable[str]) -> str:
+    """MD5 of the sorted record_ids that a row was made of."""
+    return hashlib.md5("|".join(sorted(set(records))).encode(), usedforsecurity=False).hexdigest()
 
 
 def store(con: duckdb.DuckDBPyConnection, target: str, name: str, rows: Iterable[dict[str, Any]]) -> None:

@@ -128,12 +128,13 @@ ANALYSES = Beside(
         Column("n_site", "n", cell=lambda r: f"{r['n_site']}/{r['n_reference']}" if r["n_site"] else ""),
         Column("place", "Against the margin"),
         Column("probability_inside", "Probability inside"),
+        Column("rule_size", "Wrongly so at the margin"),
         Column("note", "Note"),
     ),
     lambda p, v, a: p.analyses(v.scope, a),
     "Unadjusted, pooled variance, exact ranks, without flagged outliers, without terminated lots, on the plain "
-    "scale; the "
-    "probability is a flat prior's posterior and a companion only. Table mart.comparability_analysis",
+    "scale; the probability is a flat prior's posterior and a companion only: beside the deciding one stands how "
+    "often 0.95 or more of it would be met by a true difference at the margin. Table mart.comparability_analysis",
     "No site is compared on this attribute.",
 )
 TOGETHER = Beside(
@@ -154,6 +155,7 @@ TOGETHER = Beside(
         Column("pooled_estimate", "Partially pooled"),
         Column("pooled_low", "90 % of it", cell=_between("pooled_low", "pooled_high")),
         Column("probability_inside", "Probability inside"),
+        Column("pooled_rule_size", "Wrongly so at the margin"),
         Column("probability_all_inside", "of all"),
         Column("note", "Why there is none"),
     ),
@@ -162,7 +164,8 @@ TOGETHER = Beside(
     "intersection-union, the "
     "share of a lot's variance between sites with its upper 95 % limit, Wellek's F test. From four sites on, means "
     "partially pooled (a Bayesian companion, which decides nothing) with the posterior probability that a site, and "
-    "that all, lie inside the margin. Lots as they are. "
+    "that all, lie inside the margin; beside it how often 0.95 or more of it would be met by a site at the margin "
+    "while the others are like the reference. Lots as they are. "
     "Table mart.comparability_network",
     "Fewer than two sites measured this attribute as the reference did.",
 )

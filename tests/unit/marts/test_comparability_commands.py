@@ -18,6 +18,9 @@ from warehouse.plan import load_plan
 from warehouse.publish import publish
 from warehouse.settings import settings
 from warehouse.statistics.lots import welch_tost_power
+from warehouse.statistics.power_ranks import mann_whitney_power
+from warehouse.statistics.power_wellek import t_power
+from warehouse.statistics.rates import rate_power
 from warehouse.statistics.scales import Margin
 from warehouse.statistics.variability import sd_ratio_power
 
@@ -61,6 +64,9 @@ def test_from_lock_to_the_reasons_of_a_verdict(home: Path) -> None:
         (row["n_reference"], row["n_site"]) == (12, 9) == (len(row["reference_lots"]), len(row["site_lots"]))
     )
     assert (row["df_method"], row["interval"]) == ("Welch-Satterthwaite", "two-sided 90 %")
+    assert (row["method_versions"], row["alpha"], row["power"]) == ("welch-t 1; sd-ratio-f 1", 0.05, 0.8)
+    assert all(a["method_versions"].startswith(f"{a['method']} ") for a in row["analyses"])
+    assert {a["inputs_hash"] for a in row["analyses"]} == {row["inputs_hash"]}
     assert row["bridging"]["study"] == "B1"
     assert row["variability"]["method"] == "sd-ratio-f"
     assert any("Shapiro-Wilk" in line for line in row["assumptions"])
@@ -98,6 +104,29 @@ def test_from_lock_to_the_reasons_of_a_verdict(home: Path) -> None:
     assert twelve[2:] == sorted(twelve[2:])
     # statistics.md 2.9: pairs at a margin of 0.676 SD without a donor's share have next to none.
     assert next(r["power"] for r in table if r["donor_share"] == 0.0 and r["n_site"] == 3) < 0.05
+
+
+def test_every_design_is_planned_for(home: Path) -> None:
+    planned = asked(
+        "power", "vcn", "--sd", "0.15", "--other-tests", "--sites", "3", "--events", "1", "--covariates", "2",
+        "--success", "0.9", "--json",
+    )  # fmt: skip
+    limits = Margin(planned["margin_low"], planned["margin_high"])
+    power = {(r["design"], r["n_site"], r["donor_share"]): r["power"] for r in planned["table"]}
+    assert power["ranks of routine lots", 8, None] == mann_whitney_power(12, 8, 0.15, limits).power
+    assert power["rate of events (1 a lot, ratio 0.5 to 2)", 20, None] == rate_power(
+        1, 12, 20, Margin(0.5, 2)
+    )
+    assert power["each of 3 sites against the reference", 8, None] < power["routine lots", 8, None]
+    assert power["routine lots, adjusted for 2 covariates", 8, None] < power["routine lots", 8, None]
+    need = {(r["design"], r["donor_share"]): r["n_site"] for r in planned["enough"]}
+    assert t_power(need["Wellek's t", None], 12, -limits.low / 0.15, limits.high / 0.15) >= 0.8
+    assert need["ranks of split donors", 0.8] <= need["ranks of split donors", 0.5]
+    designs = {d for d, _, _ in power}
+    assert designs > {
+        "all pairs of 4 sites", "Wellek's F of 4 sites", "ratio of arithmetic means", "Wellek's t of split donors",
+        "share that succeeds, split donors (90 %, margin 20 points)",
+    }  # fmt: skip
 
 
 def test_a_new_plan_is_read_off_the_results_and_leaves_the_margins_open(home: Path) -> None:

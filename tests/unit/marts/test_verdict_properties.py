@@ -195,6 +195,16 @@ def test_the_size_beside_an_adjusted_verdict_is_what_simulation_finds() -> None:
     assert ancova_size(design, 1, np.ones(n + m)) == pytest.approx(0.05, abs=1e-9)
 
 
+def test_a_size_above_the_level_is_told_in_the_sentence() -> None:
+    rng = np.random.default_rng(11)
+    lots, few = np.exp(rng.normal(1, 0.1, 40)), np.exp(rng.normal(1, 0.1, 3))
+    _, row = asked(fleet(), side(lots, "r"), side(few, "n"))
+    assert row["size"] > 0.0505
+    assert f"comparable in {100 * row['size']:.1f} %, not 5 %." in row["sentence"]
+    _, row = asked(fleet(), side(lots, "r"), side(np.exp(rng.normal(1, 0.1, 40)), "n"))
+    assert "not 5 %" not in row["sentence"]
+
+
 def test_families_add_up_and_influence_is_told() -> None:
     a, b, _, _ = drawn(1, 60, 60)
     families = [
@@ -240,6 +250,10 @@ def test_four_sites_are_pooled_in_part_and_three_are_not() -> None:
     assert new["pooled_high"] - new["pooled_low"] < new["high"] - new["low"]
     assert new["probability_all_inside"] <= min(r["probability_inside"] for r in rows.values()) + 0.01
     assert 0.0 < new["sd_between"] < 0.2
+    # What pooling would wrongly accept as a rule is told beside it, and more of it the fewer the lots.
+    assert new["pooled_rule_size"] > rows["a"]["pooled_rule_size"] > 0.05 + 2 * new["pooled_rule_size_error"]
+    assert "partial-pooling 1" in new["method_versions"]
+    assert new["inputs_hash"] == rows["a"]["inputs_hash"]
     assert all("pooled_estimate" not in r for r in network_rows(lots, ["a", "new"], "x"))
 
 
