@@ -31,6 +31,7 @@ from warehouse.statistics.scales import (
     read,
     unread,
 )
+from warehouse.statistics.versions import version_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -69,6 +70,11 @@ class Estimate:
     sd_reference: float | None = None
     sd_test: float | None = None
     sd_difference: float | None = None
+
+    @property
+    def version(self) -> int:
+        """Version of the method that made it."""
+        return version_of(self.method)
 
 
 @dataclass(frozen=True, slots=True)

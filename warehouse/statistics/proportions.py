@@ -24,6 +24,7 @@ from scipy.optimize import brentq
 
 from warehouse.statistics.refusal import Floats, StatisticsRefusal, one_sided, probability
 from warehouse.statistics.scales import Margin
+from warehouse.statistics.versions import version_of
 
 DifferenceMethod = Literal[
     "wald", "newcombe", "miettinen-nurminen", "mee", "agresti-caffo", "chan-zhang", "tango"
@@ -59,6 +60,11 @@ class Difference:
     level: float
     n_reference: int
     n_test: int
+
+    @property
+    def version(self) -> int:
+        """Version of the method that made it."""
+        return version_of(self.method)
 
 
 @dataclass(frozen=True, slots=True)

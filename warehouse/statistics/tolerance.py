@@ -24,6 +24,7 @@ from scipy.special import chdtrc, ndtr
 from warehouse.statistics.means import Summary, summarise
 from warehouse.statistics.quadrature import unit_nodes
 from warehouse.statistics.refusal import Floats, StatisticsRefusal, probability, vector
+from warehouse.statistics.versions import version_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -43,6 +44,11 @@ class Range:
     coverage: float | None
     confidence: float | None
     n: int
+
+    @property
+    def version(self) -> int:
+        """Version of the method that made it."""
+        return version_of(self.method)
 
     def inside(self, value: float) -> bool:
         """Whether one lot lies in the range, its limits included."""

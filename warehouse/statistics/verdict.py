@@ -39,6 +39,7 @@ from warehouse.statistics.means import Estimate
 from warehouse.statistics.refusal import StatisticsRefusal, differences, probability, spread
 from warehouse.statistics.scales import READING, Margin, Reading, Scale, forward, margin_on_scale
 from warehouse.statistics.variability import variability_lots
+from warehouse.statistics.versions import version_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -93,6 +94,11 @@ class NoEstimate:
     sd_reference: float | None = None
     sd_test: float | None = None
 
+    @property
+    def version(self) -> int:
+        """Version of the method that made it."""
+        return version_of(self.method)
+
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
@@ -127,6 +133,11 @@ class Judgement:
     size: float | None
     decided_by: Literal["mean", "variability"]
     sentence: str
+
+    @property
+    def version(self) -> int:
+        """Version of the method that made it."""
+        return version_of(self.method)
 
 
 def place(estimate: Estimate, margin: Margin) -> Place:

@@ -42,6 +42,9 @@ VERSIONS: dict[str, int] = {
     "miettinen-nurminen": 1,
     "newcombe": 1,
     "chan-zhang": 1,
+    "mee": 1,
+    "agresti-caffo": 1,
+    "wald": 1,
     "tango": 1,
     "rate-ratio-exact": 1,
     # Below detection

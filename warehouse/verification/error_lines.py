@@ -62,6 +62,9 @@ LINES_OF: dict[str, str] = {
 
 #: Methods without an error rate, and why.
 WITHOUT: dict[str, str] = {
+    "mee": "shown by nothing here; it inverts Farrington and Manning's test, for published values",
+    "agresti-caffo": "shown by nothing here, for published values",
+    "wald": "shown by nothing here: too short near 0 and 1",
     "regression-on-order-statistics": "a mean alone, without an interval",
     "kaplan-meier": "a mean alone, without an interval",
     "prediction, Bonferroni": "wider than the exact range that is used",

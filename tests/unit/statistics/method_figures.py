@@ -18,7 +18,17 @@ from warehouse.statistics.censored import kaplan_meier, lognormal_mle, regressio
 from warehouse.statistics.covariates import compare_routine
 from warehouse.statistics.influence import leave_one_out
 from warehouse.statistics.means import Estimate
-from warehouse.statistics.proportions import Count, Pairs, chan_zhang, miettinen_nurminen, newcombe, tango
+from warehouse.statistics.proportions import (
+    Count,
+    Pairs,
+    agresti_caffo,
+    chan_zhang,
+    mee,
+    miettinen_nurminen,
+    newcombe,
+    tango,
+    wald,
+)
 from warehouse.statistics.scales import Margin
 from warehouse.statistics.sequential import SequentialPlan, watch
 from warehouse.statistics.tobit import mixed_tobit
@@ -120,6 +130,9 @@ FIGURES: dict[str, Callable[[], list[float]]] = {
     "miettinen-nurminen": lambda: [miettinen_nurminen(Count(8, 9), Count(15, 20), level=0.9).ci_low],
     "newcombe": lambda: [newcombe(Count(8, 9), Count(15, 20), level=0.9).ci_low],
     "chan-zhang": lambda: [chan_zhang(Count(6, 7), Count(5, 8), level=0.9).ci_low],
+    "mee": lambda: [mee(Count(8, 9), Count(15, 20), level=0.9).ci_low],
+    "agresti-caffo": lambda: [agresti_caffo(Count(8, 9), Count(15, 20), level=0.9).ci_low],
+    "wald": lambda: [wald(Count(8, 9), Count(15, 20), level=0.9).ci_low],
     "tango": lambda: [tango(Pairs(8, 2, 1, 1), level=0.9).ci_low],
     "rate-ratio-exact": lambda: [rates.rate_ratio(rates.Exposure(4, 9), rates.Exposure(15, 20)).ci_low],
     "lognormal-mle": lambda: [lognormal_mle(A, BELOW).meanlog, lognormal_mle(A, BELOW).se_meanlog],

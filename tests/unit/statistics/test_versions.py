@@ -8,6 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.unit.statistics.method_figures import FIGURES
+from warehouse.statistics.means import summarise
+from warehouse.statistics.proportions import Count, newcombe
+from warehouse.statistics.scales import Margin
+from warehouse.statistics.tolerance import quality_range
+from warehouse.statistics.verdict import Facts, estimate_lots, judge
 from warehouse.statistics.versions import VERSIONS, version_of, with_versions
 
 KEPT = Path(__file__).with_name("method_figures.json")
@@ -21,6 +26,17 @@ def test_every_method_has_a_version_and_figures() -> None:
     )
     with pytest.raises(KeyError):
         version_of("no method of ours")
+
+
+def test_results_carry_the_version_of_their_method() -> None:
+    lots, few = [1.0, 1.2, 0.9, 1.1], [1.0]
+    made = estimate_lots(lots, lots[::-1] + few)
+    facts = Facts("routine lots", like_methods=True, lab_confounded=False, stable=True)
+    for result in (
+        made, estimate_lots(lots, few), judge(made, Margin(-1, 1), facts), quality_range(summarise(lots)),
+        newcombe(Count(3, 4), Count(2, 4)),
+    ):  # fmt: skip
+        assert result.version == VERSIONS[result.method]
 
 
 @pytest.mark.parametrize("method", list(VERSIONS))
