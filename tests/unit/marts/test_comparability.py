@@ -180,6 +180,15 @@ def test_few_noisy_lots_are_inconclusive_and_say_how_many_more(small_lake: Any) 
     assert row["lots_needed"] > 0
 
 
+def test_a_site_that_changed_on_the_way_is_unstable(small_lake: Any) -> None:
+    """Twelve lots, then twelve half as high again: harvested in this order, so there is no mean to compare."""
+    lots(small_lake, "a", drawn(1, 25))
+    lots(small_lake, "b", drawn(2, 12) + drawn(3, 12, shift=0.5))
+    row = verdict(small_lake)
+    assert (row["verdict"], row["reason"], row["lots_needed"]) == ("inconclusive", "unstable", None)
+    assert "The site's lots changed after b11 of 2026-02-12" in row["sentence"]
+
+
 def test_no_margin_gives_no_verdict(small_lake: Any) -> None:
     lots(small_lake, "a", [[90.0], [91.0], [92.0]], attribute="cd3_pct")
     lots(small_lake, "b", [[90.0], [91.0], [92.5]], attribute="cd3_pct")
