@@ -51,6 +51,11 @@ def lay_out(con: duckdb.DuckDBPyConnection, table: Table) -> None:
     if known is None:
         con.execute(f"ALTER TABLE lake.{table.qualified} SET PARTITIONED BY ({', '.join(PARTITIONS)})")
         con.execute(f"ALTER TABLE lake.{table.qualified} SET SORTED BY ({', '.join(ORDER)})")
+        # Of the second version rows' numbers and times are differences: half the bytes.
+        con.execute(
+            f"CALL lake.set_option('parquet_version', 2, schema => {quoted(table.layer)}, "
+            f"table_name => {quoted(table.name)})"
+        )
 
 
 def count_empty(con: duckdb.DuckDBPyConnection) -> None:
@@ -81,8 +86,11 @@ def write_files(con: duckdb.DuckDBPyConnection, table: Table, relation: str) -> 
     Ahead of the transaction that names them (`add_files`), which is then short. What a killed process leaves behind
     is removed by maintenance. Written here, not by INSERT, which would sort again and use one core.
     """
+    given = dict(row[:2] for row in con.execute(f"DESCRIBE {relation}").fetchall())
+    # An ENUM is written as text from its own dictionary, in a quarter of the time; but with the whole dictionary's
+    # least and greatest as a row group's, which would no longer tell in which of them a batch lies.
     columns = ", ".join(
-        f"CAST({name} AS {kind}) AS {name}"
+        name if given[name].startswith("ENUM") and name not in ORDER else f"CAST({name} AS {kind}) AS {name}"
         for name, kind, *_ in con.execute(f"DESCRIBE lake.{table.qualified}").fetchall()
     )
     row = con.execute("SELECT getvariable('lake_data')").fetchone()
@@ -96,7 +104,7 @@ def write_files(con: duckdb.DuckDBPyConnection, table: Table, relation: str) -> 
         con.execute(
             f"COPY (SELECT {columns} FROM {relation} WHERE site_id = {quoted(site)} "
             f"AND read_at >= TIMESTAMPTZ '{start.isoformat()}' AND read_at < TIMESTAMPTZ '{end.isoformat()}') "
-            f"TO {quoted(path)} (FORMAT parquet)"
+            f"TO {quoted(path)} (FORMAT parquet, PARQUET_VERSION v2)"
         )
         written.append(path)
     return written

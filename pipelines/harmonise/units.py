@@ -51,7 +51,7 @@ def conversion(source: str, target: str, molar_mass: float | None = None) -> Con
         return Conversion(1.0, 0.0)
     ureg = _registry()
     try:
-        have, want = _unit(ureg, source), _unit(ureg, target)
+        have, want = _unit(source), _unit(target)
     except Exception as error:
         raise InconvertibleError(f"{source!r} or {target!r} is not a UCUM unit") from error
     if source == target:
@@ -64,8 +64,10 @@ def conversion(source: str, target: str, molar_mass: float | None = None) -> Con
     return Conversion((far - zero) / SPAN, zero)
 
 
-def _unit(ureg: Any, ucum: str) -> Any:
-    return ureg.from_ucum(ANNOTATION.sub("1", ucum))
+@cache
+def _unit(ucum: str) -> Any:
+    # Once a unit: to parse one costs more than the conversion, and each is asked for against many others.
+    return _registry().from_ucum(ANNOTATION.sub("1", ucum))
 
 
 def _moved(ureg: Any, have: Any, want: Any, value: float, molar_mass: float | None) -> float:

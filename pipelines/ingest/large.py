@@ -6,7 +6,9 @@ Each group of files is one transaction, so a killed run goes on with the next gr
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,15 +129,27 @@ def _scanned(
     used = set(columns_used(feed))
     known = used | set(feed.ignore) | set(feed.identifying) | set(feed.free_text)
     group, options = _Group(), options_of(contract, feed)
-    for arrival in arrivals:
+
+    def scanned(arrival: Arrival) -> Scan | UnreadableFile | None:
+        try:
+            return (
+                None
+                if arrival.archive
+                else SCANS[feed.format.name](arrival.path, options, scratch, quick=quick)
+            )
+        except UnreadableFile as error:
+            return error
+
+    # To count the records of a file is work of one core, outside of Python for the most part.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        scans = list(pool.map(scanned, arrivals))
+    for arrival, scan in zip(arrivals, scans, strict=True):
         group.files.append(read := FileRead(arrival, feed.format.name, 1))
-        if arrival.archive:
+        if scan is None:
             read.unpacked()
             continue
-        try:
-            scan = SCANS[feed.format.name](arrival.path, options, scratch, quick=quick)
-        except UnreadableFile as error:
-            read.refusal = f"{error.problem} {error.mend}".replace(arrival.path.name, arrival.name)
+        if isinstance(scan, UnreadableFile):
+            read.refusal = f"{scan.problem} {scan.mend}".replace(arrival.path.name, arrival.name)
             continue
         read.received, read.refused, read.flags = scan.received, scan.refused, scan.flags
         if feed.format.name == "delimited" and (twice := delimited.repeated_names(tuple(scan.columns), used)):
