@@ -23,14 +23,21 @@ class SmallLake:
     """Rows in, as dicts of the fields that matter; technical fields are filled in, a record a row."""
 
     def __init__(self, con: duckdb.DuckDBPyConnection, chosen: Settings | None = None) -> None:
-        self.con = con
+        self._con = con
         # Where it lies; that of a test that attaches for itself is the test's to know.
         self.chosen = chosen or Settings()
         self.rows = 0
+        self._waiting: dict[str, list[dict[str, Any]]] = {}
+
+    @property
+    def con(self) -> duckdb.DuckDBPyConnection:
+        """The connection, with all rows added so far in the lake."""
+        self.write()
+        return self._con
 
     def add(self, table: str, *rows: dict[str, Any]) -> None:
+        """Rows of a table; they are in the lake when it is next asked."""
         d = dictionary()
-        filled = []
         for row in rows:
             self.rows += 1
             technical = {
@@ -39,21 +46,35 @@ class SmallLake:
                 "recorded_at": NEW_YEAR, "recorded_by": "test", "run_id": "test",
             }  # fmt: skip
             columns = d.tables[table].columns
-            filled.append({name: (technical | row).get(name) for name in columns})
-        schema = polars_schema(d, table)
-        texts = {n: (pl.String() if t.is_temporal() else t) for n, t in schema.items()}
-        frame = pl.DataFrame(filled, schema=texts, orient="row")
-        self.con.register("small_rows", frame)
-        types = ", ".join(
-            f'"{n}"::{"TIMESTAMPTZ" if isinstance(t, pl.Datetime) else "DATE"} AS "{n}"'
-            for n, t in schema.items()
-            if t.is_temporal()
-        )
-        self.con.execute(f"CREATE OR REPLACE TEMP TABLE typed AS SELECT * REPLACE ({types}) FROM small_rows")
-        lake.commit(
-            self.con, lambda: lake.insert(self.con, d.tables[table], "typed") and None, "test", f"add {table}"
-        )
-        self.con.unregister("small_rows")
+            self._waiting.setdefault(table, []).append(
+                {name: (technical | row).get(name) for name in columns}
+            )
+
+    def write(self) -> None:
+        """Commit what was added: all in one, since a file of the lake a row makes every later query slow."""
+        waiting, self._waiting = self._waiting, {}
+        if not waiting:
+            return
+        d = dictionary()
+        for table, filled in waiting.items():
+            schema = polars_schema(d, table)
+            texts = {n: (pl.String() if t.is_temporal() else t) for n, t in schema.items()}
+            self._con.register("small_rows", pl.DataFrame(filled, schema=texts, orient="row"))
+            types = ", ".join(
+                f'"{n}"::{"TIMESTAMPTZ" if isinstance(t, pl.Datetime) else "DATE"} AS "{n}"'
+                for n, t in schema.items()
+                if t.is_temporal()
+            )
+            self._con.execute(
+                f"CREATE OR REPLACE TEMP TABLE typed_{table} AS SELECT * REPLACE ({types}) FROM small_rows"
+            )
+            self._con.unregister("small_rows")
+
+        def insert() -> None:
+            for table in waiting:
+                lake.insert(self._con, d.tables[table], f"typed_{table}")
+
+        lake.commit(self._con, insert, "test", f"add {', '.join(waiting)}")
 
     def one(self, sql: str) -> dict[str, Any]:
         """The only row of a query."""
