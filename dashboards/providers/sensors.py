@@ -11,14 +11,17 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
+
 from dashboards.facts.batch import Step
 from dashboards.facts.runs import Channel, Envelope, Event, ReadingFile, Run, Trace
 from dashboards.providers.snapshot import Snapshot
+from dashboards.providers.thinning import GOOD, OTHER, Integers, Readings, by_channel
 from dashboards.security.scope import Scope
 
 POINTS = 2000
-# A gap is this many usual steps without a reading, and at least so long.
-GAP_STEPS, GAP_LEAST_S = 3.0, 60.0
+# Readings that the source does not call good, drawn of a channel.
+BAD_SHOWN = 5000
 # Hours outside the others' range count from this many in a row, and where so many other batches are known.
 AWAY_HOURS, AWAY_BATCHES = 3, 10
 SPAN = re.compile(r"from (\d{4}-\d\d-\d\d \d\d:\d\d) UTC to (\d{4}-\d\d-\d\d \d\d:\d\d) UTC")
@@ -90,61 +93,55 @@ class SensorProvider:
     ) -> list[Trace]:
         """Every channel of one batch between two hours: the smallest and largest good reading of each of POINTS / 2
         stretches, so that no spike is lost."""
-        start, end = _window(run, from_h, to_h)
-        found = self._rows(
-            "WITH r AS (SELECT channel, quantity_name AS quantity, epoch_ms(read_at) AS e, reading FROM "
-            "core.reading "
-            "WHERE site_id = $site AND batch_id = $batch AND site_id = ANY($sites) "
-            "AND read_at >= $start AND read_at <= $end AND reading_status = 'good' AND reading IS NOT NULL), "
-            "span AS (SELECT channel, quantity, min(e) AS e0, max(e) AS e1 FROM r GROUP BY ALL), "
-            "bucket AS (SELECT channel, quantity, least($half - 1, (e - e0) * $half // (e1 - e0 + 1)) AS b, "
-            "arg_min(e, reading) AS e_low, min(reading) AS low, arg_max(e, reading) AS e_high, "
-            "max(reading) AS high "
-            "FROM r JOIN span USING (channel, quantity) GROUP BY ALL) "
-            "SELECT channel, quantity, e_low AS e, low AS reading FROM bucket UNION "
-            "SELECT channel, quantity, e_high, high FROM bucket ORDER BY quantity, channel, e",
+        zero = run.zero.timestamp() * 1000
+        readings = self._readings(scope, run)
+        gaps = self._kept_gaps(scope, run, readings)
+        traces = []
+        for whole in readings:
+            part = whole.between(
+                -np.inf if from_h is None else zero + 3.6e6 * from_h,
+                np.inf if to_h is None else zero + 3.6e6 * to_h,
+            )
+            at, values = part.thinned(POINTS)
+            if not len(at):
+                continue
+            bad = part.at[part.status == OTHER][:BAD_SHOWN]
+            trace = Trace(
+                run,
+                whole.channel,
+                whole.quantity,
+                tuple(_hours(at, zero)),
+                tuple(values.tolist()),
+                tuple(_hours(bad, zero)),
+            )
+            traces.append(_broken(trace, [gap.from_h for gap in gaps if gap.channel == whole.channel]))
+        return traces
+
+    def _readings(self, scope: Scope, run: Run) -> list[Readings]:
+        """Every channel of a batch, by quantity and name."""
+        # Of the hours, which are few: a name for each reading would be as many Python objects.
+        names = self._rows(
+            "SELECT DISTINCT hash(channel, quantity_name) AS code, channel, quantity_name AS quantity "
+            "FROM mart.sensor_hour WHERE site_id = $site AND batch_id = $batch AND site_id = ANY($sites)",
             scope,
-            half=POINTS // 2,
-            start=start,
-            end=end,
             **_key(run),
         )
-        zero = run.zero.timestamp() * 1000
-        breaks: dict[str, list[float]] = {}
-        for gap in self.gaps(scope, run):
-            breaks.setdefault(gap.channel, []).append(gap.from_h)
-        bad: dict[str, list[float]] = {}
-        for row in self._rows(
-            "SELECT channel, epoch_ms(read_at) AS e FROM core.reading WHERE site_id = $site AND batch_id "
-            "= $batch "
-            "AND site_id = ANY($sites) AND read_at >= $start AND read_at <= $end AND reading_status <> "
-            "'good' "
-            "ORDER BY channel, read_at LIMIT 5000",
+        found = self._snapshot.columns(
+            "SELECT hash(channel, quantity_name) AS code, epoch_ms(read_at) AS at, reading, "
+            f"CASE WHEN reading_status = 'good' THEN {GOOD} WHEN reading_status IS NULL THEN 0 ELSE {OTHER} END "
+            "::TINYINT AS status FROM core.reading WHERE site_id = $site AND batch_id = $batch "
+            "AND list_contains($sites, $site)",
             scope,
-            start=start,
-            end=end,
             **_key(run),
-        ):
-            bad.setdefault(row["channel"], []).append(_hours(row["e"], zero))
-        points: dict[tuple[str, str], list[tuple[float, float]]] = {}
-        for row in found:
-            points.setdefault((row["channel"], row["quantity"]), []).append(
-                (_hours(row["e"], zero), row["reading"])
-            )
-        return [
-            _broken(
-                Trace(
-                    run,
-                    channel,
-                    quantity,
-                    tuple(h for h, _ in told),
-                    tuple(v for _, v in told),
-                    tuple(bad.get(channel, ())),
-                ),
-                breaks.get(channel, []),
-            )
-            for (channel, quantity), told in points.items()
-        ]
+        )
+        readings = by_channel(
+            {row["code"]: (row["channel"], row["quantity"]) for row in names},
+            found["code"],
+            found["at"],
+            np.ma.filled(found["reading"], np.nan),
+            found["status"],
+        )
+        return sorted(readings, key=lambda channel: (channel.quantity, channel.channel))
 
     def hourly(
         self, scope: Scope, runs: Sequence[Run], from_h: float | None = None, to_h: float | None = None
@@ -152,31 +149,28 @@ class SensorProvider:
         """Hourly means of several batches over the hours since their hour 0."""
         found = self._rows(
             "SELECT site_id || '/' || batch_id AS key, channel, quantity_name AS quantity, "
-            "epoch_ms(hour_at) AS e, mean "
-            f"FROM mart.sensor_hour {CHOSEN} WHERE site_id = ANY($sites) "
-            "AND mean IS NOT NULL ORDER BY quantity, key, channel, hour_at",
+            "list(epoch_ms(hour_at) ORDER BY hour_at) AS at, list(mean ORDER BY hour_at) AS means "
+            f"FROM mart.sensor_hour {CHOSEN} WHERE site_id = ANY($sites) AND mean IS NOT NULL GROUP BY ALL",
             scope,
             of_sites=[run.site for run in runs],
             of_batches=[run.batch_id for run in runs],
         )
         by_key = {run.key: run for run in runs}
-        points: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
-        for row in found:
-            # The mean of an hour stands in its middle.
-            hour = _hours(row["e"], by_key[row["key"]].zero.timestamp() * 1000) + 0.5
-            if (from_h is None or hour >= from_h) and (to_h is None or hour <= to_h):
-                points.setdefault((row["key"], row["channel"], row["quantity"]), []).append(
-                    (hour, row["mean"])
-                )
         place = {run.key: n for n, run in enumerate(runs)}
-        return [
-            _thinned(
-                Trace(by_key[key], channel, quantity, tuple(h for h, _ in told), tuple(v for _, v in told))
-            )
-            for (key, channel, quantity), told in sorted(
-                points.items(), key=lambda entry: (entry[0][2], place[entry[0][0]], entry[0][1])
-            )
-        ]
+        traces = []
+        for row in sorted(found, key=lambda row: (row["quantity"], place[row["key"]], row["channel"])):
+            run = by_key[row["key"]]
+            # The mean of an hour stands in its middle.
+            hours = [h + 0.5 for h in _hours(np.array(row["at"]), run.zero.timestamp() * 1000)]
+            told = [
+                (h, v)
+                for h, v in zip(hours, row["means"], strict=True)
+                if (from_h is None or h >= from_h) and (to_h is None or h <= to_h)
+            ]
+            told = told[:: -(-len(told) // POINTS) or 1]
+            if told:
+                traces.append(Trace(run, row["channel"], row["quantity"], *zip(*told, strict=True)))
+        return traces
 
     def envelopes(
         self, scope: Scope, site: str, without: Sequence[str], step: str | None = None
@@ -243,36 +237,24 @@ class SensorProvider:
 
     def gaps(self, scope: Scope, run: Run) -> list[Event]:
         """Stretches without a reading of a channel, far longer than its usual step."""
-        found = self._snapshot.kept(scope, ("gaps", run.key), lambda: self._gaps(scope, run))
-        return [
-            _event(
-                run,
-                "gap",
-                r["quantity"],
-                r["channel"],
-                r["from_at"],
-                r["to_at"],
-                f"no reading for {(r['to_at'] - r['from_at']).total_seconds() / 3600:.3g} h; "
-                f"usually one every {r['step'] / 60:.3g} min",
-            )
-            for r in found
-        ]
+        return self._kept_gaps(scope, run, None)
 
-    def _gaps(self, scope: Scope, run: Run) -> list[dict[str, Any]]:
-        return self._rows(
-            "WITH r AS (SELECT channel, quantity_name AS quantity, read_at, lag(read_at) OVER (PARTITION "
-            "BY channel "
-            "ORDER BY read_at) AS before FROM core.reading WHERE site_id = $site AND batch_id = $batch "
-            "AND site_id = ANY($sites)), usual AS (SELECT channel, median(epoch(read_at) - "
-            "epoch(before)) AS step "
-            "FROM r WHERE before IS NOT NULL GROUP BY channel) "
-            "SELECT channel, quantity, before AS from_at, read_at AS to_at, step FROM r JOIN usual USING "
-            "(channel) "
-            f"WHERE epoch(read_at) - epoch(before) > greatest({GAP_STEPS} * step, {GAP_LEAST_S}) "
-            "ORDER BY from_at, channel",
-            scope,
-            **_key(run),
-        )
+    def _kept_gaps(self, scope: Scope, run: Run, readings: list[Readings] | None) -> list[Event]:
+        """`gaps`, of readings that are at hand or not."""
+
+        def found() -> list[Event]:
+            events = []
+            for channel in self._readings(scope, run) if readings is None else readings:
+                usual, gaps = channel.gaps()
+                for start, end in gaps:
+                    told = f"no reading for {(end - start) / 3.6e6:.3g} h; usually one every {usual / 60_000:.3g} min"
+                    start_at, end_at = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (start, end))
+                    events.append(
+                        _event(run, "gap", channel.quantity, channel.channel, start_at, end_at, told)
+                    )
+            return sorted(events, key=lambda event: (event.from_at, event.channel))
+
+        return self._snapshot.kept(scope, ("gaps", run.key, run.zero), found)
 
     def excursions(
         self, scope: Scope, run: Run, envelopes: Sequence[Envelope], hourly: Sequence[Trace]
@@ -379,15 +361,9 @@ def _key(run: Run) -> dict[str, str]:
     return {"site": run.site, "batch": run.batch_id}
 
 
-def _window(run: Run, from_h: float | None, to_h: float | None) -> tuple[datetime, datetime]:
-    """Moments between which readings are wanted; a side that is not given is open."""
-    start = run.zero + timedelta(hours=from_h) if from_h is not None else datetime(1, 1, 2, tzinfo=UTC)
-    end = run.zero + timedelta(hours=to_h) if to_h is not None else datetime(9999, 12, 30, tzinfo=UTC)
-    return start, end
-
-
-def _hours(e: float, zero: float) -> float:
-    return round((e - zero) / 3.6e6, 4)
+def _hours(at: Integers, zero: float) -> list[float]:
+    """Hours since a batch's hour 0 (ms since 1970), to a third of a second."""
+    return np.round((at - zero) / 3.6e6, 4).tolist()  # type: ignore[no-any-return]
 
 
 def _event(
@@ -415,12 +391,3 @@ def _broken(trace: Trace, gaps: Sequence[float]) -> Trace:
         hours.append(hour)
         values.append(value)
     return Trace(trace.run, trace.channel, trace.quantity, tuple(hours), tuple(values), trace.bad_hours)
-
-
-def _thinned(trace: Trace) -> Trace:
-    step = -(-len(trace.hours) // POINTS)
-    return (
-        trace
-        if step == 1
-        else Trace(trace.run, trace.channel, trace.quantity, trace.hours[::step], trace.values[::step])
-    )
