@@ -174,7 +174,7 @@ def _scanned(
 
 
 def _to_insert(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, table: Table) -> None:
-    """`insert_reading`, in the order in which it is read back; `repeated`, readings said before, which it lacks; and
+    """View `to_insert`, in the order in which it is read back; `repeated`, readings said before, which it lacks; and
     `changed`, readings that stand for another of the same time."""
     fields = ", ".join(ident(f) for f in table.fields)
     _compare_with_stored(con, contract, table, fields)
@@ -183,8 +183,8 @@ def _to_insert(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, t
         "USING (source_file, source_file_sha256)) AS r USING (file_no, source_row)"
     )
     # Small integers where texts would be: cheaper to copy, sort and check; the lake's columns are texts.
+    con.execute("DROP VIEW IF EXISTS to_insert")
     con.execute("DROP TABLE IF EXISTS stamp")
-    con.execute(f"DROP TABLE IF EXISTS insert_{table.name}")
     once = {"source_system": quoted(feed.system), "run_id": "getvariable('run_id')"}
     for name, value in (once | {"source_file_sha256": "source_file_sha256"}).items():
         enum(con, f"field_{name}", f"SELECT {value} FROM (SELECT NULL) LEFT JOIN group_files ON true")
@@ -194,11 +194,11 @@ def _to_insert(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, t
         SELECT file_no, CAST(source_file_sha256 AS field_source_file_sha256) AS source_file_sha256, sent_at,
                getvariable('recorded_at') AS recorded_at, {told}
         FROM group_files""")
+    # No copy of them all: what a file's readings share is looked up where it is asked for.
     con.execute(f"""
-        CREATE TABLE insert_{table.name} AS
+        CREATE VIEW to_insert AS
         SELECT {fields}, source_system, source_file_sha256, source_row, sent_at, recorded_at, run_id
         FROM sorted_reading {left_out if _some(con, "repeated") else ""} JOIN stamp USING (file_no)""")
-    con.execute("DROP TABLE sorted_reading")
 
 
 def _compare_with_stored(
@@ -303,12 +303,12 @@ def _commit(
     run_id: str,
     outcome: Outcome,
 ) -> None:
-    checked = audit(con, table, f"insert_{table.name}")
+    checked = audit(con, table, "to_insert")
     checked.require()
     outcome.audits.append(checked)
     outcome.refused_files += [f"{f.arrival.name}: {f.refusal}" for f in files if f.refusal]
     evidence = prepare_large(con, contract, feed_name, files, _remarks(con))
-    written = lake_layout.write_files(con, table, f"insert_{table.name}")
+    written = lake_layout.write_files(con, table, "to_insert")
     reached("after_stage")
 
     def write() -> None:

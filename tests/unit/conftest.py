@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from shutil import copytree
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import polars as pl
@@ -16,6 +18,7 @@ from warehouse.dictionary import dictionary
 from warehouse.dictionary.render import polars_schema
 from warehouse.settings import Settings
 
+T = TypeVar("T")
 NEW_YEAR = "2026-01-01T00:00:00+00:00"
 
 
@@ -23,20 +26,28 @@ class SmallLake:
     """Rows in, as dicts of the fields that matter; technical fields are filled in, a record a row."""
 
     def __init__(self, con: duckdb.DuckDBPyConnection, chosen: Settings | None = None) -> None:
-        self._con = con
+        self.con = con
         # Where it lies; that of a test that attaches for itself is the test's to know.
         self.chosen = chosen or Settings()
         self.rows = 0
         self._waiting: dict[str, list[dict[str, Any]]] = {}
+        self._together = False
 
-    @property
-    def con(self) -> duckdb.DuckDBPyConnection:
-        """The connection, with all rows added so far in the lake."""
-        self.write()
-        return self._con
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is added meanwhile is committed at the end: a file of the lake a row makes every later query slow."""
+        if self._together:
+            yield
+            return
+        self._together = True
+        try:
+            yield
+        finally:
+            self._together = False
+        self._write()
 
     def add(self, table: str, *rows: dict[str, Any]) -> None:
-        """Rows of a table; they are in the lake when it is next asked."""
+        """Rows of a table, committed at once, or at the end of `together`."""
         d = dictionary()
         for row in rows:
             self.rows += 1
@@ -49,9 +60,10 @@ class SmallLake:
             self._waiting.setdefault(table, []).append(
                 {name: (technical | row).get(name) for name in columns}
             )
+        if not self._together:
+            self._write()
 
-    def write(self) -> None:
-        """Commit what was added: all in one, since a file of the lake a row makes every later query slow."""
+    def _write(self) -> None:
         waiting, self._waiting = self._waiting, {}
         if not waiting:
             return
@@ -59,22 +71,22 @@ class SmallLake:
         for table, filled in waiting.items():
             schema = polars_schema(d, table)
             texts = {n: (pl.String() if t.is_temporal() else t) for n, t in schema.items()}
-            self._con.register("small_rows", pl.DataFrame(filled, schema=texts, orient="row"))
+            self.con.register("small_rows", pl.DataFrame(filled, schema=texts, orient="row"))
             types = ", ".join(
                 f'"{n}"::{"TIMESTAMPTZ" if isinstance(t, pl.Datetime) else "DATE"} AS "{n}"'
                 for n, t in schema.items()
                 if t.is_temporal()
             )
-            self._con.execute(
+            self.con.execute(
                 f"CREATE OR REPLACE TEMP TABLE typed_{table} AS SELECT * REPLACE ({types}) FROM small_rows"
             )
-            self._con.unregister("small_rows")
+            self.con.unregister("small_rows")
 
         def insert() -> None:
             for table in waiting:
-                lake.insert(self._con, d.tables[table], f"typed_{table}")
+                lake.insert(self.con, d.tables[table], f"typed_{table}")
 
-        lake.commit(self._con, insert, "test", f"add {', '.join(waiting)}")
+        lake.commit(self.con, insert, "test", f"add {', '.join(waiting)}")
 
     def one(self, sql: str) -> dict[str, Any]:
         """The only row of a query."""
@@ -87,6 +99,17 @@ class SmallLake:
         cursor = self.con.execute(sql, values or [])
         names = [c[0] for c in cursor.description or []]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def together(fill: Callable[..., T]) -> Callable[..., T]:
+    """A function whose first argument is a small lake, all that it adds committed at its end."""
+
+    @wraps(fill)
+    def filled(lake: SmallLake, *args: Any, **named: Any) -> T:
+        with lake.together():
+            return fill(lake, *args, **named)
+
+    return filled
 
 
 @pytest.fixture(scope="session")

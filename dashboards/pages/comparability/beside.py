@@ -306,6 +306,13 @@ ALL = (LOOKS, SPREAD, RANGES, TOGETHER, ANALYSES, FAMILIES, FAILED, BELOW, INFLU
 
 def panels(visit: Visit, entry: PlanEntry, verdicts: Sequence[Verdict]) -> list[Component]:
     """All of them, for one attribute."""
+    # Made once a scope: they are two thirds of the page, and no control of it but the attribute changes them.
+    return visit.snapshot.kept(
+        visit.scope, ("beside", entry.attribute), lambda: _panels(visit, entry, verdicts)
+    )
+
+
+def _panels(visit: Visit, entry: PlanEntry, verdicts: Sequence[Verdict]) -> list[Component]:
     return [
         html.H2("Beside the verdict", className="cf-between"),
         html.P(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.unit.conftest import together
 from tests.unit.marts.test_marts import FLEET, at
 from warehouse import acts
 from warehouse.marts.build import assembled, build
@@ -32,6 +33,7 @@ def approve(con: Any, role: str) -> None:
     acts.add(con, "chart_act", new, "approve")
 
 
+@together
 def batches(lake: Any, values: list[float], protocol: str, first: int = 0) -> None:
     """One batch a value; the later started ones are entered first."""
     late = list(reversed(list(enumerate(values, first))))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from tests.unit.conftest import together
 from warehouse.dictionary.render import SQL_TYPES
 from warehouse.marts.build import ORDER, build, mart_columns
 from warehouse.plan import Fleet
@@ -38,6 +39,7 @@ def at(hours: float) -> str:
     return (START + timedelta(hours=hours)).isoformat()
 
 
+@together
 def journey(lake: Any, site: str = "a", n: str = "1", **batch: Any) -> None:
     """An order, a collection and a batch that was harvested."""
     base = {"site_id": site, "order_id": f"O{n}"}
@@ -67,6 +69,7 @@ def journey(lake: Any, site: str = "a", n: str = "1", **batch: Any) -> None:
     lake.add("batch", base | row | batch)
 
 
+@together
 def sample(lake: Any, point: str, n: str = "1", site: str = "a", hours: float = 200) -> None:
     lake.add(
         "sample",

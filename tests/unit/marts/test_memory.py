@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.unit.conftest import together
 from tests.unit.marts.test_chart_marts import CHARTED, approve, freeze
 from tests.unit.marts.test_marts import at
 from tests.unit.marts.test_trajectory_marts import DECLARED, ORIGIN, add_runs, run_of
@@ -24,6 +25,7 @@ OF_THE_NIGHT = {"change"}
 ATTRIBUTES = ("cd3_pct", "viability_flow_pct")
 
 
+@together
 def lots(lake: Any, rng: np.random.Generator, first: int, count: int, site: str, stamp: int = 0) -> None:
     """Batches of one site with a result of each attribute; a later stamp corrects what is there."""
     numbers = range(first, first + count)

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.unit.conftest import together
 from tests.unit.marts.test_marts import FLEET
 from warehouse import lake
 from warehouse.dictionary import dictionary
@@ -55,6 +56,7 @@ def run_of(rng: np.random.Generator, hours: int = HOURS) -> dict[str, np.ndarray
     }
 
 
+@together
 def add_runs(small: Any, runs: dict[str, dict[str, np.ndarray]], started: dict[str, datetime]) -> None:
     first = {b: started[b].isoformat() for b in runs}
     last = {b: (started[b] + timedelta(hours=HOURS)).isoformat() for b in runs}

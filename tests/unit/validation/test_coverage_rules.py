@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from pipelines.validation.findings import find
+from tests.unit.conftest import together
 from warehouse import lake as store
 from warehouse.dictionary import dictionary
 from warehouse.dictionary.render import polars_schema
@@ -28,6 +29,7 @@ def found(lake: Any, code: str) -> dict[str, str]:
     return {r["subject"]: r["detail"] for r in rows}
 
 
+@together
 def batch(lake: Any, n: int, sex: str = "female") -> None:
     site = {"site_id": "a"}
     key = f"P{n:A>12}"
@@ -37,6 +39,7 @@ def batch(lake: Any, n: int, sex: str = "female") -> None:
     lake.add("sample", site | {"sample_id": f"S{n}", "batch_id": f"B{n}", "sample_point": "release"})
 
 
+@together
 def result(lake: Any, n: int, attribute: str, **told: Any) -> str:
     name = f"R{n}-{attribute}"
     base = {"site_id": "a", "result_id": name, "sample_id": f"S{n}", "attribute": attribute, "method_id": "m"}

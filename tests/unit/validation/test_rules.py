@@ -8,6 +8,7 @@ from typing import Any
 from stdnum.iso7064 import mod_37_2
 
 from pipelines.validation.findings import find, rules
+from tests.unit.conftest import together
 from warehouse.lake import DELETED
 
 START = datetime(2026, 2, 1, tzinfo=UTC)
@@ -32,6 +33,7 @@ def codes(lake: Any) -> dict[str, set[str]]:
     return told
 
 
+@together
 def journey(lake: Any, n: str = "1", **changed: dict[str, Any]) -> None:
     """A patient's whole journey at site a with nothing wrong; `changed` overrides fields of a table's row."""
     base = {"site_id": "a"}
@@ -85,6 +87,7 @@ def journey(lake: Any, n: str = "1", **changed: dict[str, Any]) -> None:
         lake.add(table, row | changed.get(table, {}))
 
 
+@together
 def shared(lake: Any) -> None:
     """What all journeys use: a specification with a limit, and a lot."""
     spec = {"site_id": "a", "spec_id": "SP", "spec_version": "1"}
@@ -210,14 +213,15 @@ USUAL = [0.0, 6, 9, 200, 240, 260, 263, 265]
 def test_of_two_custody_events_the_one_with_the_unusual_gap_is_wrong(small_lake: Any) -> None:
     # One site a case, so that each has its own usual gaps. The first event of a chain has none before it.
     cases = [(wrong, step) for wrong in range(7) for step in (1, -1) if wrong + step >= 0]
-    for wrong, step in cases:
-        site = f"s{wrong}{'after' if step > 0 else 'before'}"
-        for n in range(8):
-            usual = [h + n * 20 + (n % 3) * (h > 0) for h in USUAL]
-            chain(small_lake, f"{site}-K{n}", usual, site=site)
-        skewed = [h + 10 for h in USUAL]
-        skewed[wrong] = skewed[wrong + step] + step * 1.7
-        chain(small_lake, f"{site}-KX", skewed, site=site)
+    with small_lake.together():
+        for wrong, step in cases:
+            site = f"s{wrong}{'after' if step > 0 else 'before'}"
+            for n in range(8):
+                usual = [h + n * 20 + (n % 3) * (h > 0) for h in USUAL]
+                chain(small_lake, f"{site}-K{n}", usual, site=site)
+            skewed = [h + 10 for h in USUAL]
+            skewed[wrong] = skewed[wrong + step] + step * 1.7
+            chain(small_lake, f"{site}-KX", skewed, site=site)
     find(small_lake.con, "run")
     told = found(small_lake, "time_order")
     assert len(told) == len(cases)

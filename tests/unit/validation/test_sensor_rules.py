@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pipelines.validation.findings import find
+from tests.unit.conftest import together
 
 START = datetime(2026, 2, 1, tzinfo=UTC)
 BATCHES = 8
@@ -20,6 +21,7 @@ def series(seed: int, step_min: int, *, mean: float = 37.0, noise: float = 0.05,
     return np.round(mean + noise * rng.standard_normal(DAYS * 24 * 60 // step_min), decimals)
 
 
+@together
 def fill(lake: Any, channels: dict[tuple[str, str, str], Any], step_min: int) -> None:
     """Readings of (batch, channel, quantity) → values, every `step_min` minutes; a value that is no number is bad."""
     rows = []
