@@ -15,9 +15,6 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-# Two BLAS threads on the small matrices of the statistics cost more than they bring; set before numpy loads.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
 import duckdb
 import typer
 from rich.console import Console

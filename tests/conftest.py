@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+import warehouse  # noqa: F401 - before numpy, whose threads it settles
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -19,6 +19,7 @@ from scipy import optimize, special, stats
 
 from warehouse.statistics.chart_rules import Rule
 from warehouse.statistics.checked import BoolArray, FloatArray, positive
+from warehouse.statistics.quadrature import nodes_of
 from warehouse.statistics.refusal import StatisticsRefusal, probability
 
 _NODES = 80
@@ -48,7 +49,7 @@ def _one_sided_cusum(shift: float, k: float, h: float, head_start: float) -> flo
     """Page's equation L(x) = 1 + L(0) Phi(k-x-shift) + integral_0^h L(y) phi(y+k-x-shift) dy at x =
     head_start.
     """
-    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    nodes, weights = nodes_of(_NODES)
     y, w = 0.5 * h * (nodes + 1.0), 0.5 * h * weights
     points = np.concatenate(([0.0], y))
     system = np.eye(_NODES + 1)
@@ -114,7 +115,7 @@ def ewma_arl(
         return shewhart_arl(shift, width)
     # A narrow kernel (small weight) needs more nodes across the limits.
     count = max(_NODES, math.ceil(12.0 * width / math.sqrt(weight * (2.0 - weight))))
-    nodes, weights = np.polynomial.legendre.leggauss(count)
+    nodes, weights = nodes_of(count)
     end = width * math.sqrt(weight / (2.0 - weight))
 
     def kernel(source: FloatArray, target: FloatArray) -> FloatArray:

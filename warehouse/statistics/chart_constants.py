@@ -12,16 +12,11 @@ from functools import cache
 import numpy as np
 from scipy import special
 
-from warehouse.statistics.checked import FloatArray
+from warehouse.statistics.quadrature import nodes_of
 from warehouse.statistics.refusal import StatisticsRefusal
 
 _REACH = 9.0  # P(|z| > 9) is 2e-19, below the rounding of a double times any n used here
 _NODES = 400
-
-
-@cache
-def _grid() -> tuple[FloatArray, FloatArray]:
-    return np.polynomial.legendre.leggauss(_NODES)
 
 
 def _require_size(n: int) -> None:
@@ -40,7 +35,7 @@ def c4(n: int) -> float:
 def d2(n: int) -> float:
     """E[range]/sigma for n normal values: the integral of 1 - Phi(x)^n - (1-Phi(x))^n (Tippett 1925)."""
     _require_size(n)
-    nodes, weights = _grid()
+    nodes, weights = nodes_of(_NODES)
     x = nodes * _REACH
     integrand = 1.0 - special.ndtr(x) ** n - special.ndtr(-x) ** n
     return float(np.sum(weights * integrand) * _REACH)
@@ -54,7 +49,7 @@ def d3(n: int) -> float:
     E[W^2] = integral 2 w (1 - F(w)) dw.
     """
     _require_size(n)
-    nodes, weights = _grid()
+    nodes, weights = nodes_of(_NODES)
     x = nodes * _REACH
     w = (nodes + 1.0) * _REACH
     between = special.ndtr(x[:, None] + w[None, :]) - special.ndtr(x)[:, None]

@@ -20,6 +20,7 @@ from scipy import optimize, signal, stats
 
 from warehouse.statistics.checked import FloatArray, finite_matrix, positive
 from warehouse.statistics.mspc import t2_limit
+from warehouse.statistics.quadrature import nodes_of
 from warehouse.statistics.refusal import StatisticsRefusal
 
 CovarianceFrom = Literal["all rows", "successive differences"]
@@ -132,7 +133,7 @@ def mewma_in_control_arl(attributes: int, weight: float, limit: float) -> float:
         return 1.0 / float(stats.chi2.sf(limit, attributes))
     radius = math.sqrt(limit * weight / (2.0 - weight))
     count = max(_NODES, math.ceil(6.0 * radius / weight))
-    nodes, weights = np.polynomial.legendre.leggauss(count)
+    nodes, weights = nodes_of(count)
     r, w = 0.5 * radius * (nodes + 1.0), 0.5 * radius * weights
     start = np.concatenate(([0.0], r))
     noncentral = ((1.0 - weight) / weight * start) ** 2

@@ -21,6 +21,7 @@ from scipy import optimize, special, stats
 from warehouse.statistics.arl import ewma_arl
 from warehouse.statistics.chart_constants import d2
 from warehouse.statistics.checked import FloatArray, positive
+from warehouse.statistics.quadrature import nodes_of
 from warehouse.statistics.refusal import StatisticsRefusal, probability
 
 _DRAWS = 40_000
@@ -91,7 +92,7 @@ def _baselines(n: int, fitted: int) -> tuple[tuple[float, float, float], ...]:
     """(a, b, weight): errors of centre and spread, to average over."""
     b = _spreads(_checked(n, fitted))
     # Gauss-Legendre in the probability of b: small b, which ring most, are met by nodes near 0.
-    nodes, weights = np.polynomial.legendre.leggauss(_SPREADS)
+    nodes, weights = nodes_of(_SPREADS)
     spreads = np.interp((nodes + 1.0) / 2.0 * (b.size - 1), np.arange(b.size), b)
     places, heavy = np.polynomial.hermite_e.hermegauss(_CENTRES)
     places = places * math.sqrt((1.0 + fitted) / n)
@@ -169,7 +170,7 @@ def _drifting(slope: float) -> None:
 
 def _drifted(slope: float, error: float, width: float, weight: float) -> float:
     count = max(80, math.ceil(12.0 * width / math.sqrt(weight * (2.0 - weight))))
-    nodes, weights = np.polynomial.legendre.leggauss(count)
+    nodes, weights = nodes_of(count)
     end = width * math.sqrt(weight / (2.0 - weight))
     source, mass, total, t = np.zeros(1), np.ones(1), 0.0, 0
     while (share := float(mass.sum())) > _FORGOTTEN:

@@ -21,7 +21,7 @@ from scipy.special import ndtr
 
 from warehouse.statistics.lots import first_enough, t_tost_power
 from warehouse.statistics.mixed import MixedFit
-from warehouse.statistics.quadrature import unit_nodes
+from warehouse.statistics.quadrature import nodes_of, unit_nodes
 from warehouse.statistics.refusal import StatisticsRefusal, one_sided, probability
 from warehouse.statistics.scales import Margin
 from warehouse.statistics.split_apheresis import optimal_weight
@@ -227,7 +227,7 @@ def assurance(
     if sd_df == inf:
         sds, weights = np.array([sd]), np.array([1.0])
     else:
-        x, w = np.polynomial.legendre.leggauss(nodes)
+        x, w = nodes_of(nodes)
         weights = w / 2.0
         sds = sd * np.sqrt(sd_df / stats.chi2.ppf((x + 1.0) / 2.0, sd_df))
     if true_sd == 0.0:

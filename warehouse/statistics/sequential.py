@@ -33,6 +33,7 @@ from scipy import optimize, special, stats
 
 from warehouse.statistics.means import Estimate, difference_on_scale, estimate_from_t
 from warehouse.statistics.mixed_core import Floats
+from warehouse.statistics.quadrature import nodes_of
 from warehouse.statistics.refusal import StatisticsRefusal, one_sided
 from warehouse.statistics.scales import Margin
 
@@ -130,7 +131,7 @@ def _bound(points: Floats, mass: Floats, step: float, share: float) -> float:
 
 @lru_cache(maxsize=4)
 def _nodes(count: int) -> tuple[Floats, Floats]:
-    x, w = np.polynomial.legendre.leggauss(count)
+    x, w = nodes_of(count)
     return x, w
 
 

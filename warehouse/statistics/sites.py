@@ -23,6 +23,7 @@ from scipy import optimize, special, stats
 
 from warehouse.statistics.means import Estimate, difference_on_scale, estimate_from_t, tost
 from warehouse.statistics.mixed_core import Floats
+from warehouse.statistics.quadrature import nodes_of
 from warehouse.statistics.refusal import StatisticsRefusal, one_sided, probability
 from warehouse.statistics.scales import Margin, Scale, forward, read
 
@@ -183,7 +184,7 @@ def _dunnett_coverage(sizes: Floats, reference_size: float, df: int) -> Callable
     """
     loading = np.sqrt(sizes / (reference_size + sizes))
     rest = np.sqrt(1.0 - loading**2)
-    x, w = np.polynomial.legendre.leggauss(80)
+    x, w = nodes_of(80)
     z, wz = 8.0 * x, 8.0 * w * stats.norm.pdf(8.0 * x)
     u = (x + 1.0) / 2.0
     s = np.sqrt(stats.chi2.ppf(u, df) / df)
