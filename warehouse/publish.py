@@ -108,6 +108,8 @@ def publish(
             if previous is not None and earlier is not None:
                 shutil.copyfile(previous, part)
             # Without a log to recover from: what a crash leaves is thrown away, so to write all twice is of no use.
+            # Written out once, at the end: after each commit what is there would be gone through again.
+            con.execute("SET checkpoint_threshold = '1TB'")
             con.execute(f"ATTACH {quoted(str(part))} AS snap (RECOVERY_MODE no_wal_writes)")
             copied, touched = _fill(con, number, facts, earlier)
         except BaseException:

@@ -129,18 +129,12 @@ def _bound(points: Floats, mass: Floats, step: float, share: float) -> float:
     return float(optimize.brentq(excess, -40.0, 40.0, xtol=1e-12))
 
 
-@lru_cache(maxsize=4)
-def _nodes(count: int) -> tuple[Floats, Floats]:
-    x, w = nodes_of(count)
-    return x, w
-
-
 def _carry(points: Floats, mass: Floats, step: float, *, now: float, bound: float) -> tuple[Floats, Floats]:
     """Distribution of the score (Brownian motion at `now`) over the paths that have not crossed."""
     low, high = -8.0 * sqrt(now), min(bound, 8.0 * sqrt(now))
     # The kernel is `step` wide: enough nodes to see it.
     wanted = ceil(3.0 * (high - low) / step)
-    x, w = _nodes(next(count for count in (128, 256, 512, 1024) if count >= wanted or count == 1024))
+    x, w = nodes_of(next(count for count in (128, 256, 512, 1024) if count >= wanted or count == 1024))
     nodes = low + (x + 1.0) / 2.0 * (high - low)
     kernel = np.exp(-0.5 * ((nodes[:, None] - points[None, :]) / step) ** 2) / (step * sqrt(2.0 * np.pi))
     return nodes, w * (high - low) / 2.0 * (kernel @ mass)
