@@ -131,7 +131,12 @@ def fleet_definitions(core: list[dg.AssetKey], contracts: list[Contract]) -> dg.
             )
         yield dg.MaterializeResult(
             asset_key=published,
-            metadata={"snapshot": done.number, "path": dg.MetadataValue.path(str(done.path))},
+            metadata={
+                "snapshot": done.number,
+                "path": dg.MetadataValue.path(str(done.path)),
+                "core tables copied whole": len(done.copied),
+                "batches with readings rolled up": "all" if done.rolled_up is None else done.rolled_up,
+            },
         )
         yield from examined(done.path)
 

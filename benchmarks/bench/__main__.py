@@ -11,22 +11,28 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain
 
-from benchmarks.bench import drop, increment, ingest, page, questions, verdict
+from benchmarks.bench import drop, increment, ingest, page, publishing, questions, verdict
 from benchmarks.bench.figures import Figure
 from benchmarks.bench.page import RESULTS
 
 MILLION = 10**6
 FULL: dict[str, Callable[[], Iterator[Figure]]] = {
     "ingest": lambda: ingest.figures([MILLION, 10 * MILLION, 100 * MILLION], runs=3),
-    "increment": lambda: increment.figures([(10, 20), (100, 20), (1000, 20)], readings=2_000),
+    "increment": lambda: chain(
+        increment.figures([(10, 20), (100, 20), (1000, 20)], readings=2_000),
+        publishing.figures([20, 80, 320]),
+    ),
     "drop": lambda: drop.figures(["tiny", "demo", "large"]),
     "question": lambda: questions.figures([10 * MILLION, 100 * MILLION, 1000 * MILLION]),
     "verdict": lambda: verdict.figures([1_000, 3_000, 10_000]),
 }
 QUICK: dict[str, Callable[[], Iterator[Figure]]] = {
     "ingest": lambda: ingest.figures([MILLION // 2, MILLION, 3 * MILLION], runs=1),
-    "increment": lambda: increment.figures([(10, 4), (50, 4), (200, 4)], readings=2_000),
+    "increment": lambda: chain(
+        increment.figures([(10, 4), (50, 4), (200, 4)], readings=2_000), publishing.figures([5, 20, 80])
+    ),
     "drop": lambda: drop.figures(["tiny"]),
     "question": lambda: questions.figures([2 * MILLION, 4 * MILLION, 8 * MILLION]),
     "verdict": lambda: verdict.figures([1_000, 3_000, 10_000]),

@@ -20,9 +20,10 @@ WORDS = {
     "dlt loads them into DuckDB with no validation. A ladder's rung is all that was done up to it; units are converted "
     "in the pass that sorts. CSV is prairie's layout (local times, °F, mg/dL), Parquet northgate's historian, OPC UA "
     "the pages that its connector writes.",
-    "increment": "One new day at one site. The lake lies as compaction leaves it: readings by site and month.",
+    "increment": "One new day at one site, and the night that publishes one new batch. The lake lies as compaction "
+    "leaves it: readings by site and month.",
     "drop": "From a file's arrival to its batch on the Sensors page, with everything between: the site's other feeds "
-    "are looked at too; findings, all marts and the snapshot are made anew.",
+    "are looked at too; findings are searched and the snapshot is published.",
     "question": "Asked through the Sensors page's own provider; p50.",
     "verdict": "All attributes × sites × methods of the demo's plan; one of two cores.",
 }
