@@ -142,14 +142,20 @@ def _large(con: duckdb.DuckDBPyConnection, contract: Contract, feed: Feed, here:
         keys, n = _new_readings(con, table, mine)
         since = NOW
     promoted, superseded, duplicate = map(int, before or (0, 0, 0))
+    held = "SELECT DISTINCT source_file, source_file_sha256, source_row FROM held_entries WHERE whole_record"
+    # A reading that is held is one record, however often its file is sent: each further time it is a duplicate.
+    sent_again = (
+        "SELECT source_file, source_file_sha256, count(*) FILTER (new) - bool_and(new)::INT AS n "
+        f"FROM (SELECT *, {since} AS new FROM stored_file) GROUP BY ALL HAVING n > 0"
+    )
     return {
         "promoted": f"SELECT {promoted + keys}",
         "superseded": f"SELECT {superseded + n - keys}",
         # Of a file that was read again, the newest reading counts.
-        "duplicate": f"SELECT {duplicate} + count(*) FROM lake.quality.duplicate SEMI JOIN stored_file "
-        f"USING (source_file, source_file_sha256, recorded_at) WHERE {here} AND {since}",
-        "quarantined": "SELECT count(DISTINCT (source_file_sha256, source_file, source_row)) "
-        "FROM held_entries WHERE whole_record",
+        "duplicate": f"SELECT {duplicate} + (SELECT count(*) FROM lake.quality.duplicate SEMI JOIN stored_file "
+        f"USING (source_file, source_file_sha256, recorded_at) WHERE {here} AND {since}) + (SELECT coalesce(sum(n), 0) "
+        f"FROM ({held}) JOIN ({sent_again}) USING (source_file, source_file_sha256))",
+        "quarantined": f"SELECT count(*) FROM ({held})",
     }
 
 

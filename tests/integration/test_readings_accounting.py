@@ -58,6 +58,17 @@ def test_accounts_add_up_over_runs_that_overlap(
         assert (in_force, site.rows("SELECT count(*) FROM lake.core.reading")[0][0]) == (keys, stored)
 
 
+def test_a_file_sent_again_is_duplicates_whatever_became_of_its_readings(tmp_path: Path) -> None:
+    """As a copy that does not keep the times of files sends them all."""
+    site = Site(tmp_path, contract({"format": "epoch_ms"}, "."))
+    lines = f"{HEADER}{text(('A', 0, '36.9'))}\nB;T;never;36.9;C;g\nB;T;nor now;36.9;C;g\n"
+    for times in range(1, 4):
+        site.send("readings_0.csv", lines, hours=times)
+        counts = site.run("sensor").accounting
+        assert (counts["received"], counts["promoted"], counts["quarantined"]) == (3 * times, 1, 2)
+        assert counts["duplicate"] == 3 * (times - 1)
+
+
 @pytest.mark.parametrize("lost", [0, 1])
 def test_a_reading_that_is_not_stored_stops_the_run(
     lost: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
