@@ -331,7 +331,10 @@ def power_command(
     ] = None,
     rate_margin: Annotated[float, typer.Option(help="Largest ratio of rates, either way.")] = 2.0,
     covariates: Annotated[
-        int | None, typer.Option(min=0, help="Covariates adjusted for; else as many as the plan has.")
+        int | None,
+        typer.Option(
+            min=0, help="Covariates adjusted for, else the plan's; --sd is then what they leave over."
+        ),
     ] = None,
     sites: Annotated[
         int | None, typer.Option(min=2, help="So many sites judged at once against the reference.")

@@ -46,7 +46,10 @@ def _enough(design: str, n_reference: int | None, n_site: int | None, share: flo
 
 
 def covariates(q: Question, number: int) -> Rows:
-    """Routine lots adjusted for so many covariates of the patient; `q.sd` is what they leave over."""
+    """Routine lots adjusted for so many covariates of the patient.
+
+    `q.sd` is what they leave over; with that of the lots as they are it is a lower bound, as if they explained nothing.
+    """
     design, n = f"routine lots, adjusted for {number} covariate{'s' * (number != 1)}", q.n_reference
 
     def power(m: int) -> float:
