@@ -236,7 +236,7 @@ def _enumerated(method: str, setting: str, n: int, m: int, tables: Iterable[Tabl
 
 
 # Of so many studies one is drawn.
-SLOWER = {"adjusted": 4, "mixed": 4, "below detection, Tobit": 8, "below detection, mixed": 12}
+SLOWER = {"adjusted": 4, "mixed": 4, "below detection": 4}
 PROPORTIONS = "{}, 90 % succeed, margin 20 points"
 
 
