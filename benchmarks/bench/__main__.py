@@ -22,7 +22,7 @@ FULL: dict[str, Callable[[], Iterator[Figure]]] = {
     "ingest": lambda: ingest.figures([MILLION, 10 * MILLION, 100 * MILLION], runs=3),
     "increment": lambda: chain(
         increment.figures([(10, 20), (100, 20), (1000, 20)], readings=2_000),
-        publishing.figures([20, 80, 320]),
+        publishing.figures([11, 43, 163]),
     ),
     "drop": lambda: drop.figures(["tiny", "demo", "large"]),
     "question": lambda: questions.figures([10 * MILLION, 100 * MILLION, 1000 * MILLION]),
@@ -31,7 +31,7 @@ FULL: dict[str, Callable[[], Iterator[Figure]]] = {
 QUICK: dict[str, Callable[[], Iterator[Figure]]] = {
     "ingest": lambda: ingest.figures([MILLION // 2, MILLION, 3 * MILLION], runs=1),
     "increment": lambda: chain(
-        increment.figures([(10, 4), (50, 4), (200, 4)], readings=2_000), publishing.figures([5, 20, 80])
+        increment.figures([(10, 4), (50, 4), (200, 4)], readings=2_000), publishing.figures([3, 7, 11])
     ),
     "drop": lambda: drop.figures(["tiny"]),
     "question": lambda: questions.figures([2 * MILLION, 4 * MILLION, 8 * MILLION]),

@@ -55,7 +55,7 @@ READINGS = f"""
     SELECT site_id, batch_id, 'c' || c AS channel,
            ['temperature_c', 'ph', 'glucose_mmol_l', 'dissolved_oxygen_pct'][c + 1] AS quantity_name,
            started + to_seconds((n * {DAYS * 86_400 * CHANNELS // EACH})::INTEGER) AS read_at,
-           36.5 + hash(b, c, n) % 1000 / 1000 AS reading, 'good' AS reading_status, n AS source_row, {TECHNICAL}
+           [36.8, 7.1, 10.0, 50.0][c + 1] + hash(b, c, n) % 1000 / 5000 AS reading, 'good' AS reading_status, n AS source_row, {TECHNICAL}
     FROM ({BATCH}), range({CHANNELS}) AS c(c), range({EACH // CHANNELS}) AS n(n)
     ORDER BY site_id, batch_id, channel, read_at"""
 
@@ -103,7 +103,8 @@ def measure(batches: int) -> dict[str, float]:
 
 
 def figures(fleets: list[int]) -> Iterator[Figure]:
-    """One new batch beside the whole fleet, at each size."""
+    """One new batch beside the whole fleet, at each size: one that leaves the new batch to a site that is not the
+    reference, whose new lot would change every verdict."""
     for batches in fleets:
         told = apart("benchmarks.bench.publishing", str(batches))
         yield figure(
