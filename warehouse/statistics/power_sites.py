@@ -18,7 +18,7 @@ import numpy as np
 from scipy import stats
 from scipy.special import ndtr
 
-from warehouse.statistics.quadrature import unit_nodes
+from warehouse.statistics.quadrature import nodes_of, unit_nodes
 from warehouse.statistics.refusal import Floats, StatisticsRefusal, one_sided, probability
 from warehouse.statistics.scales import Margin
 
@@ -51,7 +51,7 @@ def each_power(
         raise StatisticsRefusal(f"{n.size} sites need as many true differences, got {shift.size}.")
     low, high = margin.low / sd, margin.high / sd
     half = float(stats.t.isf(level, df)) * np.sqrt(1.0 / n + 1.0 / n_reference)
-    x, w = np.polynomial.legendre.leggauss(80)
+    x, w = nodes_of(80)
     z, chance = 8.0 * x, 8.0 * w * stats.norm.pdf(8.0 * x)
     centre = shift - (z / sqrt(n_reference))[:, None]
 
@@ -69,7 +69,7 @@ def all_pairs_power(sites: int, lots: int, sd: float, margin: float, *, alpha: f
     if sites < 2 or df < 1 or not (sd > 0.0 and margin > 0.0):
         raise StatisticsRefusal("All pairs need two sites, two lots at each, an SD and a margin above 0.")
     half = float(stats.t.isf(one_sided(alpha), df)) * sqrt(2.0 / lots)
-    x, w = np.polynomial.legendre.leggauss(80)
+    x, w = nodes_of(80)
     z, chance = 8.0 * x, 8.0 * w * stats.norm.pdf(8.0 * x)
 
     def inside(s: Floats) -> Floats:
