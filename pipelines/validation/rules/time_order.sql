@@ -6,7 +6,8 @@
 -- Why: a clock is wrong or two records were mixed up; every interval computed from them is wrong too.
 -- Severity: error. One finding a record, with all that contradicts it.
 -- Cannot be seen: a wrong clock that leaves the order possible; which of two records is wrong is judged (the sample rather than its
---   results; of two custody events the one whose removal leaves the gaps that are usual at the site).
+--   results; of two custody events the one that no other record of the therapy tells within the hour, else the one whose removal
+--   leaves the gaps that are usual at the site).
 WITH stamped AS (
     SELECT site_id, 'collection' AS table_name, collection_id AS subject, greatest(collection_started_at, collection_ended_at) AS moment,
            source_version, sent_at, source_file, source_row, record_id FROM in_force_collection
@@ -70,13 +71,30 @@ WITH stamped AS (
            lead(event_id) OVER c AS next_id, lead(custody_kind) OVER c AS kind2, lead(custody_kind, 2) OVER c AS kind3,
            lead(custody_object) OVER c AS object2, lead(custody_object, 2) OVER c AS object3
     FROM chain WINDOW c AS (PARTITION BY site_id, coi_id ORDER BY sequence_no)
+), elsewhere AS (
+    -- Steps of a therapy that another system tells too, with its own clock.
+    SELECT site_id, order_id, 'apheresis' AS custody_object, 'collected' AS custody_kind, unnest([collection_started_at, collection_ended_at]) AS moment
+    FROM in_force_collection
+    UNION ALL SELECT site_id, order_id, 'apheresis', 'processed', batch_started_at FROM in_force_batch
+    UNION ALL SELECT site_id, order_id, 'product', 'processed', unnest([harvested_at, formulated_at]) FROM in_force_batch
+    UNION ALL SELECT b.site_id, b.order_id, 'product', 'released', d.signed_at FROM in_force_release_decision d JOIN in_force_batch b USING (site_id, batch_id)
+    UNION ALL SELECT site_id, order_id, 'product', 'infused', infused_at FROM in_force_infusion
+), confirmed AS (
+    SELECT DISTINCT e.site_id, e.event_id
+    FROM in_force_custody_event e JOIN in_force_therapy_order o USING (site_id, coi_id)
+    JOIN elsewhere w ON w.site_id = e.site_id AND w.order_id = o.order_id AND w.custody_object = e.custody_object AND w.custody_kind = e.custody_kind
+    WHERE abs(epoch(e.happened_at - w.moment)) <= 3600
 ), usual AS (
     SELECT site_id, custody_kind, custody_object, median(gap) AS gap, greatest(mad(gap), 0.5) AS spread
     FROM (SELECT site_id, custody_kind, custody_object, epoch(happened_at - t0) / 3600 AS gap FROM linked) WHERE gap > 0 GROUP BY ALL
 ), doubted AS (
-    SELECT l.*, coalesce(abs(epoch(t2 - t0) / 3600 - u1.gap - u2.gap) / (u1.spread + u2.spread), 0) + coalesce(abs(epoch(t3 - t2) / 3600 - u3.gap) / u3.spread, 0)
-               <= coalesce(abs(epoch(happened_at - t0) / 3600 - u1.gap) / u1.spread, 0) + coalesce(abs(epoch(t3 - happened_at) / 3600 - u2.gap - u3.gap) / (u2.spread + u3.spread), 0) AS first_is_wrong
+    SELECT l.*, CASE
+               WHEN c1.event_id IS NULL AND c2.event_id IS NOT NULL THEN true WHEN c1.event_id IS NOT NULL AND c2.event_id IS NULL THEN false
+               ELSE coalesce(abs(epoch(t2 - t0) / 3600 - u1.gap - u2.gap) / (u1.spread + u2.spread), 0) + coalesce(abs(epoch(t3 - t2) / 3600 - u3.gap) / u3.spread, 0)
+               <= coalesce(abs(epoch(happened_at - t0) / 3600 - u1.gap) / u1.spread, 0) + coalesce(abs(epoch(t3 - happened_at) / 3600 - u2.gap - u3.gap) / (u2.spread + u3.spread), 0) END AS first_is_wrong
     FROM linked l
+    LEFT JOIN confirmed c1 ON c1.site_id = l.site_id AND c1.event_id = l.event_id
+    LEFT JOIN confirmed c2 ON c2.site_id = l.site_id AND c2.event_id = l.next_id
     LEFT JOIN usual u1 ON u1.site_id = l.site_id AND u1.custody_kind = l.custody_kind AND u1.custody_object IS NOT DISTINCT FROM l.custody_object
     LEFT JOIN usual u2 ON u2.site_id = l.site_id AND u2.custody_kind = l.kind2 AND u2.custody_object IS NOT DISTINCT FROM l.object2
     LEFT JOIN usual u3 ON u3.site_id = l.site_id AND u3.custody_kind = l.kind3 AND u3.custody_object IS NOT DISTINCT FROM l.object3

@@ -235,6 +235,22 @@ def test_of_two_custody_events_the_one_with_the_unusual_gap_is_wrong(small_lake:
         assert named <= (either if near else {f"{site}-KX-{wrong}"}), (wrong, step, named)
 
 
+def test_of_two_custody_events_the_one_that_another_record_tells_too_is_right(small_lake: Any) -> None:
+    objects = ["apheresis"] * 3 + ["product"] * 5
+    swapped = [8.0, 6, 9, 200, 240, 260, 263, 265]
+    with small_lake.together():
+        for site in "ab":
+            chain(small_lake, f"{site}-K", swapped, site=site, custody_object=objects)
+        order = {"site_id": "b", "order_id": "O1"}
+        small_lake.add("therapy_order", order | {"coi_id": "b-K", "ordered_at": at(-100)})
+        small_lake.add(
+            "collection",
+            order | {"collection_id": "C1", "collection_started_at": at(4), "collection_ended_at": at(7.7)},
+        )
+    find(small_lake.con, "run")
+    assert set(found(small_lake, "time_order")) == {"a-K-0", "b-K-1"}
+
+
 def test_copies_forks_and_missing_hand_overs(small_lake: Any) -> None:
     hashes = [f"h{i}" for i in range(9)]
     chain(small_lake, "K1", USUAL, previous_hash=hashes[:8], leaf_hash=hashes[1:])
