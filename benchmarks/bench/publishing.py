@@ -55,7 +55,8 @@ READINGS = f"""
     SELECT site_id, batch_id, 'c' || c AS channel,
            ['temperature_c', 'ph', 'glucose_mmol_l', 'dissolved_oxygen_pct'][c + 1] AS quantity_name,
            started + to_seconds((n * {DAYS * 86_400 * CHANNELS // EACH})::INTEGER) AS read_at,
-           [36.8, 7.1, 10.0, 50.0][c + 1] + hash(b, c, n) % 1000 / 5000 AS reading, 'good' AS reading_status, n AS source_row, {TECHNICAL}
+           [36.8, 7.1, 10.0, 50.0][c + 1] + hash(b, c, n) % 1000 / 5000 AS reading,
+           'good' AS reading_status, n AS source_row, {TECHNICAL}
     FROM ({BATCH}), range({CHANNELS}) AS c(c), range({EACH // CHANNELS}) AS n(n)
     ORDER BY site_id, batch_id, channel, read_at"""
 
