@@ -163,7 +163,8 @@ def _received(scores: Scores) -> str:
         for feeds in s["received"].values()
         for f in feeds.values()
     ]
-    same = sum(written == received for written, received in pairs)
+    # A feed that nothing was written to has no number.
+    same = sum((written or 0) == (received or 0) for written, received in pairs)
     return (
         f"Records received are those written in {same} of {len(pairs)} feeds "
         f"({sum(w or 0 for w, _ in pairs):,} records written, {sum(r or 0 for _, r in pairs):,} received)."
