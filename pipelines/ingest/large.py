@@ -319,3 +319,6 @@ def _commit(
 
     lake.commit(con, write, "cellfleet", f"run {run_id} asset core/{contract.site_id}/{feed_name}")
     outcome.rows[table.name] = outcome.rows.get(table.name, 0) + checked.rows
+    # The connection outlives the feed: a worker would hold these readings until the next one.
+    con.execute("DROP VIEW to_insert")
+    con.execute("DROP TABLE sorted_reading")
