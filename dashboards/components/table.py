@@ -113,9 +113,9 @@ def html_table(table: Table, said: str, *, long: bool = False) -> Component:
             ]
         )
     )
-    body = html.Tbody([html.Tr([_cell(c, row) for c in table.columns]) for row in table.rows])
+    rows: list[Any] = [_written("Tr", [_cell(c, row) for c in table.columns]) for row in table.rows]
     return html.Div(
-        html.Table([html.Caption(said, className="cf-hidden"), head, body], className="cf-table"),
+        html.Table([html.Caption(said, className="cf-hidden"), head, html.Tbody(rows)], className="cf-table"),
         className="cf-scroll cf-long" if long else "cf-scroll",
         tabIndex="0",
         role="region",
@@ -130,7 +130,16 @@ def _aligned(column: Column, table: Table) -> str | None:
     return "cf-number" if numeric and not column.cell else None
 
 
-def _cell(column: Column, row: dict[str, Any]) -> html.Td:
+def _written(kind: str, children: Any, **properties: Any) -> dict[str, Any]:
+    """An HTML element as Dash writes it: a component for each of thousands of cells takes most of a page's time."""
+    return {
+        "type": kind,
+        "namespace": "dash_html_components",
+        "props": {"children": children, **properties},
+    }
+
+
+def _cell(column: Column, row: dict[str, Any]) -> dict[str, Any]:
     value = row.get(column.key)
     numeric = isinstance(value, int | float) and not isinstance(value, bool)
     content: Any = column.cell(row) if column.cell else column.text(row)
@@ -138,22 +147,15 @@ def _cell(column: Column, row: dict[str, Any]) -> html.Td:
         content = f"{value:,}"
     if isinstance(value, datetime) and not column.cell:
         # A time may stand under its date, but neither breaks in itself.
-        content = [html.Span(part, className="cf-nowrap") for part in content.split(" ")]
+        content = [_written("Span", part, className="cf-nowrap") for part in content.split(" ")]
         content.insert(1, " ")
     if column.link and not column.cell:
-        content = html.A(content, href=column.link(row))
-    return html.Td(content, className="cf-number" if numeric and not column.cell else None)
+        content = _written("A", content, href=column.link(row))
+    return _written("Td", content, **({"className": "cf-number"} if numeric and not column.cell else {}))
 
 
 def grid(table: Table, said: str, *, name: str) -> Component:
     """A long table that can be sorted, filtered and paged. Numbers sort as numbers and read as rounded."""
-    columns = []
-    for c in table.columns:
-        told: dict[str, Any] = {"field": c.key, "headerName": c.title, "tooltipField": c.key}
-        told |= {"width": c.width or _width(c, table)}
-        if c.link:
-            told |= {"cellDataType": False, "cellRenderer": "CellLink", "tooltipField": None}
-        columns.append(told)
     rows = [
         {
             c.key: {"text": c.text(r), "href": c.link(r)} if c.link else _sortable(r.get(c.key), c)
@@ -161,6 +163,13 @@ def grid(table: Table, said: str, *, name: str) -> Component:
         }
         for r in table.rows
     ]
+    columns = []
+    for c in table.columns:
+        told: dict[str, Any] = {"field": c.key, "headerName": c.title, "tooltipField": c.key}
+        told |= {"width": c.width or _width(c, [row[c.key] for row in rows])}
+        if c.link:
+            told |= {"cellDataType": False, "cellRenderer": "CellLink", "tooltipField": None}
+        columns.append(told)
     shown = min(max(len(rows), 1), GRID_SHOWN)
     paged = len(rows) > GRID_SHOWN
     return html.Div(
@@ -193,9 +202,9 @@ def grid(table: Table, said: str, *, name: str) -> Component:
     )
 
 
-def _width(column: Column, table: Table) -> int:
+def _width(column: Column, cells: Sequence[Any]) -> int:
     """Width in pixels that shows nine of ten cells whole: known before the browser draws, so nothing moves."""
-    lengths = sorted(len(column.text(row)) for row in table.rows)
+    lengths = sorted(len(cell["text"] if column.link else str(cell)) for cell in cells)
     longest = lengths[int(0.9 * (len(lengths) - 1))] if lengths else 0
     return max(min(int(8 * longest) + 38, WIDEST_PX), 8 * len(column.title) + 64)
 

@@ -16,6 +16,7 @@ from dash import no_update
 from flask import Flask, Response, g, has_request_context, request
 
 from dashboards.components import states
+from dashboards.components.sent import sent
 from dashboards.providers.snapshot import NoSnapshot
 from dashboards.shell.visit import NotHere
 from warehouse import logs
@@ -88,12 +89,12 @@ def not_answered(error: Exception) -> None:
 
 
 def guarded(function: Callable[P, Any]) -> Callable[P, Any]:
-    """A callback or layout whose failure becomes a sentence with a request id."""
+    """A callback or layout, written as it is sent, whose failure becomes a sentence with a request id."""
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
         try:
-            return function(*args, **kwargs)
+            return sent(function(*args, **kwargs))
         except NoSnapshot as error:
             return states.no_snapshot(str(error))
         except NotHere:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -93,12 +93,12 @@ class Dictionary(BaseModel):
         """Fields of a table's columns, in order."""
         return [self.fields[name] for name in self.tables[table].columns]
 
-    @property
+    @cached_property
     def attributes(self) -> dict[str, Field]:
         """Fields that an assay result may be of."""
         return {name: f for name, f in self.fields.items() if f.attribute}
 
-    @property
+    @cached_property
     def channels(self) -> dict[str, Field]:
         """Fields that a reading may be of."""
         return {name: f for name, f in self.fields.items() if f.channel}

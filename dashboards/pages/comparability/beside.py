@@ -15,6 +15,7 @@ from dash.development.base_component import Component
 from dashboards.components import states
 from dashboards.components.graph import graph
 from dashboards.components.panel import panel, stacks
+from dashboards.components.sent import sent
 from dashboards.components.table import Column, Table, html_table, number
 from dashboards.components.verdict import verdict
 from dashboards.components.words import attribute_words, plain, unit
@@ -304,11 +305,13 @@ INFLUENCE = Beside(
 ALL = (LOOKS, SPREAD, RANGES, TOGETHER, ANALYSES, FAMILIES, FAILED, BELOW, INFLUENCE)
 
 
-def panels(visit: Visit, entry: PlanEntry, verdicts: Sequence[Verdict]) -> list[Component]:
+def panels(visit: Visit, entry: PlanEntry, verdicts: Sequence[Verdict]) -> list[Any]:
     """All of them, for one attribute."""
     # Made once a scope: they are two thirds of the page, and no control of it but the attribute changes them.
     return visit.snapshot.kept(
-        visit.scope, ("beside", entry.attribute), lambda: _panels(visit, entry, verdicts)
+        visit.scope,
+        ("beside", entry.attribute),
+        lambda: [sent(part) for part in _panels(visit, entry, verdicts)],
     )
 
 

@@ -17,6 +17,7 @@ from dashboards.components.aria import aria
 from dashboards.components.graph import graph
 from dashboards.components.lots import lot_charts
 from dashboards.components.panel import panel
+from dashboards.components.sent import sent
 from dashboards.components.table import Column, Table, grid, html_table, printed
 from dashboards.components.verdict import verdict
 from dashboards.components.words import NoDayError, attribute_words, day, plural, unit
@@ -79,8 +80,13 @@ def _view(visit: Visit) -> str:
     return visit.get("view") if visit.get("view") in VIEWS else "lots"
 
 
-def content(visit: Visit) -> Component:
-    """Verdicts, difference and lots of one attribute, and what stands beside them."""
+def content(visit: Visit) -> Any:
+    """Verdicts, difference and lots of one attribute, and what stands beside them; made once for what was asked."""
+    asked = ("comparability", *(visit.get(name) for name in NAMES))
+    return visit.snapshot.kept(visit.scope, asked, lambda: sent(_content(visit)))
+
+
+def _content(visit: Visit) -> Component:
     provider = FleetProvider(visit.snapshot)
     plan = provider.plan(visit.scope)
     entry = next((p for p in plan if p.attribute == _chosen(plan, visit.get("attr"))), None)
