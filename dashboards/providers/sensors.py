@@ -35,6 +35,11 @@ CHOSEN = (
     "SEMI JOIN (SELECT unnest($of_sites::VARCHAR[]) AS site_id, unnest($of_batches::VARCHAR[]) AS batch_id) "
     "USING (site_id, batch_id)"
 )
+# A batch's readings, with the times between which they lie: only what is stored with them is looked through, not a site.
+OF_BATCH = (
+    "FROM core.reading WHERE site_id = $site AND batch_id = $batch AND list_contains($sites, $site) "
+    "AND read_at BETWEEN $first AND $last"
+)
 
 
 class SensorProvider:
@@ -129,10 +134,9 @@ class SensorProvider:
         found = self._snapshot.columns(
             "SELECT hash(channel, quantity_name) AS code, epoch_ms(read_at) AS at, reading, "
             f"CASE WHEN reading_status = 'good' THEN {GOOD} WHEN reading_status IS NULL THEN 0 ELSE {OTHER} END "
-            "::TINYINT AS status FROM core.reading WHERE site_id = $site AND batch_id = $batch "
-            "AND list_contains($sites, $site)",
+            f"::TINYINT AS status {OF_BATCH}",
             scope,
-            **_key(run),
+            **self._within(scope, run),
         )
         readings = by_channel(
             {row["code"]: (row["channel"], row["quantity"]) for row in names},
@@ -228,10 +232,9 @@ class SensorProvider:
             "avg(reading) FILTER (reading_status = 'good') AS mean, "
             "max(reading) FILTER (reading_status = 'good') AS maximum, "
             "median(step) AS usual_step_s FROM (SELECT *, epoch(read_at) - lag(epoch(read_at)) OVER "
-            "(PARTITION BY channel ORDER BY read_at) AS step FROM core.reading WHERE site_id = $site "
-            "AND batch_id = $batch AND site_id = ANY($sites)) GROUP BY ALL ORDER BY quantity, channel",
+            f"(PARTITION BY channel ORDER BY read_at) AS step {OF_BATCH}) GROUP BY ALL ORDER BY quantity, channel",
             scope,
-            **_key(run),
+            **self._within(scope, run),
         )
         return [Channel(**row) for row in found]
 
@@ -301,9 +304,9 @@ class SensorProvider:
     def findings(self, scope: Scope, run: Run) -> list[Event]:
         """What the rules on readings found in a batch; one without times spans all of it."""
         found = self._rows(
-            "SELECT f.reason_code, f.detail, f.subject, f.record_id, (SELECT any_value(r.quantity_name) "
-            "FROM core.reading r "
-            "WHERE r.site_id = f.site_id AND r.batch_id = $batch AND r.channel = split_part(f.subject, "
+            "SELECT f.reason_code, f.detail, f.subject, f.record_id, (SELECT any_value(h.quantity_name) "
+            "FROM mart.sensor_hour h "
+            "WHERE h.site_id = f.site_id AND h.batch_id = $batch AND h.channel = split_part(f.subject, "
             "'|', 2)) AS quantity, "
             "(SELECT max(hour_at) FROM mart.sensor_hour h WHERE h.site_id = f.site_id AND h.batch_id = "
             "$batch) AS last_at "
@@ -336,20 +339,36 @@ class SensorProvider:
 
     def files(self, scope: Scope, run: Run) -> list[ReadingFile]:
         """Files that a batch's readings came from."""
+        return self._snapshot.kept(scope, ("files", run.key), lambda: self._files(scope, run))
+
+    def _files(self, scope: Scope, run: Run) -> list[ReadingFile]:
         found = self._rows(
             "SELECT r.*, f.feed, f.source_file FROM (SELECT source_file_sha256 AS sha256, "
             "min(source_row) AS first_row, "
-            "max(source_row) AS last_row, count(*) AS n, min(read_at) AS from_at, max(read_at) AS to_at "
-            "FROM core.reading "
-            "WHERE site_id = $site AND batch_id = $batch AND site_id = ANY($sites) GROUP BY 1) r "
+            f"max(source_row) AS last_row, count(*) AS n, min(read_at) AS from_at, max(read_at) AS to_at {OF_BATCH} "
+            "GROUP BY 1) r "
             "LEFT JOIN (SELECT source_file_sha256, any_value(feed) AS feed, any_value(source_file) AS "
             "source_file "
             "FROM raw.file WHERE site_id = $site GROUP BY 1) f ON f.source_file_sha256 = r.sha256 "
             "ORDER BY from_at, sha256",
             scope,
-            **_key(run),
+            **self._within(scope, run),
         )
         return [ReadingFile(**row) for row in found]
+
+    def _within(self, scope: Scope, run: Run) -> dict[str, Any]:
+        """Parameters of `OF_BATCH`."""
+
+        def told() -> dict[str, Any]:
+            found = self._rows(
+                "SELECT min(hour_at) AS first, max(hour_at) + INTERVAL 1 HOUR AS last FROM mart.sensor_hour "
+                "WHERE site_id = $site AND batch_id = $batch AND site_id = ANY($sites)",
+                scope,
+                **_key(run),
+            )
+            return {**_key(run), **found[0]}
+
+        return self._snapshot.kept(scope, ("within", run.key), told)
 
     def _rows(self, sql: str, scope: Scope, **parameters: Any) -> list[dict[str, Any]]:
         """Rows of a query that is given only the parameters it names."""
