@@ -35,7 +35,7 @@ CHOSEN = (
     "SEMI JOIN (SELECT unnest($of_sites::VARCHAR[]) AS site_id, unnest($of_batches::VARCHAR[]) AS batch_id) "
     "USING (site_id, batch_id)"
 )
-# A batch's readings, with the times between which they lie: only what is stored with them is looked through, not a site.
+# A batch's readings, with the times between which they lie: only what is stored with them is looked through.
 OF_BATCH = (
     "FROM core.reading WHERE site_id = $site AND batch_id = $batch AND list_contains($sites, $site) "
     "AND read_at BETWEEN $first AND $last"
