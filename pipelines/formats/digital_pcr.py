@@ -90,19 +90,22 @@ class AbsoluteQSummary(AbsoluteQ):
         dyes, names, *wells = rows
         starts = [n for n, dye in enumerate(dyes) if dye.strip()]
         # the columns of a dye are as many as lie between two dyes, or as many as its names before they are others
+        if len(starts) == 1 and "Threshold" not in names[starts[0] :]:
+            raise wrong_layout(path, self.name, "the dye's columns do not end with its threshold")
         wide = (
             starts[1] - starts[0] if len(starts) > 1 else names.index("Threshold", starts[0]) + 1 - starts[0]
         )
         own = {start: range(start, start + wide) for start in starts}
         taken = {n for span in own.values() for n in span}
         common = [n for n in range(len(names)) if n not in taken]
-        if any([names[n] for n in span] != [names[n] for n in own[starts[0]]] for span in own.values()):
+        first = names[starts[0] : starts[0] + wide]
+        if any(names[span.start : span.stop] != first for span in own.values()):
             raise wrong_layout(path, self.name, "the dyes have unlike columns")
         if ragged := [n for n, row in enumerate(wells, 3) if len(row) != len(names)]:
             raise UnreadableFile(
                 path, f"line {ragged[0]}", "another number of values than names", "Export it again."
             )
-        long = [[names[n] for n in common] + ["Dye"] + [names[n] for n in own[starts[0]]]]
+        long = [[names[n] for n in common] + ["Dye"] + first]
         for row in wells:
             long += [
                 [row[n] for n in common] + [dyes[start].strip()] + [row[n] for n in span]

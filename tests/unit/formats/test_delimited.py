@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipelines.formats import delimited, parquet
+from pipelines.formats import delimited, parquet, rows
 from pipelines.formats.protocol import Options, Reading, UnreadableFile
 from pipelines.formats.registry import read_file
 
@@ -63,6 +63,26 @@ def test_rows_are_what_was_written(
     assert not reading.refused
     assert reading.received == len(rows)
     assert [list(row[1:]) for row in reading.records.iter_rows()] == rows
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    values=st.lists(
+        st.sampled_from(["a", "", '""', '"b"', '"c,d"', '"e""f"', 'g"h', '"i\nj"', '"k', "äl"]), min_size=4
+    ),
+    ends=st.sampled_from(["\n", "\r\n"]),
+    block=st.integers(8, 40),
+)
+def test_a_quick_count_is_the_thorough_one(
+    values: list[str], ends: str, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "QUICK_BLOCK", block)
+    lines = [",".join(values[n : n + 2]) for n in range(0, len(values) - 1, 2)]
+    path = tmp_path / "a.csv"
+    path.write_text("x,y" + ends + ends.join(lines), "utf-8", newline="")
+    thorough, quick = (delimited.scan(path, Options(), tmp_path, quick=quick) for quick in (False, True))
+    if not thorough.refused:
+        assert quick.received == thorough.received
 
 
 def test_malformed_rows_are_refused_alone(tmp_path: Path) -> None:

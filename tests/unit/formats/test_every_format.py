@@ -109,6 +109,15 @@ def test_an_empty_file_says_so(sample: Sample, tmp_path: Path) -> None:
         read_file(write(tmp_path, sample, b""))
 
 
+@pytest.mark.parametrize("names", ["Run name,Well,Target,Conc.,Positives", "Run name,Well,Target,Conc."])
+@pytest.mark.parametrize("dyes", [",,FAM,,", ",,FAM,VIC,"])
+def test_a_summary_cut_in_its_names_is_refused(names: str, dyes: str, tmp_path: Path) -> None:
+    path = tmp_path / "aq_summary.csv"
+    path.write_text(f"{dyes}\n{names}\n", "utf-8")
+    with pytest.raises(UnreadableFile, match=r"\.$"):
+        format_named("absolute_q_summary").read(path, Options())
+
+
 @pytest.mark.parametrize("sample", BY_NAME)
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
