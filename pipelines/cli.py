@@ -20,21 +20,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.access_commands import app as access_app
-from pipelines.comparability_commands import app as comparability_app
+from pipelines.command_groups import GROUPS, Groups
 from pipelines.failures import PipelineFailure
 from pipelines.formats.protocol import Options, UnreadableFile
 from pipelines.harmonise.contract import ContractError, load_contract
 from pipelines.ingest.accounting import AccountingError
-from pipelines.ledger_commands import app as ledger_app
 from pipelines.machine_commands import dagster_home_command, fetch, worker
 from pipelines.real_files import contract_paths
 from pipelines.runner import Locked, as_json, locked, status
-from pipelines.simulator.score import score as compute_score
 from pipelines.upkeep_commands import register as register_upkeep
 from pipelines.validation.audit import AuditFailed
-from pipelines.watch_commands import charts_app, signals_app
-from pipelines.watch_shown import app as watch_app
 from warehouse import logs
 from warehouse.lake import LakeError
 from warehouse.object_storage import ObjectStorageError
@@ -50,6 +45,7 @@ EXIT_CODES = {
     3: "Another run holds the lock of this home; the message says which.",
 }
 app = typer.Typer(
+    cls=Groups,
     no_args_is_help=True,
     add_completion=False,
     help="Is the product made here the same as the product made there?",
@@ -58,12 +54,6 @@ site_app = typer.Typer(no_args_is_help=True, help="Contracts: check, preview, sc
 quarantine_app = typer.Typer(no_args_is_help=True, help="Records that could not be read or identified.")
 app.add_typer(site_app, name="site")
 app.add_typer(quarantine_app, name="quarantine")
-app.add_typer(ledger_app, name="ledger")
-app.add_typer(comparability_app, name="comparability")
-app.add_typer(access_app, name="access")
-app.add_typer(charts_app, name="charts")
-app.add_typer(signals_app, name="signals")
-app.add_typer(watch_app, name="watch")
 app.command()(worker)
 app.command()(fetch)
 app.command(name="dagster-home")(dagster_home_command)
@@ -483,6 +473,8 @@ def score(
             f"No truth file in {chosen.sources_path}: only a simulated fleet can be scored. "
             "Run `cellfleet simulate` first.",
         )
+    from pipelines.simulator.score import score as compute_score
+
     told = compute_score(chosen.sources_path, snapshot(chosen))
     if json_output:
         typer.echo(as_json(told))
@@ -804,7 +796,7 @@ def main() -> None:
     """Entry point; turns the errors a user can mend into one sentence."""
     started, code = time.perf_counter(), 0
     words = [w for w in sys.argv[1:3] if w.isidentifier() or w == "verify-statistics"]
-    groups = {group.name for group in app.registered_groups}
+    groups = {*GROUPS, *(group.name for group in app.registered_groups)}
     logs.bind_contextvars(command=" ".join(words[: 2 if words[:1] and words[0] in groups else 1]))
     told: dict[str, str] = {}
     try:

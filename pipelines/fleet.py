@@ -50,7 +50,9 @@ def fleet_definitions(core: list[dg.AssetKey], contracts: list[Contract]) -> dg.
     )
     def sites(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         with alone(settings(), "sites"), lake.opened(settings()) as con:
-            return dg.MaterializeResult(metadata={"rows added": record_sites(con, contracts, context.run_id)})
+            return dg.MaterializeResult(
+                metadata={"rows added": record_sites(con, contracts, context.run.run_id)}
+            )
 
     @dg.asset(
         key=finding,
@@ -76,8 +78,8 @@ def fleet_definitions(core: list[dg.AssetKey], contracts: list[Contract]) -> dg.
     )
     def findings(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         with alone(settings(), "findings"), lake.opened(settings()) as con:
-            new = find(con, context.run_id, load_plan(settings().sites_path / "fleet.yaml"))
-            logs.logger(settings()).info("findings searched", run_id=context.run_id, findings=new)
+            new = find(con, context.run.run_id, load_plan(settings().sites_path / "fleet.yaml"))
+            logs.logger(settings()).info("findings searched", run_id=context.run.run_id, findings=new)
             total = con.execute("SELECT count(*) FROM lake.quality.finding").fetchone()
             by_severity = {name: findings_of(con, name) for name in SEVERITIES}
         yield dg.MaterializeResult(
@@ -122,8 +124,8 @@ def fleet_definitions(core: list[dg.AssetKey], contracts: list[Contract]) -> dg.
     def publish(
         context: dg.AssetExecutionContext,
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
-        done = publish_fleet(settings(), context.run_id)
-        logs.logger(settings()).info("published", run_id=context.run_id, snapshot=done.number)
+        done = publish_fleet(settings(), context.run.run_id)
+        logs.logger(settings()).info("published", run_id=context.run.run_id, snapshot=done.number)
         for spec in marts:
             name = spec.key.path[-1]
             yield dg.MaterializeResult(

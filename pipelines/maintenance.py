@@ -146,7 +146,7 @@ def maintenance_definitions(owners: list[str]) -> dg.Definitions:
             swept = maintain(settings(), context.instance, apply=not config.dry_run)
         except (Locked, lake.LakeError) as error:
             raise dg.Failure(description=str(error), allow_retries=False) from error
-        logs.logger(settings()).info("maintained", run_id=context.run_id, rows=sum(s.past for s in swept))
+        logs.logger(settings()).info("maintained", run_id=context.run.run_id, rows=sum(s.past for s in swept))
         yield dg.MaterializeResult(asset_key=MAINTENANCE, metadata=told_of(swept, dry_run=config.dry_run))
 
     job = dg.define_asset_job(
@@ -178,7 +178,7 @@ def maintenance_definitions(owners: list[str]) -> dg.Definitions:
             merged = compact(settings(), apply=not config.dry_run)
         except lake.LakeError as error:
             raise dg.Failure(description=str(error), allow_retries=False) from error
-        logs.logger(settings()).info("compacted", run_id=context.run_id, files=merged.past)
+        logs.logger(settings()).info("compacted", run_id=context.run.run_id, files=merged.past)
         yield dg.MaterializeResult(asset_key=COMPACTION, metadata=told_of([merged], dry_run=config.dry_run))
 
     compaction = dg.define_asset_job(

@@ -8,6 +8,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import typer
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from pipelines.cli import EXIT_CODES, app
@@ -90,12 +92,13 @@ def commands_page() -> str:
 
 
 def _commands(words: tuple[str, ...], command: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Commands below a group (a command has no `commands`), each with its words."""
-    if not hasattr(command, "commands"):
+    """Commands below a group, each with its words."""
+    if not isinstance(command, TyperGroup):
         yield words, command
         return
-    for name, part in command.commands.items():
-        yield from _commands((*words, name), part)
+    context = typer.Context(command)
+    for name in command.list_commands(context):
+        yield from _commands((*words, name), command.get_command(context, name))
 
 
 def _parameter(p: Any) -> str:

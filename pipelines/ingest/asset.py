@@ -6,6 +6,7 @@ Does not belong here: the steps themselves (`take`, `stage`, `promote`, `large`)
 import time
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
+from functools import cache
 
 import dagster as dg
 
@@ -94,9 +95,6 @@ def feed_asset(contract: Contract, feed_name: str) -> dg.AssetsDefinition:
     raw, core = dg.AssetKey(["raw", site, feed_name]), dg.AssetKey(["core", site, feed_name])
     tables = list(dict.fromkeys(m.table for m in feed.maps))
     tags = {"site": site, "feed": feed_name}
-    freshness = dg.FreshnessPolicy.cron(
-        deadline_cron=contract.deadline, lower_bound_delta=timedelta(hours=12), timezone=contract.time_zone
-    )
     kind = contract.systems[feed.system].kind
     specs = [
         dg.AssetSpec(
@@ -117,7 +115,7 @@ def feed_asset(contract: Contract, feed_name: str) -> dg.AssetsDefinition:
             description=f"{feed_name} of {contract.name} in the dictionary's words. "
             + " ".join(d.tables[t].row for t in tables),
             kinds={"duckdb", "ducklake"},
-            freshness_policy=freshness,
+            freshness_policy=_due(contract.deadline, contract.time_zone),
             metadata={
                 "dagster/column_schema": column_schema(d.tables[tables[0]]),
                 "dagster/table_name": f"lake.core.{tables[0]}",
@@ -159,13 +157,21 @@ def feed_asset(contract: Contract, feed_name: str) -> dg.AssetsDefinition:
         if partitions is not None and context.has_partition_key_range:
             window = context.partition_time_window
             days = (window.start.date(), (window.end - timedelta(days=1)).date())
-        with logs.bound_contextvars(run_id=context.run_id, site=site, feed=feed_name):
+        with logs.bound_contextvars(run_id=context.run.run_id, site=site, feed=feed_name):
             outcome = _ingested(contract, feed_name, context, days)
         with lake.opened(settings(), cores=None if is_large(feed) else 1) as con:
             waiting = open_entries(con, site, feed_name, set_aside(outcome.accounting))
         yield from _results(outcome, raw, core, tables, waiting)
 
     return feed_step
+
+
+@cache
+def _due(deadline: str, zone: str) -> dg.FreshnessPolicy:
+    """One policy a deadline: Dagster goes through a year of its times whenever one is made."""
+    return dg.FreshnessPolicy.cron(
+        deadline_cron=deadline, lower_bound_delta=timedelta(hours=12), timezone=zone
+    )
 
 
 def months_of(contract: Contract, feed: Feed) -> dg.MonthlyPartitionsDefinition | None:
@@ -186,7 +192,9 @@ def _ingested(
     chosen, started = settings(), time.perf_counter()
     log = logs.logger(chosen)
     try:
-        outcome = ingest(contract, feed_name, chosen, context.run_id, days=days, progress=context.log.info)
+        outcome = ingest(
+            contract, feed_name, chosen, context.run.run_id, days=days, progress=context.log.info
+        )
     except TransientFailure as error:
         log.warning("feed is tried again", problem=str(error))
         raise dg.RetryRequested(max_retries=2, seconds_to_wait=2) from error
