@@ -1,7 +1,8 @@
 """Files of readings to core rows, beside the floor (DuckDB reading the same bytes and writing Parquet once) and dlt.
 
-Run as `python -m benchmarks.bench.ingest LAYOUT READINGS PEER` it measures once in this process and prints JSON; files
-of at most `TURN` readings are written, measured by all and removed in turn, so that a billion needs no more disk.
+Run as `python -m benchmarks.bench.ingest LAYOUT READINGS ours` it measures once in this process and prints JSON, with
+`floor` or `dlt` once for each of `READINGS,READINGS,…`; files of at most `TURN` readings are written, measured by all
+and removed in turn, so that a billion needs no more disk.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -136,9 +139,12 @@ def ours(layout: str, readings: int) -> dict[str, Any]:
         chosen = Settings(home=f"{place}/home", sources=f"{place}/sources")
         with lake.opened(chosen):
             pass
+        # Files are written by another process: what that takes is no memory of ours.
+        writer = timed.enter_context(ProcessPoolExecutor(1, get_context("spawn")))
         before, spent = peak_mib(), timed.enter_context(laps())
         for turn in _turns(readings):
-            paths = [write_day(folder_of(contract, chosen), layout, day, n) for day, n in turn]
+            folder = folder_of(contract, chosen)
+            paths = [writer.submit(write_day, folder, layout, day, n).result() for day, n in turn]
             began, cpu = time.perf_counter(), time.process_time()
             outcome = ingest(contract, "sensor", chosen, "benchmark", progress=lambda _: None)
             told["seconds"] += time.perf_counter() - began
@@ -150,6 +156,12 @@ def ours(layout: str, readings: int) -> dict[str, Any]:
     if told["promoted"] != readings:
         raise RuntimeError(f"{told['promoted']} of {readings} readings were promoted")
     return told | {"laps": spent, "peak_mib": peak_mib(), "peak_mib_before": before}
+
+
+def peers(name: str, layout: str, sizes: list[int]) -> list[dict[str, Any]]:
+    """The floor or dlt at each size; what a process does once is done before, as it is for ours."""
+    peer(name, layout, 1_000)
+    return [peer(name, layout, size) for size in sizes]
 
 
 def peer(name: str, layout: str, readings: int) -> dict[str, Any]:
@@ -181,13 +193,18 @@ def _turns(readings: int) -> Iterator[list[tuple[Any, int]]]:
 def figures(sizes: list[int], runs: int) -> Iterator[Figure]:
     """Each layout at each size; the middle of so many runs, ours and the others in turn."""
     for layout in LAYOUTS:
-        for size in sizes:
-            times: dict[str, list[Any]] = {"ours": [], "floor": [], "dlt": []}
-            for _ in range(runs):
-                for name, told in times.items():
-                    told.append(apart("benchmarks.bench.ingest", layout, str(size), name))
+        times: dict[str, list[list[Any]]] = {"ours": [], "floor": [], "dlt": []}
+        for _ in range(runs):
+            # Ours each by itself, for what memory it takes.
+            times["ours"].append(
+                [apart("benchmarks.bench.ingest", layout, str(size), "ours") for size in sizes]
+            )
+            for name in ("floor", "dlt"):
+                times[name].append(apart("benchmarks.bench.ingest", layout, ",".join(map(str, sizes)), name))
+        for n, size in enumerate(sizes):
             middle = {
-                name: sorted(told, key=lambda t: t["seconds"])[runs // 2] for name, told in times.items()
+                name: sorted((run[n] for run in told), key=lambda t: t["seconds"])[runs // 2]
+                for name, told in times.items()
             }
             own, least, other = (middle[name]["seconds"] for name in ("ours", "floor", "dlt"))
             said = count(size)
@@ -210,8 +227,8 @@ def figures(sizes: list[int], runs: int) -> Iterator[Figure]:
 
 def main() -> None:
     """One measurement of this process."""
-    layout, readings, name = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-    print(json.dumps(ours(layout, readings) if name == "ours" else peer(name, layout, readings)))
+    layout, sizes, name = sys.argv[1], [int(n) for n in sys.argv[2].split(",")], sys.argv[3]
+    print(json.dumps(ours(layout, *sizes) if name == "ours" else peers(name, layout, sizes)))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ are found in `rows`.
 from __future__ import annotations
 
 import csv
-import mmap
 import os
 import tempfile
 from collections import Counter
@@ -22,7 +21,7 @@ from typing import Any
 import duckdb
 
 from pipelines.formats.protocol import Flag, Options, Reading, Refused, UnreadableFile, reading
-from pipelines.formats.rows import BLOCK, Rows, count_regular, find_rows
+from pipelines.formats.rows import BLOCK, Data, FileBytes, Rows, count_regular, find_rows
 from pipelines.formats.text import check_text, decode, encoding_of
 
 DELIMITERS = ",;\t|"
@@ -102,7 +101,7 @@ def scan(path: Path, options: Options, scratch: Path | None = None, *, quick: bo
     `scratch`, a folder that must live until the SQL has run; without one such a file raises ValueError.
     With `quick` records are only counted where all look alike; a row that is malformed nonetheless stops DuckDB.
     """
-    with _mapped(path, options) as (data, encoding, transcoded):
+    with _opened(path, options) as (data, encoding, transcoded):
         layout = _layout(path, data, encoding, options)
         rows = _rows(path, data, layout, options, quick=quick)
         refused = tuple(_refusal(bad, layout) for bad in rows.bad)
@@ -145,7 +144,7 @@ def scan_sql(path: Path, options: Options, scratch: Path | None = None) -> str:
 
 def count_records(path: Path, options: Options) -> int:
     """Records in the file, malformed ones included, counted on the bytes without DuckDB."""
-    with _mapped(path, options) as (data, encoding, _):
+    with _opened(path, options) as (data, encoding, _):
         layout = _layout(path, data, encoding, options)
         return _rows(path, data, layout, options).received
 
@@ -183,7 +182,7 @@ class Delimited:
 
 
 @contextmanager
-def _mapped(path: Path, options: Options) -> Iterator[tuple[memoryview, str, bool]]:
+def _opened(path: Path, options: Options) -> Iterator[tuple[Data, str, bool]]:
     """The file's bytes in an ASCII-compatible encoding, without its byte order mark, in bounded memory."""
     try:
         handle = path.open("rb")
@@ -198,25 +197,16 @@ def _mapped(path: Path, options: Options) -> Iterator[tuple[memoryview, str, boo
                 "the file is empty",
                 "The file is kept as sent; ask the site to send it again.",
             )
-        with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            encoding, mark = encoding_of(path, mapped[:4], options)
-            if not encoding.startswith(_ONE_BYTE):
-                yield memoryview(decode(path, bytes(mapped), options).encode()), "utf-8", True
-                return
-            whole = memoryview(mapped)
-            view = whole[mark:]
-            try:
-                if len(view) == 0:
-                    raise UnreadableFile(
-                        path, f"{mark} bytes", "nothing but a byte order mark", "Send it again."
-                    )
-                yield view, encoding, False
-            finally:
-                view.release()
-                whole.release()
+        encoding, mark = encoding_of(path, handle.read(4), options)
+        if not encoding.startswith(_ONE_BYTE):
+            yield memoryview(decode(path, path.read_bytes(), options).encode()), "utf-8", True
+        elif size == mark:
+            raise UnreadableFile(path, f"{mark} bytes", "nothing but a byte order mark", "Send it again.")
+        else:
+            yield FileBytes(handle, mark), encoding, False
 
 
-def _layout(path: Path, data: memoryview, encoding: str, options: Options) -> _Layout:
+def _layout(path: Path, data: Data, encoding: str, options: Options) -> _Layout:
     """Names, delimiter and where the records begin."""
     head = bytes(data[:BLOCK])
     end = b"\n" if b"\n" in head else b"\r"
@@ -335,7 +325,7 @@ def unique_names(names: list[str]) -> tuple[str, ...]:
     return tuple(result)
 
 
-def _rows(path: Path, data: memoryview, layout: _Layout, options: Options, *, quick: bool = False) -> Rows:
+def _rows(path: Path, data: Data, layout: _Layout, options: Options, *, quick: bool = False) -> Rows:
     at = layout.start
     while at < len(data):
         block = bytes(data[at : at + BLOCK])
@@ -370,7 +360,7 @@ def _rows(path: Path, data: memoryview, layout: _Layout, options: Options, *, qu
     )
 
 
-def _ends_with(data: memoryview, end: bytes) -> bool:
+def _ends_with(data: Data, end: bytes) -> bool:
     return bytes(data[-len(end) :]) == end
 
 
@@ -386,7 +376,7 @@ def _refusal(bad: Any, layout: _Layout) -> Refused:
     return Refused(bad.row, None, None, bad.reason, mend)
 
 
-def _clean_copy(data: memoryview, layout: _Layout, rows: Rows, scratch: Path) -> Path:
+def _clean_copy(data: Data, layout: _Layout, rows: Rows, scratch: Path) -> Path:
     """The well-formed records alone, as UTF-8, for DuckDB."""
     handle, name = tempfile.mkstemp(suffix=".csv", dir=scratch)
     cuts = sorted([(bad.start, bad.end) for bad in rows.bad] + rows.blank)

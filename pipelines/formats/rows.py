@@ -7,10 +7,12 @@ see only well-formed records. Turning records into values belongs in `delimited`
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +20,38 @@ import numpy.typing as npt
 from pipelines.formats.protocol import Reason, UnreadableFile
 
 BLOCK = 8 << 20
+READ = 1 << 30
 QUICK_BLOCK = 1 << 20  # what is only counted stays in the processor's own memory
 _LONGEST_QUOTED_LINES = 200  # a quoted value that runs over more lines than this is an unclosed quote
 _MOST_BAD = 100_000  # more is not a file with bad rows but a file of another layout
 _CR, _LF = 13, 10
+
+
+class Data(Protocol):
+    """Bytes of which any part can be had, wherever they lie."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> bytes | memoryview: ...
+
+
+class FileBytes:
+    """A file's bytes from `start` on, read part by part: mapped, all of it would count as this process's memory."""
+
+    def __init__(self, handle: BinaryIO, start: int = 0) -> None:
+        self._handle, self._start = handle.fileno(), start
+        self._size = os.fstat(self._handle).st_size - start
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice) -> bytes:
+        first, end, _ = part.indices(self._size)
+        # A read gives at most 2 GiB.
+        pieces = [
+            os.pread(self._handle, min(READ, end - at), self._start + at) for at in range(first, end, READ)
+        ]
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 @dataclass(frozen=True)
@@ -49,7 +79,7 @@ class Rows:
     inner: bool = False  # some quoted value holds a line end
 
 
-def count_regular(data: memoryview, start: int, *, delimiter: str, quote: str, values: int) -> Rows | None:
+def count_regular(data: Data, start: int, *, delimiter: str, quote: str, values: int) -> Rows | None:
     """Count the records of `data` from byte `start` on where all look alike, many times faster than `find_rows`.
 
     None where a quoted value holds a line end or a quote stands elsewhere than around a value, lines end in several
@@ -82,7 +112,7 @@ def count_regular(data: memoryview, start: int, *, delimiter: str, quote: str, v
     return Rows(received=lines, crlf=returns, lf=ends - returns)
 
 
-def _whole_lines(data: memoryview, start: int) -> Iterator[bytes]:
+def _whole_lines(data: Data, start: int) -> Iterator[bytes]:
     """Blocks that end with a line; an empty one where a line is longer than a block."""
     while start < len(data):
         block = bytes(data[start : start + QUICK_BLOCK])
@@ -114,7 +144,7 @@ class _StrayQuoteError(Exception):
     """A quote inside a value that is not quoted: parity says nothing any more, go line by line."""
 
 
-def find_rows(data: memoryview, start: int, *, delimiter: str, quote: str, values: int, path: Path) -> Rows:
+def find_rows(data: Data, start: int, *, delimiter: str, quote: str, values: int, path: Path) -> Rows:
     """Find the records of `data` from byte `start` on; each must have `values` values."""
     newline = _LF if _has(data, 0, _LF) else _CR
     marks = (ord(delimiter), ord(quote) if quote else -1, newline)
@@ -126,16 +156,16 @@ def find_rows(data: memoryview, start: int, *, delimiter: str, quote: str, value
     return rows
 
 
-def _has(data: memoryview, start: int, byte: int) -> bool:
+def _has(data: Data, start: int, byte: int) -> bool:
     return any(block.find(byte) >= 0 for block in _blocks(data, start))
 
 
-def _blocks(data: memoryview, start: int) -> Iterator[bytes]:
+def _blocks(data: Data, start: int) -> Iterator[bytes]:
     for at in range(start, len(data), BLOCK):
         yield bytes(data[at : at + BLOCK])
 
 
-def _fast(data: memoryview, start: int, marks: tuple[int, int, int], values: int, path: Path) -> Rows:
+def _fast(data: Data, start: int, marks: tuple[int, int, int], values: int, path: Path) -> Rows:
     rows = Rows()
     size = BLOCK
     at = start
@@ -239,7 +269,7 @@ def _check_quotes(
         raise _StrayQuoteError
 
 
-def _line_by_line(data: memoryview, start: int, marks: tuple[int, int, int], values: int) -> Rows:
+def _line_by_line(data: Data, start: int, marks: tuple[int, int, int], values: int) -> Rows:
     """The slow way, for files with a stray quote: only the lines that have it are refused."""
     d, q = re.escape(bytes([marks[0]])), re.escape(bytes([marks[1]]))
     quoted = b"%s(?:[^%s]|%s%s)*%s" % (q, q, q, q, q)
