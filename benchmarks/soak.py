@@ -277,7 +277,7 @@ def page(turns: list[Turn], users: int, speed: float, sites: int) -> str:
     lines += [
         "",
         "Files are those of the lake's data after a day's maintenance, the last day over the second. A home grows with "
-        "what is kept: vaults and the lake's rows for ever, Dagster's events for as long as `CELLFLEET_HISTORY_DAYS` says.",
+        "what is kept: vaults and the lake's rows for ever, Dagster's events for `CELLFLEET_HISTORY_DAYS` days.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from pipelines.instance import dagster_home
@@ -108,6 +109,9 @@ def run(
         if before_fleet is not None:
             before_fleet()
         done += execute(chosen, defs, instance, ["fleet"], progress)
+    # Definitions hold each other in circles: a process that runs night after night would keep many nights' of them.
+    del defs
+    gc.collect()
     return done
 
 
@@ -120,9 +124,11 @@ def _executed(
     return [_execute(chosen, defs, instance, name, progress=progress) for name in jobs]
 
 
+@cache
 def _warm() -> None:
     warm()
-    # What was imported stays for good: without it each full collection walks through a million objects again.
+    # What was imported stays for good: without it each full collection walks through a million objects again. Once in a
+    # process: frozen again, what a run left behind would stay for good too.
     gc.freeze()
 
 
