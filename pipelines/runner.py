@@ -9,6 +9,7 @@ import fcntl
 import gc
 import json
 import os
+import signal
 import threading
 import time
 import uuid
@@ -175,7 +176,7 @@ def _execute(
     else:
         job = defs.resolve_job_def(name)
         tags |= _whole_range(job)
-        with logs.bound_contextvars(run_id=run_id):
+        with logs.bound_contextvars(run_id=run_id), _terminable():
             log.info("run started", job=name)
             result = job.execute_in_process(
                 instance=instance, raise_on_error=False, tags=tags, run_config=QUIET, run_id=run_id
@@ -184,7 +185,23 @@ def _execute(
     ran = Ran(name, result.run_id, result.success, problem)
     seconds = round(time.perf_counter() - started, 2)
     log.info("run ended", run_id=ran.run_id, job=name, success=ran.success, seconds=seconds)
-    return _said(ran, progress)
+    _said(ran, progress)
+    if any(e.event_type is dg.DagsterEventType.RUN_CANCELED for e in result.all_events):
+        # Dagster ends the run that is under way; whoever stops the command means all of them.
+        raise KeyboardInterrupt
+    return ran
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Leave what SIGTERM does as it was: after a run Dagster gives it what SIGINT does, in the background nothing."""
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if main:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _said(ran: Ran, progress: Callable[[str], None]) -> Ran:
