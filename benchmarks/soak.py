@@ -231,14 +231,13 @@ def grown(turns: list[Turn]) -> dict[str, float]:
     def ratio(of: Callable[[list[Turn]], float]) -> float:
         return of(last) / of(middle)
 
-    # Of a day's turns only the last has been maintained.
-    tidy = [
-        t for t, after in zip(turns, [*turns[1:], None], strict=True) if after is None or after.day != t.day
-    ]
+    # Of a whole day's turns only the last has been maintained; the first day settles, where there are more than two.
+    whole = max(sum(t.day == day for t in turns) for day in {t.day for t in turns})
+    tidy = turns[whole - 1 :: whole]
     return {
         "memory of the dashboards": ratio(lambda part: max(t.dashboards_mb for t in part)),
         "memory of the worker": ratio(lambda part: max(t.worker_mb for t in part)),
-        "files": tidy[-1].files_there / tidy[min(1, len(tidy) - 1)].files_there,
+        "files": tidy[-1].files_there / tidy[1 if len(tidy) > 2 else 0].files_there,
         "waiting": ratio(lambda part: p95([w for t in part for w in t.waits_ms])),
     }
 
@@ -276,8 +275,8 @@ def page(turns: list[Turn], users: int, speed: float, sites: int) -> str:
         )
     lines += [
         "",
-        "Files are those of the lake's data after a day's maintenance, the last day over the second. A home grows with "
-        "what is kept: vaults and the lake's rows for ever, Dagster's events for `CELLFLEET_HISTORY_DAYS` days.",
+        "Files are those of the lake's data after a day's maintenance, the last day over an earlier one. A home grows "
+        "with what is kept: vaults and the lake's rows for ever, Dagster's events for `CELLFLEET_HISTORY_DAYS` days.",
     ]
     return "\n".join(lines) + "\n"
 
