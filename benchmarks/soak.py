@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 from benchmarks.load import memory, p95, recorded, rounds, served  # noqa: E402 - the root must be known first
+from pipelines.publication import SYNTHETIC  # noqa: E402
 from pipelines.simulator import next_day, simulate  # noqa: E402
-from pipelines.simulator.fleet import _MARK as SYNTHETIC  # noqa: E402
 from warehouse import lake, lake_files  # noqa: E402
 from warehouse.settings import settings  # noqa: E402
 
@@ -199,15 +199,14 @@ def soak(folder: Path, minutes: float, speed: float, users: int, copies: int, sc
                 time.sleep(max(0.0, due - time.monotonic()))
                 day, copy = divmod(len(turns), copies)
                 told = do(do="day", copy=copy)
-                if copy == copies - 1:
-                    do(do="maintenance")
+                tidied = do(do="maintenance") if copy == copies - 1 else {"problem": ""}
                 # Until the next is due readers are alone.
                 time.sleep(max(0.0, due + pace - time.monotonic()))
                 waits, failed = waited(pieces)
                 turns.append(
                     Turn(
                         day + 1, told["seconds"], memory(worker_pid) / 1e6, memory(server_pid) / 1e6, *files(),
-                        waits, failed, told["problem"],
+                        waits, failed, told["problem"] or tidied["problem"],
                     )
                 )  # fmt: skip
                 print(_line(turns[-1]), flush=True)

@@ -39,18 +39,27 @@ class FileBytes:
     """A file's bytes from `start` on, read part by part: mapped, all of it would count as this process's memory."""
 
     def __init__(self, handle: BinaryIO, start: int = 0) -> None:
-        self._handle, self._start = handle.fileno(), start
-        self._size = os.fstat(self._handle).st_size - start
+        self._handle, self._start = handle, start
+        self._size = os.fstat(handle.fileno()).st_size - start
 
     def __len__(self) -> int:
         return self._size
 
     def __getitem__(self, part: slice) -> bytes:
-        first, end, _ = part.indices(self._size)
-        # A read gives at most 2 GiB.
-        pieces = [
-            os.pread(self._handle, min(READ, end - at), self._start + at) for at in range(first, end, READ)
-        ]
+        at, end, _ = part.indices(self._size)
+        pieces = []
+        while at < end:
+            # One read gives at most 2 GiB, and nothing where the file was cut since it was opened.
+            piece = os.pread(self._handle.fileno(), min(READ, end - at), self._start + at)
+            if not piece:
+                raise UnreadableFile(
+                    Path(self._handle.name),
+                    f"byte {self._start + at + 1}",
+                    "the file became shorter while it was read",
+                    "It is read when it has arrived whole.",
+                )
+            pieces.append(piece)
+            at += len(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 

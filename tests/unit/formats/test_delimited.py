@@ -85,6 +85,17 @@ def test_a_quick_count_is_the_thorough_one(
         assert quick.received == thorough.received
 
 
+def test_a_file_cut_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"x,y\n1,2\n")
+    with path.open("rb") as handle:
+        data = rows.FileBytes(handle)
+        assert data[2:6] == b"y\n1,"
+        path.write_bytes(b"x,y\n")
+        with pytest.raises(UnreadableFile, match="became shorter"):
+            data[:]
+
+
 def test_malformed_rows_are_refused_alone(tmp_path: Path) -> None:
     reading = read(tmp_path, b'a;b\n1;2\n3\n\n4;5;6\n7;8\n9;"x\ny"\n')
     assert reading.records.rows() == [(1, "1", "2"), (4, "7", "8"), (5, "9", "x\ny")]
