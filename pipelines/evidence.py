@@ -37,7 +37,7 @@ from pathlib import Path
 import duckdb
 
 from pipelines.real_files import contract_paths
-from warehouse import lake, ledger
+from warehouse import lake, lake_readings, ledger
 from warehouse.dictionary import dictionary
 from warehouse.dictionary.render import quoted
 from warehouse.ledger.files import Place
@@ -83,6 +83,7 @@ def pack(chosen: Settings, subject: str, known: datetime | None = None) -> bytes
         con.execute("SET TimeZone = 'UTC'")
         facts = dict(con.execute("SELECT fact, value FROM meta.snapshot ORDER BY fact").fetchall())
         if known is None:
+            lake_readings.reach(con, chosen)
             known = _known_at(con)
             about, files, entries = _content(con, subject, facts)
             with path.open("rb") as file:

@@ -39,6 +39,23 @@ class Merged:
     bytes: int
 
 
+@dataclass(frozen=True)
+class Month:
+    """A site's readings of one month: the site, and the month's first moment in UTC."""
+
+    site: str
+    start: datetime
+
+    @property
+    def condition(self) -> str:
+        """SQL condition on its readings."""
+        end = (self.start + timedelta(days=31)).replace(day=1)
+        return (
+            f"site_id = {quoted(self.site)} AND read_at >= TIMESTAMPTZ '{self.start.isoformat()}' "
+            f"AND read_at < TIMESTAMPTZ '{end.isoformat()}'"
+        )
+
+
 def lay_out(con: duckdb.DuckDBPyConnection, table: Table) -> None:
     """Declare partitions and order of a large table; nothing where it is small, or has them."""
     if table.volume != "large":
@@ -96,14 +113,14 @@ def write_files(con: duckdb.DuckDBPyConnection, table: Table, relation: str) -> 
     row = con.execute("SELECT getvariable('lake_data')").fetchone()
     assert row is not None
     written: list[str] = []
-    for site, start, end in _months(con, relation):
-        folder = f"{row[0]}/{table.layer}/{table.name}/site_id={site}/year={start.year}/month={start.month}"
+    for part in months(con, relation):
+        place = f"site_id={part.site}/year={part.start.year}/month={part.start.month}"
+        folder = f"{row[0]}/{table.layer}/{table.name}/{place}"
         if not object_storage.lies_there(folder):
             Path(folder).mkdir(parents=True, exist_ok=True)
         path = f"{folder}/ducklake-{uuid.uuid4()}.parquet"
         con.execute(
-            f"COPY (SELECT {columns} FROM {relation} WHERE site_id = {quoted(site)} "
-            f"AND read_at >= TIMESTAMPTZ '{start.isoformat()}' AND read_at < TIMESTAMPTZ '{end.isoformat()}') "
+            f"COPY (SELECT {columns} FROM {relation} WHERE {part.condition}) "
             f"TO {quoted(path)} (FORMAT parquet, PARQUET_VERSION v2)"
         )
         written.append(path)
@@ -119,15 +136,15 @@ def add_files(con: duckdb.DuckDBPyConnection, table: Table, paths: list[str]) ->
         )
 
 
-def _months(con: duckdb.DuckDBPyConnection, relation: str) -> Iterator[tuple[str, datetime, datetime]]:
-    """Sites and UTC months that a relation has readings of: site, first moment, first moment after."""
+def months(con: duckdb.DuckDBPyConnection, relation: str) -> Iterator[Month]:
+    """Sites and UTC months that a relation has readings of, sorted."""
     # By whole days: a calendar would be asked reading by reading.
     days = con.execute(
         f"SELECT DISTINCT CAST(site_id AS VARCHAR), epoch_us(read_at) // {MICROSECONDS_A_DAY} FROM {relation}"
     ).fetchall()
-    months = {(site, (EPOCH + timedelta(days=day)).replace(day=1)) for site, day in days}
-    for site, start in sorted(months):
-        yield site, start, (start + timedelta(days=31)).replace(day=1)
+    found = {(site, (EPOCH + timedelta(days=day)).replace(day=1)) for site, day in days}
+    for site, start in sorted(found):
+        yield Month(site, start)
 
 
 def small_files(con: duckdb.DuckDBPyConnection) -> tuple[Merged, frozenset[str]]:

@@ -23,6 +23,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
+from warehouse import lake_readings
 from warehouse.dictionary import Table, dictionary
 from warehouse.dictionary.render import comments, described, quoted
 from warehouse.faults import reached
@@ -104,7 +105,9 @@ def publish(
         # One transaction: each of the hundreds of comments would otherwise be made safe on disk by itself.
         con.execute("BEGIN")
         try:
-            earlier = None if previous is None else _earlier(con, previous)
+            readings = lake_readings.where_they_lie(con, settings)
+            facts = {**facts, lake_readings.FACT: readings}
+            earlier = None if previous is None else _earlier(con, previous, readings)
             if previous is not None and earlier is not None:
                 shutil.copyfile(previous, part)
             # Without a log to recover from: what a crash leaves is thrown away, so to write all twice is of no use.
@@ -163,11 +166,12 @@ def switch(folder: Path, final: Path) -> None:
         os.close(handle)
 
 
-def _earlier(con: duckdb.DuckDBPyConnection, previous: Path) -> Earlier | None:
-    """What the snapshot before is worth today; None where other code made it, or what was done since is not known."""
+def _earlier(con: duckdb.DuckDBPyConnection, previous: Path, readings: str) -> Earlier | None:
+    """What the snapshot before is worth today; None where other code made it, readings lie elsewhere now, or what was
+    done since is not known."""
     with closing(duckdb.connect(str(previous), read_only=True)) as file:
         told = dict(file.execute("SELECT fact, value FROM meta.snapshot").fetchall())
-    if told.get("made_by") != code():
+    if (told.get("made_by"), told.get(lake_readings.FACT)) != (code(), readings):
         return None
     at = State(int(told["lake_snapshot"]), datetime.fromisoformat(told["lake_snapshot_at"]))
     written = written_since(con, at)
@@ -197,11 +201,13 @@ def _fill(
         )
     copied: set[str] = set()
     touched: str | None = None
+    left = facts[lake_readings.FACT] == lake_readings.LEFT
+    large = lake_readings.leave if left else _large
     for table in _core():
-        if table.volume == "large" and earlier is not None and _added(con, table, earlier):
+        if table.volume == "large" and earlier is not None and _added(con, table, earlier, left=left):
             touched = TOUCHED
         elif earlier is None or table.volume == "large" or table.name in earlier.written | earlier.taken_back:
-            (_large if table.volume == "large" else _small)(con, table)
+            (large if table.volume == "large" else _small)(con, table)
             copied.add(table.name)
     con.execute("CREATE OR REPLACE TABLE snap.raw.file AS SELECT * FROM current.file ORDER BY ALL")
     con.execute(
@@ -246,29 +252,41 @@ def _large(con: duckdb.DuckDBPyConnection, table: Table) -> None:
     con.execute(";".join(comments(dictionary(), table, f"snap.core.{table.name}")))
 
 
-def _added(con: duckdb.DuckDBPyConnection, table: Table, earlier: Earlier) -> bool:
+def _added(con: duckdb.DuckDBPyConnection, table: Table, earlier: Earlier, *, left: bool) -> bool:
     """Add a large table's new rows to those of the snapshot before, and note their batches; whether that is enough.
 
-    It is not where a row that was known is taken back, or a key is told again: then the newest must be picked.
+    It is not where a row that was known is taken back, or where a key of those copied is told again: then the newest
+    must be picked.
     """
     key = ", ".join(table.key)
     if table.name in earlier.taken_back:
         return False
     con.execute(f"CREATE OR REPLACE TEMP TABLE came_in AS SELECT * FROM lake.core.{table.name} LIMIT 0")
-    if table.name in earlier.written:
+    new = table.name in earlier.written
+    if new:
         con.execute(
             f"INSERT INTO came_in BY NAME {live_sql(table, f'({added_sql(con, table, earlier.state)})')}"
         )
-        again = con.execute(
-            f"SELECT (SELECT count(*) > count(DISTINCT ({key})) FROM came_in) "
-            f"OR EXISTS (FROM snap.core.{table.name} SEMI JOIN came_in USING ({key}))"
-        ).fetchone()
-        if again is None or again[0]:
-            return False
+    if left:
+        # Also where nothing is new: the lake snapshot that the view named is not kept for this one.
+        lake_readings.leave_more(con, table)
+    elif new and _told_again(con, table):
+        return False
+    elif new:
         con.execute(f"INSERT INTO snap.core.{table.name} BY NAME SELECT * FROM came_in ORDER BY {key}")
     con.execute(f"CREATE OR REPLACE TEMP TABLE {TOUCHED} AS SELECT DISTINCT site_id, batch_id FROM came_in")
     con.execute("DROP TABLE came_in")
     return True
+
+
+def _told_again(con: duckdb.DuckDBPyConnection, table: Table) -> bool:
+    """Whether a key of `came_in` is there twice, or was known before."""
+    key = ", ".join(table.key)
+    row = con.execute(
+        f"SELECT (SELECT count(*) > count(DISTINCT ({key})) FROM came_in) "
+        f"OR EXISTS (FROM snap.core.{table.name} SEMI JOIN came_in USING ({key}))"
+    ).fetchone()
+    return row is None or bool(row[0])
 
 
 def _small(con: duckdb.DuckDBPyConnection, table: Table) -> None:

@@ -92,6 +92,11 @@ class Settings:
         "Sites, separated by commas, whose runs only workers at their own edge take (`cellfleet worker SITE`).",
     )
     snapshots_kept: str = _setting("CELLFLEET_SNAPSHOTS_KEPT", "10", "How many published snapshots are kept.")
+    readings_copied: str = _setting(
+        "CELLFLEET_READINGS_COPIED",
+        "1000000000",
+        "Up to so many readings a published snapshot holds them itself; more are read from the lake (`docs/scale.md`).",
+    )
     lake_snapshots_days: str = _setting(
         "CELLFLEET_LAKE_SNAPSHOTS_DAYS",
         "30",

@@ -9,14 +9,18 @@ that no rule here knows has no view.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
 
 from dashboards.security.scope import Scope
+from warehouse import lake_readings
 from warehouse.dictionary.render import quoted
+from warehouse.settings import settings
 
+log = logging.getLogger("cellfleet.dashboards")
 CONFIG: dict[str, str | bool | int | float | list[str]] = {"threads": 2}
 SCHEMAS = ("core", "history", "raw", "quality", "mart", "meta")
 # In this order: time zones load an extension, which a closed connection may not.
@@ -84,14 +88,16 @@ def views(path: Path, scope: Scope, few: int) -> duckdb.DuckDBPyConnection:
     """
     con = duckdb.connect(config=CONFIG)
     con.execute(f"ATTACH {quoted(str(path))} AS snap (READ_ONLY)")
+    files = _reached(con)
     columns: dict[str, list[str]] = {}
     for schema, table, column in con.execute(
         "SELECT c.schema_name, c.table_name, c.column_name FROM duckdb_columns() c "
-        "JOIN duckdb_tables() t USING (database_name, schema_name, table_name) "
         "WHERE c.database_name = 'snap' AND list_contains($1, c.schema_name) ORDER BY c.column_index",
         [list(SCHEMAS)],
     ).fetchall():
         columns.setdefault(f"{schema}.{table}", []).append(column)
+    if files is None:
+        del columns["core.reading"]
     of_programs = {} if scope.programs is None else _of_programs(con, columns, scope.programs)
     if scope.programs is not None:
         _name_hidden(con)
@@ -107,9 +113,21 @@ def views(path: Path, scope: Scope, few: int) -> duckdb.DuckDBPyConnection:
         rowid = ", rowid AS rowid" if name in (*OPEN, *FLEET) else ""
         told = "*" if scope.programs is None else _told(has)
         con.execute(f"CREATE VIEW {name} AS SELECT {told}{rowid} FROM snap.{name} AS t WHERE {shown}")
+    if files:
+        con.execute(f"SET allowed_directories = [{quoted(files + '/')}]")
     for setting in SESSION:
         con.execute(setting)
     return con
+
+
+def _reached(con: duckdb.DuckDBPyConnection) -> str | None:
+    """Where the lake's files lie that readings are read from, empty where the snapshot has readings itself; None where
+    they cannot be read: then everything else still is."""
+    try:
+        return lake_readings.reach(con, settings(), catalog="snap") or ""
+    except duckdb.Error as error:
+        log.error("readings lie in the lake, which cannot be opened from here: %s", error)
+        return None
 
 
 def _shown(name: str, has: list[str], scope: Scope, few: int) -> str | None:

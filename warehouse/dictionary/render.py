@@ -39,11 +39,11 @@ def ddl(d: Dictionary, table: Table, catalog: str) -> list[str]:
     ]
 
 
-def comments(d: Dictionary, table: Table, name: str) -> list[str]:
-    """COMMENT statements of a table, under the qualified `name`, and its columns."""
+def comments(d: Dictionary, table: Table, name: str, kind: str = "TABLE") -> list[str]:
+    """COMMENT statements of a table, under the qualified `name`, and its columns; `kind` is TABLE or VIEW."""
     key = ", ".join(table.key)
     return [
-        f"COMMENT ON TABLE {name} IS {quoted(f'{table.row} Key: {key}.')}",
+        f"COMMENT ON {kind} {name} IS {quoted(f'{table.row} Key: {key}.')}",
         *(f'COMMENT ON COLUMN {name}."{f.name}" IS {quoted(described(f))}' for f in d.columns(table.name)),
     ]
 

@@ -18,7 +18,7 @@ import pytest
 from tests.unit.conftest import SmallLake
 from tests.unit.marts.test_memory import WATCHED, lots
 from tests.unit.marts.test_trajectory_marts import ORIGIN, add_runs, run_of
-from warehouse import lake, lake_layout, made_by
+from warehouse import lake, lake_layout, lake_readings, made_by
 from warehouse.dictionary import dictionary
 from warehouse.marts import memory
 from warehouse.marts.build import build
@@ -27,15 +27,18 @@ from warehouse.publish import Snapshot, newest, publish
 from warehouse.settings import Settings
 
 # What tells of the publication itself, or of the one before it.
-OF_THE_NIGHT = ("meta.snapshot", "mart.change")
+OF_THE_NIGHT = ("meta.snapshot", "mart.change", lake_readings.TOLD_AGAIN)
 SCHEMAS = "('core', 'history', 'raw', 'quality', 'mart', 'meta')"
 
 
-def tables(path: Path) -> Iterator[tuple[str, pl.DataFrame]]:
-    """Every table of a snapshot, its rows in an order of their own."""
+def tables(path: Path, chosen: Settings) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Every table of a snapshot, its rows in an order of their own; readings also where they were left in the lake."""
     with closing(duckdb.connect(str(path), read_only=True)) as con:
+        con.execute("SET TimeZone = 'UTC'")
+        lake_readings.reach(con, chosen)
         names = con.execute(
-            f"SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE schema_name IN {SCHEMAS} ORDER BY ALL"
+            "SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE database_name <> 'lake' "
+            f"AND schema_name IN {SCHEMAS} UNION SELECT 'core.reading' ORDER BY ALL"
         ).fetchall()
         for (name,) in names:
             if name not in OF_THE_NIGHT:
@@ -48,7 +51,8 @@ def comments(path: Path) -> list[tuple[Any, ...]]:
     with closing(duckdb.connect(str(path), read_only=True)) as con:
         told = con.execute(
             "SELECT schema_name, table_name, column_name, data_type, comment FROM duckdb_columns() "
-            f"WHERE schema_name IN {SCHEMAS} ORDER BY ALL"
+            f"WHERE schema_name IN {SCHEMAS} AND schema_name || '.' || table_name <> '{lake_readings.TOLD_AGAIN}' "
+            "ORDER BY ALL"
         ).fetchall()
         macros = con.execute(
             "SELECT function_name, macro_definition FROM duckdb_functions() "
@@ -86,7 +90,7 @@ class Nights:
         whole, anew = self.published(elsewhere)
         assert (whole.rolled_up, anew.taken) == (None, 0)
         assert whole.rows == done.rows | {"mart.change": whole.rows["mart.change"]}
-        ours, theirs = dict(tables(done.path)), dict(tables(whole.path))
+        ours, theirs = (dict(tables(path, self.small.chosen)) for path in (done.path, whole.path))
         assert ours.keys() == theirs.keys()
         for name, frame in ours.items():
             assert frame.equals(theirs[name]), name
