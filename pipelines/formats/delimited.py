@@ -35,6 +35,9 @@ _ONE_BYTE = (
     "mac-",
 )
 _LONGEST_LINE = 2 << 20
+# Of files from this size on a line is taken of so many bytes, where two lines are not longer than the last number.
+SAMPLED_FROM, SAMPLED = 4 << 20, 32 << 10
+_SAMPLED_LINES = 2 << 10
 _LINES_OF_NAMES = 50  # a line of names that goes on over more lines is an unclosed quote
 # Stands for the file, or a list of files, in SQL that reads them; no path holds a NUL character.
 FILES = "\0files"
@@ -70,6 +73,8 @@ class Scan:
     # `unnumbered` with FILES in place of the file: files that share it can be read in one go. And which file that is.
     together: str = ""
     file: Path | None = None
+    # Of a long file a short one with some of its lines, from all over it; None where there is none.
+    sample: Path | None = None
 
 
 def numbered(rows: str, position: str, gaps: tuple[tuple[int, int], ...]) -> str:
@@ -122,6 +127,7 @@ def scan(path: Path, options: Options, scratch: Path | None = None, *, quick: bo
             file = path
             known = _DUCKDB_ENCODING[layout.encoding]
             together = _read_csv(layout, options, rows, skip=layout.lines_before or 0, encoding=known)
+        sample = None if irregular or scratch is None else _sample(data, layout, rows, scratch)
     header: dict[str, Any] = {
         "columns": list(layout.names),
         "delimiter": layout.delimiter,
@@ -133,8 +139,9 @@ def scan(path: Path, options: Options, scratch: Path | None = None, *, quick: bo
     rows_sql = together.replace(FILES, _literal(str(file)))
     sql = numbered(rows_sql, "row_number() OVER ()", gaps)
     return Scan(
-        sql, rows_sql, layout.names, gaps, rows.received, refused, header, together=together, file=file
-    )
+        sql, rows_sql, layout.names, gaps, rows.received, refused, header, together=together, file=file,
+        sample=sample,
+    )  # fmt: skip
 
 
 def scan_sql(path: Path, options: Options, scratch: Path | None = None) -> str:
@@ -389,6 +396,21 @@ def _clean_copy(data: Data, layout: _Layout, rows: Rows, scratch: Path) -> Path:
                     block = block.decode(layout.encoding).encode()
                 out.write(block)
             at = end
+    return Path(name)
+
+
+def _sample(data: Data, layout: _Layout, rows: Rows, scratch: Path) -> Path | None:
+    """The head of a file and, of every `SAMPLED` bytes of records, the first whole line; None of a short file."""
+    if len(data) < SAMPLED_FROM or rows.inner or rows.returns:
+        return None
+    handle, name = tempfile.mkstemp(suffix=".csv", dir=scratch)
+    with os.fdopen(handle, "wb") as out:
+        out.write(bytes(data[: layout.start]))
+        for at in range(layout.start, len(data), SAMPLED):
+            # The lines that lie in it whole: of which the first, but where the records begin, is the rest of one.
+            lines = bytes(data[at : at + _SAMPLED_LINES]).split(b"\n")[:-1]
+            line = lines[0 if at == layout.start else 1 :][:1]
+            out.writelines(one + b"\n" for one in line)
     return Path(name)
 
 

@@ -35,15 +35,19 @@ class Batch:
 
     scans: list[tuple[Arrival, Scan]] = field(default_factory=list)
 
-    def in_one_go(self) -> list[tuple[int, str]]:
-        """(number of the first file, SQL that reads these files) of files next to each other that are alike."""
+    def in_one_go(self, *, sampled: bool = False) -> list[tuple[int, str]]:
+        """(number of the first file, SQL that reads these files) of files next to each other that are alike.
+
+        With `sampled` the SQL reads the samples of files that have one.
+        """
         alike: dict[str, list[int]] = {}
         for n, (_, scan) in enumerate(self.scans):
             alike.setdefault(scan.together, []).append(n)
         self.scans = [self.scans[n] for numbers in alike.values() for n in numbers]
         calls, first = [], 0
         for together, numbers in alike.items():
-            files = ", ".join(quoted(str(self.scans[first + i][1].file)) for i in range(len(numbers)))
+            scans = [scan for _, scan in self.scans[first : first + len(numbers)]]
+            files = ", ".join(quoted(str((sampled and scan.sample) or scan.file)) for scan in scans)
             calls.append((first, together.replace(FILES, f"[{files}]")))
             first += len(numbers)
         return calls
@@ -60,7 +64,7 @@ def map_readings(
     _number_files(con, batch)
     con.execute("DROP TABLE IF EXISTS sorted_reading")
     words = words_of(contract, feed) if batch.scans else None
-    if words is None or not _read(con, words, calls):
+    if words is None or not _read(con, words, batch, calls):
         _map_thoroughly(con, contract, feed, table, batch, list(range(len(batch.scans))))
         _sort(con, table, None, thorough=True, in_order=False)
         return
@@ -105,19 +109,44 @@ def _number_files(con: duckdb.DuckDBPyConnection, batch: Batch) -> None:
         con.unregister("frame")
 
 
-def _read(con: duckdb.DuckDBPyConnection, words: Words, calls: list[tuple[int, str]]) -> bool:
-    """`combination` and `quick`: words, time and number of each row, in file order. False where words are too many."""
-    names = ", ".join(f"coalesce(CAST({ident(c)} AS VARCHAR), '') AS {ident(c)}" for c in words.columns)
-    read = " UNION ".join(f"SELECT DISTINCT {names} FROM {sql}" for _, sql in calls)
-    con.execute("DROP TABLE IF EXISTS quick")
-    con.execute("DROP TABLE IF EXISTS sorted_reading")
-    con.execute(f"CREATE OR REPLACE TABLE staged AS SELECT * FROM ({read}) LIMIT {MOST_COMBINATIONS + 1}")
+def _read(con: duckdb.DuckDBPyConnection, words: Words, batch: Batch, calls: list[tuple[int, str]]) -> bool:
+    """`staged`, each combination of words, and `quick`: words, time and number of each row, in file order.
+
+    False where combinations are too many. Long files are not read through for their words first: those of a sample are
+    mostly all, and where one is not, that is seen.
+    """
+    if any(scan.sample for _, scan in batch.scans):
+        _stage_words(con, words, batch.in_one_go(sampled=True))
+        if _one(con, "SELECT count(*) FROM staged") <= MOST_COMBINATIONS:
+            _code(con, words, calls)
+            names = ", ".join(f"CAST({ident(c)} AS VARCHAR) AS {ident(c)}" for c in words.columns)
+            found = f"SELECT DISTINCT {names} FROM quick LIMIT {MOST_COMBINATIONS + 1}"
+            con.execute(f"CREATE OR REPLACE TABLE staged AS {found}")
+            unknown = " OR ".join(f"{ident(c)} IS NULL" for c in words.columns)
+            if not _one(con, f"SELECT count(*) FROM staged WHERE {unknown}"):
+                return _one(con, "SELECT count(*) FROM staged") <= MOST_COMBINATIONS
+    _stage_words(con, words, calls)
     if _one(con, "SELECT count(*) FROM staged") > MOST_COMBINATIONS:
         return False
+    _code(con, words, calls)
+    return True
+
+
+def _stage_words(con: duckdb.DuckDBPyConnection, words: Words, calls: list[tuple[int, str]]) -> None:
+    """`staged`: each combination of words in what is read, no more than one too many."""
+    names = ", ".join(f"coalesce(CAST({ident(c)} AS VARCHAR), '') AS {ident(c)}" for c in words.columns)
+    read = " UNION ".join(f"SELECT DISTINCT {names} FROM {sql}" for _, sql in calls)
+    con.execute(f"CREATE OR REPLACE TABLE staged AS SELECT * FROM ({read}) LIMIT {MOST_COMBINATIONS + 1}")
+
+
+def _code(con: duckdb.DuckDBPyConnection, words: Words, calls: list[tuple[int, str]]) -> None:
+    """`quick`, with small integers for the words of `staged` and NULL for any other."""
+    con.execute("DROP TABLE IF EXISTS quick")
+    con.execute("DROP TABLE IF EXISTS sorted_reading")
     for n, column in enumerate(words.columns):
         enum(con, f"word_{n}", f"SELECT {ident(column)} FROM staged")
     coded = ", ".join(
-        f"CAST(coalesce(CAST({ident(c)} AS VARCHAR), '') AS word_{n}) AS {ident(c)}"
+        f"TRY_CAST(coalesce(CAST({ident(c)} AS VARCHAR), '') AS word_{n}) AS {ident(c)}"
         for n, c in enumerate(words.columns)
     )
     for i, (first, sql) in enumerate(calls):
@@ -129,7 +158,6 @@ def _read(con: duckdb.DuckDBPyConnection, words: Words, calls: list[tuple[int, s
             f"SELECT CAST({first} + file_index AS INTEGER) AS file_no, {coded}, {at} AS printed_at, "
             f"CAST({local} AS BOOLEAN) AS local, {number} AS number FROM {sql}"
         )
-    return True
 
 
 def enum(con: duckdb.DuckDBPyConnection, name: str, values: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.formats import delimited
 from pipelines.ingest import readings
 from tests.integration.small_site import Site, attributes
 
@@ -77,17 +78,25 @@ def test_both_ways_say_the_same(layout: str, tmp_path: Path, monkeypatch: pytest
     rows = lines(times, none, decimal)
     names = "batch;tag;at;value;unit;quality"
     found = []
-    for way in ("quick", "thorough"):
+    # Of a file as long as SAMPLED_FROM words are looked for in a line of every SAMPLED bytes: all are found, or few.
+    for way, sampled in (
+        ("quick", None),
+        ("all words found", 30),
+        ("few words found", 4000),
+        ("thorough", None),
+    ):
         site = Site(tmp_path / way, contract(time, decimal))
         site.send("readings_1.csv", "\n".join([names, *rows]))
         # Rows that the reader refuses leave a gap in the numbers of those that follow.
         site.send("readings_2.csv", "\n".join([names, *rows[5:9], "B1;T", *rows[9:20]]) + "\n", hours=1)
+        monkeypatch.setattr(delimited, "SAMPLED_FROM", 1 << 30 if sampled is None else 0)
+        monkeypatch.setattr(delimited, "SAMPLED", sampled or 1 << 15)
         if way == "thorough":
             monkeypatch.setattr(readings, "MOST_COMBINATIONS", 0)
         outcome = site.run("sensor")
         assert outcome.accounting["promoted"] > 0 < outcome.accounting["quarantined"]
         found.append((outcome.accounting, site.hashes()))
-    assert found[0] == found[1]
+    assert all(one == found[-1] for one in found)
 
 
 def test_rows_that_make_up_for_each_other_are_found(tmp_path: Path) -> None:
