@@ -7,6 +7,8 @@ Run as `python -m benchmarks.bench.questions READINGS` it measures once and prin
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import statistics
 import sys
 import tempfile
@@ -21,10 +23,11 @@ import duckdb
 
 from benchmarks.bench.data import FIRST_DAY
 from benchmarks.bench.figures import Figure, apart, count, figure
-from warehouse import lake, lake_layout
+from warehouse import lake, lake_layout, lake_readings
 from warehouse.dictionary import dictionary
 from warehouse.marts import hours
 from warehouse.settings import Settings
+from warehouse.vault import sha256_of
 
 # Goals in milliseconds (p50).
 GOALS = {"batch trace": 15.0, "30-batch overlay": 60.0, "golden envelope": 30.0}
@@ -94,6 +97,8 @@ def from_lake(folder: Path, path: Path, batches: list[tuple[str, str]]) -> dict[
         con.execute("CREATE TABLE copy.reading AS FROM lake.core.reading")
         con.execute("CHECKPOINT copy")
         copied = time.perf_counter() - began
+        con.execute("DETACH copy")
+    (folder / "copy.duckdb").unlink()
     told = {"copy": copied}
     with closing(lake.attach(chosen, snapshot=pinned)) as con:
         con.execute(f"ATTACH '{path}' AS published (READ_ONLY)")
@@ -103,6 +108,41 @@ def from_lake(folder: Path, path: Path, batches: list[tuple[str, str]]) -> dict[
     return told
 
 
+def left_in_lake(folder: Path, path: Path) -> tuple[Path, float]:
+    """The same snapshot with its readings left in the lake; seconds of leaving them."""
+    left = path.with_name("fleet-2.duckdb")
+    with closing(lake.attach(Settings(home=str(folder)))) as con:
+        con.execute(f"ATTACH '{path}' AS published (READ_ONLY)")
+        con.execute(f"ATTACH '{left}' AS snap")
+        names = con.execute(
+            "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'published'"
+        ).fetchall()
+        for schema, name in names:
+            con.execute(f"CREATE SCHEMA IF NOT EXISTS snap.{schema}")
+            if (schema, name) != ("core", "reading"):
+                con.execute(f"CREATE TABLE snap.{schema}.{name} AS FROM published.{schema}.{name}")
+        facts = {lake_readings.FACT: lake_readings.LEFT, "lake_snapshot": str(lake.latest_snapshot(con))}
+        con.executemany("DELETE FROM snap.meta.snapshot WHERE fact = ?", [[fact] for fact in facts])
+        con.executemany("INSERT INTO snap.meta.snapshot VALUES (?, ?)", list(facts.items()))
+        began = time.perf_counter()
+        lake_readings.leave(con, dictionary().tables["reading"])
+        took = time.perf_counter() - began
+    return left, took
+
+
+def copied_again(path: Path) -> float:
+    """Seconds of what a night does with a file's bytes: it is found sound, copied, made durable and hashed."""
+    part, began = path.with_suffix(".part"), time.perf_counter()
+    sha256_of(path)
+    shutil.copyfile(path, part)
+    with part.open("rb") as written:
+        os.fsync(written.fileno())
+    sha256_of(part)
+    took = time.perf_counter() - began
+    part.unlink()
+    return took
+
+
 def measure(readings: int) -> dict[str, float]:
     """Milliseconds (p50) of each question, seconds of the roll-up."""
     from dashboards.providers.sensors import SensorProvider
@@ -110,6 +150,7 @@ def measure(readings: int) -> dict[str, float]:
     from dashboards.security.scope import Scope
 
     with tempfile.TemporaryDirectory() as place:
+        os.environ["CELLFLEET_HOME"] = place
         path, took = snapshot(Path(place), readings)
         provider = SensorProvider(Snapshot(path))
         scope = Scope(tuple(f"site_{n}" for n in range(SITES)))
@@ -125,6 +166,10 @@ def measure(readings: int) -> dict[str, float]:
             "golden envelope": _p50(lambda n: provider.envelopes(scope, "site_0", [f"none {n}"])),
         }
         told |= {f"trace {name}": value for name, value in from_lake(Path(place), path, some).items()}
+        told["night's copy"] = copied_again(path)
+        left, told["leaving"] = left_in_lake(Path(place), path)
+        there = SensorProvider(Snapshot(left))
+        told["batch trace left"] = _p50(lambda n: there.traces(scope, runs[n % len(runs)]))
         return told | {
             "roll-up": took,
             "batches": len(batches),
@@ -160,7 +205,17 @@ def figures(sizes: list[int]) -> Iterator[Figure]:
             against="from the snapshot's own copy",
         )  # fmt: skip
         yield figure(
-            "question: copying readings into a snapshot", said, told["trace copy"], "s", of=least["trace copy"],
+            "question: batch trace, readings left in the lake", said, told["batch trace left"], "ms",
+            of=told["batch trace"], against="readings in the snapshot",
+        )  # fmt: skip
+        for name, key in (
+            ("copying readings into a snapshot", "trace copy"),
+            ("a night's copy of that snapshot", "night's copy"),
+            ("leaving readings in the lake", "leaving"),
+        ):
+            yield figure(f"question: {name}", said, told[key], "s", of=least[key], against=against)
+        yield figure(
+            "question: bytes of that snapshot", said, told["bytes"] / 1e6, "MB", of=least["bytes"] / 1e6,
             against=against,
         )  # fmt: skip
         yield figure(

@@ -21,7 +21,7 @@ from pipelines.ingest.days import day_in
 from pipelines.ingest.take import LISTINGS
 from warehouse.settings import settings
 
-SECONDS_BETWEEN_LOOKS = 60
+SECONDS_BETWEEN_LOOKS = 30
 RANGE = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 # By feed and month (of readings, where the name says the day): the digest a run was asked for, the last one seen.
 Cursor = dict[str, dict[str, list[str]]]
