@@ -63,14 +63,22 @@ def prepare(con: duckdb.DuckDBPyConnection, fleet: Fleet | None = None) -> None:
     The rows in force and what is judged of them, the hours of sensor channels, the tables of `custody.sql`, judged by
     the fleet's custody limits where `fleet` is given, and the fleet's rules of release.
     """
-    _in_force(con)
-    hours.of_lake(con)
+    # One transaction: each table by itself would ask the catalog for its state again.
+    con.execute("BEGIN")
+    try:
+        _in_force(con)
+        hours.of_lake(con)
+    except BaseException:
+        lake.roll_back(con)
+        raise
+    con.execute("COMMIT")
     _judged_by(con, fleet)
 
 
 def _in_force(con: duckdb.DuckDBPyConnection, published: str | None = None) -> None:
     """`in_force_<table>`: the rows in force of every core table, as in database `published` or else of the lake;
     `attribute_word`: unit, scale and partition of the attributes; the tables of `inputs.sql`."""
+    taken_back = lake.withdrawn(con) if published is None else frozenset()
     for table in dictionary().tables.values():
         name = table.name
         if table.layer != "core":
@@ -80,12 +88,13 @@ def _in_force(con: duckdb.DuckDBPyConnection, published: str | None = None) -> N
             con.execute(f"DROP TABLE IF EXISTS temp.held_{name}")
         elif table.volume == "large":
             # Readings are too many to copy, and almost never corrected: only then must the newest be picked.
-            again = lake.repeats(con, table) or name in lake.withdrawn(con)
+            again = lake.repeats(con, table) or name in taken_back
             source = f"current.{name}" if again else f"lake.core.{name}"
         else:
             # Read once: a rule that asks the lake again waits for its files again.
             source = f"temp.held_{name}"
-            con.execute(f"CREATE OR REPLACE TEMP TABLE held_{name} AS SELECT * FROM current.{name}")
+            rows = lake.in_force_of(table, lake.last_of(table, lake.standing(table, taken_back)))
+            con.execute(f"CREATE OR REPLACE TEMP TABLE held_{name} AS {rows}")
         con.execute(f"CREATE OR REPLACE TEMP VIEW in_force_{name} AS SELECT * FROM {source}")
     words = [
         (f.name, f.unit, f.scale, f.detection_limited, f.partition) for f in dictionary().attributes.values()
