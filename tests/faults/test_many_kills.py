@@ -12,7 +12,7 @@ import pytest
 from tests.faults.conftest import Undisturbed
 
 pytestmark = pytest.mark.faults
-SEEDS, KILLS = (125, 4) if os.environ.get("CELLFLEET_FAULTS") == "all" else (5, 3)
+SEEDS, KILLS = (50, 10) if os.environ.get("CELLFLEET_FAULTS") == "all" else (5, 3)
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
