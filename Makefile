@@ -3,15 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SERVE ?= 1
+PROCESSES ?= 2
 
 .PHONY: demo test test-deps test-faults install lint docs validation bench lock clean
 
 demo: install
 	@$(BIN)/cellfleet demo $(if $(filter 0,$(SERVE)),--no-serve,--serve)
 
-# The fast first; fault (sampled) and browser tests last. One worker a core; a file stays with one, as its fixtures do.
+# The fast first; fault (sampled) and browser tests last. PROCESSES share them; a file stays with one, as its fixtures do.
 test: test-deps
-	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 20
+	@$(BIN)/pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations 20
 
 test-faults: test-deps
 	@CELLFLEET_FAULTS=all $(BIN)/pytest -m faults

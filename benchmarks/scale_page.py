@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from warehouse.settings import ROOT
+from warehouse.settings import ROOT, Settings
 
 FOLDER = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "scale.md"
@@ -195,8 +195,9 @@ def breaks(drawn: Network) -> list[tuple[str, Array, str]]:
         ("10,000 files in the lake", FILES / year["lake files, not compacted"],
          "Compact to site × month: over 16,000 small files a trace takes a tenth of a second, not milliseconds."),
         ("64 GB of snapshot with every reading", SNAPSHOT_BYTES / GB / year["snapshot with every reading, GB"],
-         "Serve readings from the lake, pinned to the publication's lake snapshot; the file keeps roll-ups."),
-        ("an hour to publish every reading", 1 / year[every], "The same: readings out of the file."),
+         "Above `CELLFLEET_READINGS_COPIED` readings it does not come to that: they are served from the lake."),
+        ("an hour to publish every reading", 1 / year[every],
+         "Only the first publication takes it, and one after an update; the others take what came in."),
         ("an hour to publish the rest", 1 / year[without],
          "Build anew only the marts of what changed, by site where a mart allows it."),
         ("64 GB of snapshot without readings", SNAPSHOT_BYTES / GB / year["snapshot without readings, GB"],
@@ -211,7 +212,28 @@ def rows(header: Sequence[str], body: Iterator[Sequence[str]]) -> str:
     return "\n".join(lines + [f"| {' | '.join(row)} |" for row in body])
 
 
-def tables(seen: dict[str, Any], workers: dict[str, Any] | None) -> dict[str, str]:
+def served_table(told: Sequence[dict[str, Any]]) -> str:
+    """What readings in the snapshot and readings left in the lake cost, by how many there are."""
+    columns = {
+        "trace from the snapshot, ms": "batch trace",
+        "trace from the lake, ms": "batch trace, readings left in the lake",
+        "snapshot with readings, MB": "bytes of that snapshot",
+        "its copy each night, s": "a night's copy of that snapshot",
+        "copying readings the first time, s": "copying readings into a snapshot",
+        "leaving them the first time, s": "leaving readings in the lake",
+    }
+    asked = {(t["name"].removeprefix("question: "), t["size"]): t["value"] for t in told}
+    sizes = [size for name, size in asked if name == "bytes of that snapshot"]
+    return rows(
+        ("readings", *columns),
+        ((size.split(",")[0].removesuffix(" readings"), *(figure(asked[name, size]) for name in columns.values()))
+         for size in sizes),
+    )  # fmt: skip
+
+
+def tables(
+    seen: dict[str, Any], workers: dict[str, Any] | None, told: Sequence[dict[str, Any]]
+) -> dict[str, str]:
     """Every table of the page by its name in the text."""
     unit = costs(seen)
     drawn = network(unit, np.random.default_rng(1))
@@ -239,6 +261,8 @@ def tables(seen: dict[str, Any], workers: dict[str, Any] | None) -> dict[str, st
         "machine": lambda: measured_on(seen),
         "workers_needed": lambda: spread(end["a night's taking in, core-hours"] / 8),
         "workers": lambda: worker_table(workers),
+        "served": lambda: served_table(told),
+        "copied": lambda: f"{int(Settings().readings_copied):,}",
     }
     return {name: make() for name, make in asked.items()}
 
@@ -279,8 +303,9 @@ def main() -> None:
     seen = json.loads((FOLDER / "scale.json").read_text("utf-8"))
     path = FOLDER / "workers.json"
     workers = json.loads(path.read_text("utf-8")) if path.exists() else None
+    told = json.loads((FOLDER / "latest.json").read_text("utf-8"))
     text = TEXT.read_text("utf-8")
-    for name, table in tables(seen, workers).items():
+    for name, table in tables(seen, workers, told).items():
         text = text.replace(f"{{{{{name}}}}}", table)
     if "{{" in text:
         raise SystemExit(f"{TEXT.name} names a table that is not made: {text[text.index('{{') :][:40]}")
