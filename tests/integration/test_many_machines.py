@@ -24,10 +24,12 @@ import duckdb
 import psycopg
 import pytest
 
+from dashboards.providers.snapshot import Snapshot
+from dashboards.security.scope import Scope
 from tests.conftest import cellfleet
 from tests.integration.hub import Hub, hub
 from tests.integration.live_servers import POSTGRES_PASSWORD
-from warehouse import lake
+from warehouse import lake, lake_readings
 from warehouse.dictionary import dictionary
 from warehouse.publish import newest
 from warehouse.settings import Settings, read_file
@@ -58,6 +60,9 @@ def night(published_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     folder = tmp_path_factory.mktemp("machines")
     with hub(folder, [*QUEUES, "reader"], published_home / "sources") as started:
         started.new_fleet(FLEET)
+        # Readings are too many to copy for this fleet: dashboards read them from the bucket.
+        with (folder / FLEET / "hub.env").open("a", encoding="utf-8") as told:
+            told.write("CELLFLEET_READINGS_COPIED=1000\n")
         for machine in started.machines:
             if machine.name in QUEUES:
                 started.start_worker(FLEET, machine, *QUEUES[machine.name])
@@ -161,6 +166,30 @@ def test_another_machine_reads_the_same_answers(night: Night, published_home: Pa
     for path in (here, there):
         with duckdb.connect(str(path), read_only=True) as con:
             told.append(con.execute(asked).fetchall())
+    assert told[0] == told[1] != []
+
+
+def test_dashboards_read_readings_from_the_lake(
+    night: Night, published_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+    for home, environment in (
+        (published_home, {"CELLFLEET_HOME": str(published_home)}),
+        (night.hub.folder / FLEET / "hub", night.environment),
+    ):
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        path = newest(home / "published")
+        assert path is not None
+        snapshot = Snapshot(path)
+        cursor = snapshot.cursor(Scope(("prairie",)))
+        told.append(
+            cursor.execute(
+                "SELECT batch_id, channel, count(*), min(reading), max(reading), max(read_at) FROM core.reading "
+                "GROUP BY ALL ORDER BY ALL"
+            ).fetchall()
+        )
+    assert snapshot.facts[lake_readings.FACT] == lake_readings.LEFT
     assert told[0] == told[1] != []
 
 
