@@ -49,7 +49,7 @@ def main() -> None:
     for name, measured in (QUICK if asked.quick else FULL).items():
         if asked.only and name not in asked.only:
             continue
-        rows = []
+        rows, begun = [], time.perf_counter()
         for told in measured():
             rows.append(told.row())
             missed += told.met is False
@@ -64,6 +64,7 @@ def main() -> None:
         order = list(FULL)
         rows.sort(key=lambda row: next(n for n, part in enumerate(order) if row["name"].startswith(part)))
         page.write(rows, quick=asked.quick)
+        print(f"{name}: {time.perf_counter() - begun:.0f} s", flush=True)
     print(f"Took {time.perf_counter() - started:.0f} s; {missed} goals missed; written to {RESULTS}.")
     sys.exit(1 if missed else 0)
 

@@ -127,7 +127,9 @@ def scan(path: Path, options: Options, scratch: Path | None = None, *, quick: bo
             file = path
             known = _DUCKDB_ENCODING[layout.encoding]
             together = _read_csv(layout, options, rows, skip=layout.lines_before or 0, encoding=known)
-        sample = None if irregular or scratch is None else _sample(data, layout, rows, scratch)
+        sample = None
+        if quick and not irregular and scratch is not None:
+            sample = _sample(data, layout, rows, scratch)
     header: dict[str, Any] = {
         "columns": list(layout.names),
         "delimiter": layout.delimiter,
