@@ -39,7 +39,7 @@ class Merged:
     bytes: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Month:
     """A site's readings of one month: the site, and the month's first moment in UTC."""
 
@@ -138,13 +138,21 @@ def add_files(con: duckdb.DuckDBPyConnection, table: Table, paths: list[str]) ->
 
 def months(con: duckdb.DuckDBPyConnection, relation: str) -> Iterator[Month]:
     """Sites and UTC months that a relation has readings of, sorted."""
-    # By whole days: a calendar would be asked reading by reading.
-    days = con.execute(
-        f"SELECT DISTINCT CAST(site_id AS VARCHAR), epoch_us(read_at) // {MICROSECONDS_A_DAY} FROM {relation}"
+    day = f"epoch_us(read_at) // {MICROSECONDS_A_DAY}"
+    ends = con.execute(
+        f"SELECT CAST(site_id AS VARCHAR), unnest([min({day}), max({day})]) FROM {relation} GROUP BY site_id"
     ).fetchall()
-    found = {(site, (EPOCH + timedelta(days=day)).replace(day=1)) for site, day in days}
-    for site, start in sorted(found):
-        yield Month(site, start)
+    found = {_month(*end) for end in ends}
+    if len(found) > len({site for site, _ in ends}):
+        # By whole days: a calendar would be asked reading by reading.
+        days = con.execute(f"SELECT DISTINCT CAST(site_id AS VARCHAR), {day} FROM {relation}").fetchall()
+        found = {_month(*one) for one in days}
+    yield from sorted(found)
+
+
+def _month(site: str, day: int) -> Month:
+    """The month of a day since 1970."""
+    return Month(site, (EPOCH + timedelta(days=day)).replace(day=1))
 
 
 def small_files(con: duckdb.DuckDBPyConnection) -> tuple[Merged, frozenset[str]]:

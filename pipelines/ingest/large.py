@@ -216,12 +216,15 @@ def _compare_with_stored(
         f"FROM (SELECT {key}, {before} FROM sorted_reading) WHERE {alike}"
     )
     span = con.execute("SELECT min(read_at), max(read_at) FROM sorted_reading").fetchone()
-    # Mostly the lake has nothing of these hours: the files are asked only where it has.
+    # Mostly the lake has nothing of these hours: the files are asked only where it has. Which batches there are, or a
+    # few more, the type of their names tells: readings are not looked through for them. Without readings it has none.
+    some = span is not None and span[0] is not None
+    batches = f"SELECT CAST(unnest({'enum_range(NULL::field_batch_id)' if some else '[]'}) AS VARCHAR)"
     con.execute(
         f"""CREATE OR REPLACE TABLE stored AS
             SELECT {fields}, source_file_sha256, source_row, sent_at FROM lake.core.{table.name}
             WHERE site_id = {site} AND read_at BETWEEN ? AND ?
-              AND batch_id IN (SELECT DISTINCT CAST(batch_id AS VARCHAR) FROM sorted_reading)""",
+              AND batch_id IN ({batches})""",
         list(span or ()),
     )
     if _some(con, "stored"):
