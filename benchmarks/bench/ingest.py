@@ -35,7 +35,7 @@ SITES = {"csv": "prairie", "parquet": "northgate"}
 LADDER = {
     "read": ("take.keep", "large._scanned", "readings._read"),
     "+ typed rejects": ("readings._understand", "readings._placed", "readings._map_thoroughly"),
-    "+ units and sort": ("readings._in_order", "readings._sort"),
+    "+ units and sort": ("readings._sort",),
     "+ de-duplication": ("large._to_insert",),
     "+ checks": ("large.audit",),
     "+ commit": ("large.prepare_large", "lake_layout.write_files", "lake.commit"),

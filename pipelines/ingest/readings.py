@@ -66,12 +66,12 @@ def map_readings(
     words = words_of(contract, feed) if batch.scans else None
     if words is None or not _read(con, words, batch, calls):
         _map_thoroughly(con, contract, feed, table, batch, list(range(len(batch.scans))))
-        _sort(con, table, None, thorough=True, in_order=False)
+        _sort(con, table, None, thorough=True)
         return
     _understand(con, words)
     received, instant = _one(con, "SELECT count(*) FROM quick"), _placed(con)
     con.execute(NO_PROBLEMS)
-    _sort(con, table, (words, instant), thorough=False, in_order=_in_order(con, words, instant))
+    _sort(con, table, (words, instant), thorough=False)
     if _one(con, "SELECT count(*) FROM sorted_reading") < received:
         con.execute(
             "CREATE OR REPLACE TABLE odd AS SELECT file_no, source_row FROM placed "
@@ -79,7 +79,7 @@ def map_readings(
         )
         files = [int(row[0]) for row in con.execute("SELECT DISTINCT file_no FROM odd").fetchall()]
         _map_thoroughly(con, contract, feed, table, batch, files, "SEMI JOIN odd USING (file_no, source_row)")
-        _sort(con, table, (words, instant), thorough=True, in_order=False)
+        _sort(con, table, (words, instant), thorough=True)
     con.execute("DROP VIEW placed")
     con.execute("DROP TABLE quick")
 
@@ -203,30 +203,12 @@ def _placed(con: duckdb.DuckDBPyConnection) -> str:
     return instant
 
 
-def _in_order(con: duckdb.DuckDBPyConnection, words: Words, instant: str) -> bool:
-    """Whether the rows came as they are to be stored: by batch, channel and time. Stops at the first that did not."""
-    if _one(con, "SELECT count(*) FROM file_gaps"):
-        return False
-    con.execute(
-        f"CREATE OR REPLACE TABLE series AS SELECT {', '.join(map(ident, words.columns))}, "
-        f"dense_rank() OVER (ORDER BY {ident('@batch_id')}, {ident('@channel')}) AS series FROM meant"
-    )
-    using = ", ".join(map(ident, words.columns))
-    return not con.execute(
-        f"""SELECT 1 FROM (
-              SELECT series, instant, lag(series) OVER () AS series_before, lag(instant) OVER () AS before
-              FROM (SELECT series, {instant} AS instant FROM placed JOIN series USING ({using})))
-            WHERE series < series_before OR (series = series_before AND instant < before) LIMIT 1"""
-    ).fetchone()
-
-
 def _sort(
     con: duckdb.DuckDBPyConnection,
     table: Table,
     quick: tuple[Words, str] | None,
     *,
     thorough: bool,
-    in_order: bool,
 ) -> None:
     """`sorted_reading` from the rows that were mapped the quick way, the thorough way (`good`), or both."""
     con.execute("DROP TABLE IF EXISTS sorted_reading")
@@ -257,7 +239,8 @@ def _sort(
             f"CAST({ident(f)} AS field_{f}) AS {ident(f)}" if f in texts else ident(f) for f in table.fields
         )
         sources.append(f"SELECT {typed_row}, file_no, source_row FROM good")
-    order = "" if in_order else "ORDER BY batch_id, channel, read_at, file_no, source_row"
+    # Also where the files are in order: what was laid beside one another by several cores has lost it.
+    order = "ORDER BY batch_id, channel, read_at, file_no, source_row"
     con.execute(f"CREATE TABLE sorted_reading AS {' UNION ALL '.join(sources)} {order}")
     if quick:
         con.execute("DROP TABLE vouched")

@@ -112,8 +112,8 @@ def test_rows_that_make_up_for_each_other_are_found(tmp_path: Path) -> None:
     assert site.rows("SELECT max(source_row) FROM lake.core.reading") == [(50,)]
 
 
-def test_files_in_order_are_stored_as_they_came(tmp_path: Path) -> None:
-    """Also where the next file goes on before the first: then they are sorted."""
+def test_readings_are_stored_by_batch_channel_and_time(tmp_path: Path) -> None:
+    """Also where the next file goes on before the first."""
     site = Site(tmp_path, contract({"format": "epoch_ms"}, "."))
     for n, start in enumerate((1772668900000, 1772668800000)):
         rows = [f"B1;T;{start + i};36.9;C;g" for i in range(20)]
@@ -121,3 +121,15 @@ def test_files_in_order_are_stored_as_they_came(tmp_path: Path) -> None:
     assert site.run("sensor").accounting["promoted"] == 40
     times = [row[0] for row in site.rows("SELECT read_at FROM lake.core.reading")]
     assert times == sorted(times)
+
+
+def test_many_readings_are_stored_in_order_too(tmp_path: Path) -> None:
+    """So many that several cores map them side by side."""
+    site = Site(tmp_path, contract({"format": "epoch_ms"}, "."))
+    rows = [f"B{b};T;{1772668800000 + 1000 * i};36.9;C;g" for b in (1, 2) for i in range(300_000)]
+    site.send("readings_1.csv", "\n".join(["batch;tag;at;value;unit;quality", *rows]) + "\n")
+    assert site.run("sensor").accounting["promoted"] == 600_000
+    assert site.rows(
+        "SELECT count(*) FROM (SELECT source_row, lag(source_row) OVER () AS before FROM lake.core.reading) "
+        "WHERE source_row <> coalesce(before, 0) + 1"
+    ) == [(0,)]
