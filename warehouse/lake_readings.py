@@ -14,7 +14,7 @@ import duckdb
 
 from warehouse import lake, lake_files, lake_layout
 from warehouse.dictionary import Table, dictionary
-from warehouse.dictionary.render import comments
+from warehouse.dictionary.render import comments, quoted
 from warehouse.lake_changes import state
 from warehouse.settings import Settings
 
@@ -42,16 +42,22 @@ def leave(con: duckdb.DuckDBPyConnection, table: Table) -> None:
             f"INSERT INTO told_again SELECT {key} FROM {stands} WHERE {part.condition} GROUP BY ALL HAVING count(*) > 1"
         )
     con.execute(f"CREATE OR REPLACE TABLE snap.{TOLD_AGAIN} AS SELECT * FROM lake.{table.qualified} LIMIT 0")
+    words = f"Rows in force of {table.qualified} whose key was told more than once; they replace the lake's there."
+    con.execute(f"COMMENT ON TABLE snap.{TOLD_AGAIN} IS {quoted(words)}")
     _add_in_force(con, table)
 
 
 def leave_more(con: duckdb.DuckDBPyConnection, table: Table) -> None:
     """The same where `snap.core.<table>` is a view of the lake as it was before the rows in `came_in`."""
+    span = con.execute("SELECT min(read_at), max(read_at) FROM came_in").fetchone() or (None, None)
     key = ", ".join(table.key)
+    # The span of what came in is said, so that only files of these months are looked into.
     con.execute(
         "CREATE OR REPLACE TEMP TABLE told_again AS "
         f"SELECT {key} FROM came_in GROUP BY ALL HAVING count(*) > 1 "
-        f"UNION SELECT DISTINCT {key} FROM snap.{table.qualified} SEMI JOIN came_in USING ({key})"
+        f"UNION SELECT DISTINCT {key} FROM (FROM snap.{table.qualified} WHERE read_at BETWEEN $first AND $last) "
+        f"SEMI JOIN came_in USING ({key})",
+        dict(zip(("first", "last"), span, strict=True)),
     )
     con.execute(f"DELETE FROM snap.{TOLD_AGAIN} WHERE ({key}) IN (FROM told_again)")
     _add_in_force(con, table)
