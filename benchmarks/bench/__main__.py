@@ -31,10 +31,10 @@ FULL: dict[str, Callable[[], Iterator[Figure]]] = {
 QUICK: dict[str, Callable[[], Iterator[Figure]]] = {
     "ingest": lambda: ingest.figures([MILLION // 2, MILLION, 2 * MILLION], runs=1),
     "increment": lambda: chain(
-        increment.figures([(10, 4), (50, 4), (150, 4)], readings=2_000), publishing.figures([3, 5, 7])
+        increment.figures([(10, 4), (40, 4), (120, 4)], readings=2_000), publishing.figures([3, 4, 6])
     ),
     "drop": lambda: drop.figures(["tiny"]),
-    "question": lambda: questions.figures([MILLION, 2 * MILLION, 4 * MILLION]),
+    "question": lambda: questions.figures([2 * MILLION, 3 * MILLION, 4 * MILLION]),
     "verdict": lambda: verdict.figures([1_000, 3_000, 10_000]),
 }
 

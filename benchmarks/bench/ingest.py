@@ -1,8 +1,8 @@
 """Files of readings to core rows, beside the floor (DuckDB reading the same bytes and writing Parquet once) and dlt.
 
-Run as `python -m benchmarks.bench.ingest LAYOUT READINGS ours` it measures once in this process and prints JSON, with
-`floor` or `dlt` once for each of `READINGS,READINGS,…`; files of at most `TURN` readings are written, measured by all
-and removed in turn, so that a billion needs no more disk.
+Run as `python -m benchmarks.bench.ingest LAYOUT READINGS,READINGS,… ours` it measures each size once in this process
+and prints JSON, with `floor` or `dlt` the same; files of at most `TURN` readings are written, measured and removed in
+turn, so that a billion needs no more disk.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 import duckdb
 
-from benchmarks.bench.data import CONTRACT, FIRST_DAY, LAYOUTS, days, write_day
+from benchmarks.bench.data import CONTRACT, LAYOUTS, days, write_day
 from benchmarks.bench.figures import Figure, apart, count, figure, peak_mib
 from pipelines.harmonise.contract import Contract, load_contract
 from warehouse.settings import ROOT, Settings
@@ -124,28 +124,36 @@ def dlt_run(paths: list[Path], layout: str, scratch: Path) -> float:
     return time.perf_counter() - began
 
 
-def ours(layout: str, readings: int) -> dict[str, Any]:
-    """Seconds of taking in, by the clock and of the processor, of each rung, and the most memory held."""
-    from pipelines.ingest.asset import ingest
+def ours(layout: str, sizes: list[int]) -> list[dict[str, Any]]:
+    """Of each size, smallest first, in a lake of its own: seconds of taking in, by the clock and of the processor, of
+    each rung, and the most memory held so far."""
     from pipelines.validation.engine import warm
     from pipelines.validation.suites import suite_of
-    from warehouse import lake
 
     contract = contract_of(layout)
     warm()
     suite_of("reading")
+    # Files are written by another process: what that takes is no memory of ours.
+    with tempfile.TemporaryDirectory() as place, ProcessPoolExecutor(1, get_context("spawn")) as writer:
+        # What a process does once is done before, as it is for the others: a few readings.
+        return [
+            taken_in(contract, layout, readings, Path(place) / str(n), writer)
+            for n, readings in enumerate([FEW, *sorted(sizes)])
+        ][1:]
+
+
+def taken_in(
+    contract: Contract, layout: str, readings: int, place: Path, writer: ProcessPoolExecutor
+) -> dict[str, Any]:
+    """What `ours` tells of one size."""
+    from pipelines.ingest.asset import ingest
+    from warehouse import lake
+
+    chosen = Settings(home=f"{place}/home", sources=f"{place}/sources")
+    with lake.opened(chosen):
+        pass
     told = {"seconds": 0.0, "cpu": 0.0, "promoted": 0}
-    with tempfile.TemporaryDirectory() as place, contextlib.ExitStack() as timed:
-        # Files are written by another process: what that takes is no memory of ours.
-        writer = timed.enter_context(ProcessPoolExecutor(1, get_context("spawn")))
-        # What a process does once is done before, as it is for the others: a few readings into a lake of their own.
-        before_all = Settings(home=f"{place}/before", sources=f"{place}/few")
-        writer.submit(write_day, folder_of(contract, before_all), layout, FIRST_DAY, FEW).result()
-        ingest(contract, "sensor", before_all, "benchmark", progress=lambda _: None)
-        chosen = Settings(home=f"{place}/home", sources=f"{place}/sources")
-        with lake.opened(chosen):
-            pass
-        before, spent = peak_mib(), timed.enter_context(laps())
+    with laps() as spent:
         for turn in _turns(readings):
             folder = folder_of(contract, chosen)
             paths = [writer.submit(write_day, folder, layout, day, n).result() for day, n in turn]
@@ -159,7 +167,7 @@ def ours(layout: str, readings: int) -> dict[str, Any]:
             shutil.rmtree(chosen.vault_path(contract.site_id))
     if told["promoted"] != readings:
         raise RuntimeError(f"{told['promoted']} of {readings} readings were promoted")
-    return told | {"laps": spent, "peak_mib": peak_mib(), "peak_mib_before": before}
+    return told | {"laps": spent, "peak_mib": peak_mib()}
 
 
 def peers(name: str, layout: str, sizes: list[int]) -> list[dict[str, Any]]:
@@ -199,12 +207,8 @@ def figures(sizes: list[int], runs: int) -> Iterator[Figure]:
     for layout in LAYOUTS:
         times: dict[str, list[list[Any]]] = {"ours": [], "floor": [], "dlt": []}
         for _ in range(runs):
-            # Ours each by itself, for what memory it takes.
-            times["ours"].append(
-                [apart("benchmarks.bench.ingest", layout, str(size), "ours") for size in sizes]
-            )
-            for name in ("floor", "dlt"):
-                times[name].append(apart("benchmarks.bench.ingest", layout, ",".join(map(str, sizes)), name))
+            for name, measured in times.items():
+                measured.append(apart("benchmarks.bench.ingest", layout, ",".join(map(str, sizes)), name))
         for n, size in enumerate(sizes):
             middle = {
                 name: sorted((run[n] for run in told), key=lambda t: t["seconds"])[runs // 2]
@@ -232,7 +236,7 @@ def figures(sizes: list[int], runs: int) -> Iterator[Figure]:
 def main() -> None:
     """One measurement of this process."""
     layout, sizes, name = sys.argv[1], [int(n) for n in sys.argv[2].split(",")], sys.argv[3]
-    print(json.dumps(ours(layout, *sizes) if name == "ours" else peers(name, layout, sizes)))
+    print(json.dumps(ours(layout, sizes) if name == "ours" else peers(name, layout, sizes)))
 
 
 if __name__ == "__main__":
