@@ -22,7 +22,7 @@ WORDS = {
     "the pages that its connector writes.",
     "increment": "One new day at one site, and the night that publishes one new batch. The lake lies as compaction "
     "leaves it: readings by site and month.",
-    "drop": "From a file's arrival to its batch on the Sensors page, with everything between: findings are searched and "
+    "drop": "From a file's arrival to its batch on the Sensors page, with everything between: findings are searched, "
     "the snapshot is published. A fresh process is `cellfleet run --site`, which looks at all of the site's feeds; a "
     "warm worker runs what the site's sensor asks for. That it looks twice a minute is not in it.",
     "question": "Asked through the Sensors page's own provider; p50. What it costs to have readings in the snapshot or "
