@@ -6,36 +6,25 @@ Every message ends with what to do next. `docs/commands.md` is rendered from her
 from __future__ import annotations
 
 import json
-import os
 import sys
-import tempfile
 import time
-from dataclasses import asdict
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import duckdb
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from pipelines import file_commands, record_commands, site_commands, upkeep_commands
 from pipelines.command_groups import GROUPS, Groups
-from pipelines.failures import PipelineFailure
-from pipelines.formats.protocol import Options, UnreadableFile
-from pipelines.harmonise.contract import ContractError, load_contract
-from pipelines.ingest.accounting import AccountingError
 from pipelines.machine_commands import dagster_home_command, fetch, worker
 from pipelines.real_files import contract_paths
 from pipelines.runner import Locked, as_json, locked, status
-from pipelines.upkeep_commands import register as register_upkeep
-from pipelines.validation.audit import AuditFailed
+from pipelines.terminal import Json, err, fail, out, rows, show, snapshot
 from warehouse import logs
 from warehouse.lake import LakeError
 from warehouse.object_storage import ObjectStorageError
 from warehouse.plan import PlanError
-from warehouse.publish import newest
-from warehouse.settings import Settings, SettingsError, settings
+from warehouse.settings import SettingsError, settings
 from warehouse.trouble import in_words
 
 EXIT_CODES = {
@@ -50,65 +39,6 @@ app = typer.Typer(
     add_completion=False,
     help="Is the product made here the same as the product made there?",
 )
-site_app = typer.Typer(no_args_is_help=True, help="Contracts: check, preview, scaffold.")
-quarantine_app = typer.Typer(no_args_is_help=True, help="Records that could not be read or identified.")
-app.add_typer(site_app, name="site")
-app.add_typer(quarantine_app, name="quarantine")
-app.command()(worker)
-app.command()(fetch)
-app.command(name="dagster-home")(dagster_home_command)
-register_upkeep(app)
-out = Console(width=int(os.environ.get("COLUMNS", "120")))
-err = Console(stderr=True)
-OneSite = Annotated[str | None, typer.Option("--site", help="Only of this site.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
-
-
-def fail(code: int, sentence: str) -> typer.Exit:
-    """Say what is wrong and what to do; the exit code goes with it."""
-    err.print(sentence, style="red", highlight=False, markup=False)
-    return typer.Exit(code)
-
-
-def snapshot(chosen: Settings) -> duckdb.DuckDBPyConnection:
-    """The published snapshot, read-only. Exits where there is none yet."""
-    path = newest(chosen.published_path)
-    if path is None:
-        raise fail(1, f"Nothing is published in {chosen.published_path}. Run `cellfleet run` first.")
-    con = duckdb.connect(str(path), read_only=True)
-    # What is shown is logged under the run that published it.
-    published_by = con.execute("SELECT value FROM meta.snapshot WHERE fact = 'run_id'").fetchone()
-    logs.bind_contextvars(run_id=published_by[0] if published_by else None)
-    return con
-
-
-def rows(
-    con: duckdb.DuckDBPyConnection, sql: str, parameters: list[Any] | None = None
-) -> list[dict[str, Any]]:
-    """Rows of a query as dictionaries."""
-    cursor = con.execute(sql, parameters or [])
-    names = [d[0] for d in cursor.description or []]
-    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-
-
-def show(title: str, told: list[dict[str, Any]], columns: list[str] | None = None) -> None:
-    """Print rows as a table; an empty one says so."""
-    if not told:
-        out.print(f"{title}: nothing.")
-        return
-    table = Table(title=title, title_justify="left")
-    names = columns or list(told[0])
-    for name in names:
-        numeric = isinstance(told[0].get(name), int | float)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
-    for row in told:
-        table.add_row(
-            *(
-                "" if row[n] is None else f"{row[n]:.4g}" if isinstance(row[n], float) else str(row[n])
-                for n in names
-            )
-        )
-    out.print(table)
 
 
 @app.command()
@@ -219,196 +149,6 @@ def verdicts(json_output: Json = False) -> None:
           "n_reference", "n_site", "lots_needed"])  # fmt: skip
 
 
-@quarantine_app.command(name="list")
-def quarantine_list(site: OneSite = None, json_output: Json = False) -> None:
-    """What waits: open entries by site, feed and reason, how long the oldest has waited, and for whom."""
-    where = "WHERE site_id = ?" if site else ""
-    told = rows(
-        snapshot(settings()),
-        f"""SELECT site_id AS site, feed, reason_code, field_name, count(*) AS entries,
-                   count(DISTINCT record_id) AS records, max(age_h) / 24 AS oldest_days, owner_role AS waits_for
-            FROM mart.quarantine_open {where} GROUP BY ALL ORDER BY ALL""",
-        [site] if site else [],
-    )
-    if json_output:
-        typer.echo(as_json(told))
-        return
-    show("Quarantine, open entries (closed ones: `quarantine show`)", told)
-
-
-@quarantine_app.command(name="replay")
-def quarantine_replay(
-    site: Annotated[str | None, typer.Argument(help="Only this site.")] = None,
-    feed: Annotated[str | None, typer.Argument(help="Only this feed of it.")] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be promoted; write nothing.")
-    ] = False,
-    json_output: Json = False,
-) -> None:
-    """Read records with open entries again from the vault and promote what the present contract reads."""
-    _reread("replay", site, feed, json_output, only_open=True, apply=not dry_run)
-
-
-@app.command()
-def reprocess(
-    site: Annotated[str, typer.Argument(help="Site, as its contract names it.")],
-    feed: Annotated[str, typer.Argument(help="Feed of it.")],
-    since: Annotated[
-        str, typer.Option(help="Files that the site wrote on this day (UTC) or later, YYYY-MM-DD.")
-    ],
-    apply: Annotated[
-        bool, typer.Option("--apply", help="Supersede; without it the change is only shown.")
-    ] = False,
-    json_output: Json = False,
-) -> None:
-    """Derive promoted rows again from the vault under the present contract: what would change, then by superseding."""
-    try:
-        day = date.fromisoformat(since)
-    except ValueError as error:
-        raise fail(2, f"--since {since!r} is no day. Write it as 2026-03-05.") from error
-    _reread("reprocess", site, feed, json_output, since=day, apply=apply)
-
-
-def _reread(what: str, site: str | None, feed: str | None, json_output: bool, **how: Any) -> None:
-    from pipelines.rereading import reread_feeds
-
-    try:
-        with locked(settings(), what):
-            told = reread_feeds(settings(), site, feed, **how)
-    except Locked as error:
-        raise fail(3, str(error)) from error
-    except (KeyError, ContractError, FileNotFoundError) as error:
-        raise fail(2, str(error.args[0] if isinstance(error, KeyError) else error)) from error
-    except (PipelineFailure, AuditFailed, AccountingError) as error:
-        raise fail(1, str(error)) from error
-    if json_output:
-        typer.echo(as_json([asdict(t) for t in told]))
-        return
-    changed = [t for t in told if t.changes]
-    show(
-        "Rows by table",
-        [
-            {"site": t.site, "feed": t.feed, "table": table, **n}
-            for t in changed
-            for table, n in t.rows.items()
-        ],
-    )
-    show(
-        "Quarantine entries",
-        [
-            {"site": t.site, "feed": t.feed, "entries": f"{n} {word}"}
-            for t in changed
-            for word, n in [*t.closed.items(), *((f"opened: {code}", n) for code, n in t.opened.items())]
-        ],
-    )
-    if changed and not how["apply"]:
-        show("Verdicts whose lots change", [v for t in changed for v in t.verdicts])
-        out.print("Nothing was changed." + (" Add --apply to supersede." if what == "reprocess" else ""))
-    elif changed:
-        out.print(
-            "Done, with the reason `contract v…` on each new row. Next: `cellfleet run` finds and publishes."
-        )
-
-
-@quarantine_app.command(name="show")
-def quarantine_show(
-    subject: Annotated[str, typer.Argument(help="A record's natural key, or its record_id.")],
-    json_output: Json = False,
-) -> None:
-    """Every reason why one record (its natural key, or record_id) was set aside."""
-    told = rows(
-        snapshot(settings()),
-        """SELECT q.*, r.resolution, r.recorded_at AS closed_at, r.contract_version AS closed_under,
-                  r.run_id AS closed_by
-           FROM quality.quarantine q LEFT JOIN quality.resolution r
-           ON r.record_id = q.record_id AND r.reason_code = q.reason_code AND r.field_name = q.field_name
-              AND r.quarantined_at = q.recorded_at
-           WHERE q.subject = ? OR q.record_id = ? ORDER BY q.recorded_at, q.reason_code, q.field_name, r.recorded_at""",
-        [subject, subject],
-    )
-    if not told:
-        raise fail(1, f"Nothing in quarantine is called {subject!r}. See `cellfleet quarantine list`.")
-    if json_output:
-        typer.echo(as_json(told))
-        return
-    show(
-        f"Quarantine of {subject}",
-        told,
-        [
-            "reason_code",
-            "field_name",
-            "value_seen",
-            "value_wanted",
-            "whole_record",
-            "source_file",
-            "source_row",
-            "resolution",
-        ],
-    )
-
-
-@app.command()
-def findings(
-    site: OneSite = None,
-    reason: Annotated[str | None, typer.Option(help="Each finding of this reason code.")] = None,
-    json_output: Json = False,
-) -> None:
-    """What is true but remarkable: out of order, out of specification, implausible, changed without notice."""
-    conditions = [f"{column} = ?" for column, value in (("site_id", site), ("reason_code", reason)) if value]
-    values = [v for v in (site, reason) if v]
-    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-    told = rows(
-        snapshot(settings()),
-        f"""SELECT site_id AS site, feed, reason_code, severity, subject, detail, source_file, source_row
-            FROM quality.finding {where} ORDER BY ALL""",
-        values,
-    )
-    if json_output:
-        typer.echo(as_json(told))
-        return
-    if not reason:
-        summary: dict[tuple[str, str, str], int] = {}
-        for row in told:
-            key = (row["site"], row["reason_code"], row["severity"])
-            summary[key] = summary.get(key, 0) + 1
-        show(
-            "Findings (add --reason CODE for each)",
-            [
-                {"site": s, "reason_code": r, "severity": v, "findings": n}
-                for (s, r, v), n in sorted(summary.items())
-            ],
-        )
-        return
-    show("Findings", told)
-
-
-@app.command()
-def trace(
-    identifier: Annotated[
-        str, typer.Argument(help="Any identifier: order, batch, lot, sample, infusion, record, ...")
-    ],
-    json_output: Json = False,
-) -> None:
-    """Where something came from and where it was used: an order, collection, batch, lot, sample, infusion or record."""
-    from pipelines.trace import trace as walk
-
-    told = walk(snapshot(settings()), identifier)
-    if not told:
-        raise fail(
-            1,
-            f"Nothing is called {identifier!r}: give an order, coi, collection, din, batch, lot, sample, result, "
-            "release, deviation, custody event, infusion or record id.",
-        )
-    if json_output:
-        typer.echo(as_json(told))
-        return
-    show(
-        f"Trace of {identifier}",
-        told,
-        ["way", "steps", "site", "id", "kind", "via", "source_file", "source_row"],
-    )
-
-
 @app.command()
 def evidence(
     subject: Annotated[str, typer.Argument(help="A batch (or SITE/BATCH), a plan's id, or the word verify.")],
@@ -514,184 +254,6 @@ def _score_seeds(seeds: str, scale: str, homes: Path, write: Path | None) -> Non
 
 
 @app.command()
-def read(
-    file: Annotated[Path, typer.Argument(help="The file, of any format that is read.")],
-    format_name: Annotated[
-        str | None, typer.Option("--format", help="Format; recognised by content where left out.")
-    ] = None,
-    tz: Annotated[str | None, typer.Option(help="Time zone of times printed without one.")] = None,
-    json_output: Json = False,
-) -> None:
-    """Read one file as a contract would, and print records, flags and refusals."""
-    from pipelines.formats.registry import read_file
-
-    try:
-        options = Options(zone=tz)
-    except ValueError as error:
-        raise fail(2, f"Unknown time zone {tz!r}; use an IANA name such as Europe/Berlin.") from error
-    try:
-        with tempfile.TemporaryDirectory(prefix="cellfleet-read-") as scratch:
-            told = read_file(_to_read(file, Path(scratch)), format_name, options)
-    except KeyError as error:
-        raise fail(2, str(error.args[0])) from error
-    except UnreadableFile as error:
-        if json_output:
-            refused = [
-                {
-                    "source_row": None,
-                    "field": None,
-                    "value": None,
-                    "reason": "file_unreadable",
-                    "mend": f"{error.problem} {error.mend}",
-                }
-            ]
-            typer.echo(as_json({"format": format_name, "records": [], "flags": [], "refused": refused}))
-            raise typer.Exit(1) from error
-        raise fail(1, f"{error.problem} {error.mend}") from error
-    if json_output:
-        records = told.records.to_dicts()
-        flags, refused = [vars(f) for f in told.flags], [vars(r) for r in told.refused]
-        whole = {"format": told.format, "received": told.received, "header": told.header}
-        typer.echo(as_json(whole | {"records": records, "flags": flags, "refused": refused}))
-        return
-    out.print(
-        f"{file.name}: {told.format}, {told.received} records, {len(told.flags)} flags, {len(told.refused)} refused"
-    )
-    show("Records (first 20)", told.records.head(20).to_dicts())
-    show("Flags", [vars(f) for f in told.flags])
-    show("Refused", [vars(r) for r in told.refused])
-
-
-def _to_read(file: Path, scratch: Path) -> Path:
-    """The file, or of an archive that is no format of its own (zip, gz) the one that it holds."""
-    from pipelines.formats.registry import recognise
-    from pipelines.ingest.unpack import NotUnpackedError, only_member
-
-    if recognise(file) is not None:
-        return file
-    try:
-        return only_member(file, scratch) or file
-    except NotUnpackedError as error:
-        problem, _, mend = str(error).partition(". ")
-        raise UnreadableFile(file, "archive", problem, mend) from error
-
-
-@app.command()
-def gates(
-    fcs: Annotated[Path, typer.Argument(help="The FCS file.")],
-    by: Annotated[Path, typer.Argument(help="A Gating-ML 2.0 document or a FlowJo workspace (.wsp).")],
-    ratio: Annotated[
-        str | None, typer.Option(help="Two gates, by name or path, whose events are divided: 'CD4+:CD8+'.")
-    ] = None,
-    json_output: Json = False,
-) -> None:
-    """Apply gates to an FCS file: events and shares with each gate's path, compensation and method."""
-    from pipelines.formats.gating_ml import gate_counts
-
-    try:
-        rows = gate_counts(fcs, by).to_dicts()
-    except UnreadableFile as error:
-        raise fail(1, f"{error.problem} {error.mend}") from error
-    told: dict[str, Any] = {"gates": rows}
-    if ratio:
-        counts = {row[key]: row["events"] for key in ("gate", "gate_path") for row in rows}
-        over, colon, under = (part.strip() for part in ratio.partition(":"))
-        if not colon or {over, under} - counts.keys() or not counts[under]:
-            raise fail(
-                2, f"--ratio {ratio!r}: write two gates with events, as 'A:B', of {', '.join(counts)}."
-            )
-        told["ratio"] = {"of": f"{over}:{under}", "value": round(counts[over] / counts[under], 4)}
-    if json_output:
-        typer.echo(as_json(told))
-        return
-    show(f"Gates of {by.name} on {fcs.name}", rows)
-    if ratio:
-        out.print(f"{told['ratio']['of']} = {told['ratio']['value']}")
-
-
-@site_app.command(name="check")
-def site_check(
-    contract: Annotated[
-        Path | None, typer.Argument(help="A defs.yaml or its folder; all sites where left out.")
-    ] = None,
-) -> None:
-    """Check contracts against the dictionary: file, line, what is wrong, the mend."""
-    folder = settings().sites_path
-    paths = (
-        [contract / "defs.yaml" if contract.is_dir() else contract]
-        if contract
-        else contract_paths(settings())
-    )
-    if not paths:
-        raise fail(2, f"No contract in {folder}. Start one with `cellfleet site new`.")
-    bad = 0
-    for path in paths:
-        try:
-            checked = load_contract(path)
-        except FileNotFoundError as error:
-            raise fail(2, f"{path} does not exist. Give a `defs.yaml` or the folder it lies in.") from error
-        except ContractError as error:
-            bad += 1
-            for problem in error.problems:
-                err.print(problem, style="red", markup=False, highlight=False)
-        else:
-            out.print(
-                f"{path}: {checked.site_id} is sound ({len(checked.feeds)} feeds, version {checked.version_hash})"
-            )
-    if bad:
-        raise fail(2, f"{bad} of {len(paths)} contracts are refused. Mend the lines above and check again.")
-
-
-@app.command()
-def listen(
-    site: Annotated[str, typer.Argument(help="The site, by the name of its folder.")],
-    system: Annotated[str | None, typer.Option(help="Which, where the site has several.")] = None,
-) -> None:
-    """Hear a site's edge nodes (MQTT Sparkplug B) until stopped; `cellfleet run` takes in what was heard."""
-    from pipelines.failures import PermanentFailure
-    from pipelines.listen import listen as hear
-
-    try:
-        hear(settings(), site, system, lambda told: print(told, flush=True))
-    except (PermanentFailure, ContractError) as error:
-        raise fail(2 if isinstance(error, ContractError) else 1, str(error)) from error
-
-
-@site_app.command(name="preview")
-def site_preview(
-    site: Annotated[str, typer.Argument(help="Site, as its contract names it.")],
-    feed: Annotated[str, typer.Argument(help="Feed of that contract.")],
-    limit: Annotated[int, typer.Option(help="How many records to read.")] = 20,
-    json_output: Json = False,
-) -> None:
-    """Read a sample of a feed and show field by field what would become of it. Changes nothing."""
-    from pipelines.preview import preview
-
-    told = preview(settings(), site, feed, limit)
-    if json_output:
-        typer.echo(as_json(told))
-        return
-    show(
-        f"{site}/{feed}: {told['records']} records read, {told['would_promote']} would be promoted",
-        told["fields"],
-    )
-    show("Would be quarantined", told["quarantined"])
-    for refusal in told["refused_files"]:
-        out.print(f"{told['file']} would be set aside: {refusal}")
-
-
-@site_app.command(name="new")
-def site_new(
-    site: Annotated[str, typer.Argument(help="Name of the new site: small letters, digits, _.")],
-) -> None:
-    """Write a commented contract to start from."""
-    from pipelines.scaffold import scaffold
-
-    path = scaffold(settings().sites_path, site)
-    out.print(f"Wrote {path}. Fill it in, then `cellfleet site check {path}`.")
-
-
-@app.command()
 def doctor() -> None:
     """Check this installation end to end and say what to do."""
     from pipelines.doctor import examine
@@ -790,6 +352,13 @@ def verify_statistics(
         out.print(f"{len(checks)} values: " + ", ".join(f"{n} {s}" for s, n in sorted(by_status.items())))
     if not all(c.ok for c in checks):
         raise typer.Exit(1)
+
+
+app.command()(worker)
+app.command()(fetch)
+app.command(name="dagster-home")(dagster_home_command)
+for module in (site_commands, record_commands, file_commands, upkeep_commands):
+    module.register(app)
 
 
 def main() -> None:

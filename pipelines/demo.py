@@ -14,6 +14,7 @@ from pipelines.logbook import heads_of
 from pipelines.runner import Ran, locked, run, status
 from pipelines.serving import require_free, require_guarded, serve_until_interrupt, urls
 from pipelines.simulator import simulate
+from pipelines.terminal import show
 from warehouse import lake, plan_lock
 from warehouse.plan import load_plan
 from warehouse.publish import newest
@@ -77,8 +78,6 @@ def _limits(chosen: Settings, out: Console) -> None:
 
 def summary(chosen: Settings, done: list[Ran], out: Console) -> None:
     """Print what a newcomer should look at."""
-    from pipelines.cli import show
-
     path = newest(chosen.published_path)
     if path is None:
         out.print("Nothing was published; see the failed runs above.")

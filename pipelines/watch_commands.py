@@ -11,6 +11,7 @@ import typer
 
 from pipelines import alerts, chart_freezing
 from pipelines.runner import Locked, as_json, locked
+from pipelines.terminal import show
 from warehouse import acts, lake
 from warehouse.marts import signals
 from warehouse.plan import PlanError
@@ -99,8 +100,6 @@ def list_command(site: Site = None, attribute: Attribute = None, json_output: Js
     if json_output:
         typer.echo(as_json(rows))
         return
-    from pipelines.cli import show
-
     show(
         "Limits of the control charts",
         rows,
@@ -132,8 +131,6 @@ def signals_list(
     if json_output:
         typer.echo(as_json(rows))
         return
-    from pipelines.cli import show
-
     columns = [
         "signal_id",
         "site_id",

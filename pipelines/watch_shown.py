@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from pipelines.runner import as_json
+from pipelines.terminal import show
 from pipelines.watch_commands import Attribute, Json, Site, published
 
 app = typer.Typer(
@@ -29,8 +30,6 @@ def _told(
     if json_output:
         typer.echo(as_json(rows))
         return
-    from pipelines.cli import show
-
     show(title, rows, columns.split())
 
 
