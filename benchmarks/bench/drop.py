@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +46,20 @@ def dropped(sources: Path, day: date, batch: str) -> None:
 
 
 def warm(defs: Any, instance: Any) -> Iterator[None]:
-    """At each step what a tick of the site's sensor asks for is run, then the fleet's job."""
+    """At each step but the first, which only looks, what a tick of the site's sensor asks for is run, then the fleet's
+    job."""
     import dagster as dg
 
     from pipelines.runner import QUIET
 
     repository, cursor = defs.get_repository_def(), None
-    while True:
+    for step in count():
         with dg.build_sensor_context(cursor=cursor, repository_def=repository, instance=instance) as context:
             told = repository.get_sensor_def(f"{SITE}_arrivals").evaluate_tick(context)
         cursor = told.cursor
+        if step == 0:
+            yield
+            continue
         for request in told.run_requests or []:
             job = repository.get_implicit_job_def_for_assets(request.asset_selection)
             done = job.execute_in_process(
