@@ -184,19 +184,19 @@ class SensorProvider:
         return self._snapshot.kept(scope, key, lambda: self._envelopes(scope, site, without, step))
 
     def _envelopes(self, scope: Scope, site: str, without: Sequence[str], step: str | None) -> list[Envelope]:
+        # Batches by their number, not their name, and counted once a quantity: of hundreds of batches that is most.
         found = self._rows(
-            f"WITH zero AS ({ZERO['step' if step else 'start']}), h AS (SELECT s.quantity_name AS "
-            f"quantity, s.batch_id, "
-            "floor((epoch(s.hour_at) - epoch(z.zero)) / 3600)::INT AS hour, avg(s.mean) AS mean FROM "
-            "mart.sensor_hour s "
-            "JOIN zero z USING (site_id, batch_id) WHERE s.site_id = $site AND s.site_id = ANY($sites) "
-            "AND NOT list_contains($without, s.batch_id) AND s.mean IS NOT NULL AND z.zero IS NOT NULL "
-            "GROUP BY ALL) "
-            "SELECT quantity, hour, quantile_cont(mean, 0.05) AS low, quantile_cont(mean, 0.5) AS middle, "
-            "quantile_cont(mean, 0.95) AS high, min(mean) AS lowest, max(mean) AS highest, max(n) AS n "
-            "FROM (SELECT *, count(DISTINCT batch_id) OVER "
-            "(PARTITION BY quantity) AS n FROM h) GROUP BY quantity, hour HAVING count(*) >= 5 ORDER BY "
-            "quantity, hour",
+            f"WITH zero AS ({ZERO['step' if step else 'start']}), b AS (SELECT site_id, batch_id, epoch_us(zero) AS "
+            "zero, row_number() OVER () AS place FROM zero WHERE site_id = $site AND zero IS NOT NULL "
+            "AND NOT list_contains($without, batch_id)), "
+            "h AS (SELECT s.quantity_name AS quantity, b.place, "
+            "floor((epoch_us(s.hour_at) - b.zero) / 3.6e9)::INT AS hour, avg(s.mean) AS mean "
+            "FROM mart.sensor_hour s JOIN b USING (site_id, batch_id) WHERE s.site_id = $site "
+            "AND s.site_id = ANY($sites) AND s.mean IS NOT NULL GROUP BY ALL), "
+            "many AS (SELECT quantity, count(DISTINCT place) AS n FROM h GROUP BY quantity) "
+            "SELECT quantity, hour, quantile_cont(mean, [0.05, 0.5, 0.95]) AS usual, min(mean) AS lowest, "
+            "max(mean) AS highest, any_value(n) AS n FROM h JOIN many USING (quantity) GROUP BY quantity, hour "
+            "HAVING count(*) >= 5 ORDER BY quantity, hour",
             scope,
             site=site,
             without=list(without),
@@ -209,9 +209,9 @@ class SensorProvider:
             Envelope(
                 quantity,
                 tuple(r["hour"] + 0.5 for r in rows),
-                tuple(r["low"] for r in rows),
-                tuple(r["middle"] for r in rows),
-                tuple(r["high"] for r in rows),
+                tuple(r["usual"][0] for r in rows),
+                tuple(r["usual"][1] for r in rows),
+                tuple(r["usual"][2] for r in rows),
                 tuple(r["lowest"] for r in rows),
                 tuple(r["highest"] for r in rows),
                 max(r["n"] for r in rows),
