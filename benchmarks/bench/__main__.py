@@ -1,4 +1,4 @@
-"""`python -m benchmarks.bench [--quick] [--only PART …]`: measure, write the results and the page.
+"""`python -m benchmarks.bench [--quick] [--only PART …] [--most READINGS]`: measure, write the results and the page.
 
 Each part's figures are written as soon as they are there, in place of that part's older ones, so that an ended run
 loses nothing.
@@ -18,24 +18,32 @@ from benchmarks.bench.figures import Figure
 from benchmarks.bench.page import RESULTS
 
 MILLION = 10**6
-FULL: dict[str, Callable[[], Iterator[Figure]]] = {
-    "ingest": lambda: ingest.figures([MILLION, 10 * MILLION, 100 * MILLION], runs=3),
-    "increment": lambda: chain(
+
+
+def readings(most: int, *millions: float) -> list[int]:
+    """Sizes in readings, without those beyond `most`."""
+    return [size for size in (int(m * MILLION) for m in millions) if size <= most]
+
+
+# By part, given how many readings are measured at most.
+FULL: dict[str, Callable[[int], Iterator[Figure]]] = {
+    "ingest": lambda most: ingest.figures(readings(most, 1, 3, 10, 100), runs=3),
+    "increment": lambda _: chain(
         increment.figures([(10, 20), (100, 20), (1000, 20)], readings=2_000),
         publishing.figures([11, 43, 163]),
     ),
-    "drop": lambda: drop.figures(["tiny", "demo", "large"]),
-    "question": lambda: questions.figures([10 * MILLION, 100 * MILLION, 1000 * MILLION]),
-    "verdict": lambda: verdict.figures([1_000, 3_000, 10_000]),
+    "drop": lambda _: drop.figures(["tiny", "demo", "large"]),
+    "question": lambda most: questions.figures(readings(most, 10, 30, 100, 1000)),
+    "verdict": lambda _: verdict.figures([1_000, 3_000, 10_000]),
 }
-QUICK: dict[str, Callable[[], Iterator[Figure]]] = {
-    "ingest": lambda: ingest.figures([MILLION // 2, MILLION, 2 * MILLION], runs=1),
-    "increment": lambda: chain(
+QUICK: dict[str, Callable[[int], Iterator[Figure]]] = {
+    "ingest": lambda most: ingest.figures(readings(most, 0.5, 1, 2), runs=1),
+    "increment": lambda _: chain(
         increment.figures([(10, 4), (40, 4), (120, 4)], readings=2_000), publishing.figures([3, 4, 6])
     ),
-    "drop": lambda: drop.figures(["tiny"]),
-    "question": lambda: questions.figures([2 * MILLION, 3 * MILLION, 4 * MILLION]),
-    "verdict": lambda: verdict.figures([1_000, 3_000, 10_000]),
+    "drop": lambda _: drop.figures(["tiny"]),
+    "question": lambda most: questions.figures(readings(most, 2, 3, 4)),
+    "verdict": lambda _: verdict.figures([1_000, 3_000, 10_000]),
 }
 
 
@@ -44,13 +52,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="small sizes, once: under five minutes")
     parser.add_argument("--only", action="append", choices=list(FULL), help="only this part, again for more")
+    parser.add_argument("--most", type=int, default=1000 * MILLION, help="no more readings than this")
     asked = parser.parse_args()
     started, missed = time.perf_counter(), 0
     for name, measured in (QUICK if asked.quick else FULL).items():
         if asked.only and name not in asked.only:
             continue
         rows, begun = [], time.perf_counter()
-        for told in measured():
+        for told in measured(asked.most):
             rows.append(told.row())
             missed += told.met is False
             verdict_word = {None: "", True: "met", False: "MISSED"}[told.met]
