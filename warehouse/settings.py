@@ -94,7 +94,7 @@ class Settings:
     snapshots_kept: str = _setting("CELLFLEET_SNAPSHOTS_KEPT", "10", "How many published snapshots are kept.")
     readings_copied: str = _setting(
         "CELLFLEET_READINGS_COPIED",
-        "1000000000",
+        "500000000",
         "Up to so many readings a published snapshot holds them itself; more are read from the lake (`docs/scale.md`).",
     )
     lake_snapshots_days: str = _setting(
