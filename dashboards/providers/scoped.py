@@ -9,7 +9,6 @@ that no rule here knows has no view.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from warehouse import lake_readings
 from warehouse.dictionary.render import quoted
 from warehouse.settings import settings
 
-log = logging.getLogger("cellfleet.dashboards")
 CONFIG: dict[str, str | bool | int | float | list[str]] = {"threads": 2}
 SCHEMAS = ("core", "history", "raw", "quality", "mart", "meta")
 # In this order: time zones load an extension, which a closed connection may not.
@@ -81,14 +79,17 @@ NAMED = {"order_id": "therapy_order", "batch_id": "batch", "sample_id": "sample"
 NOT_TOLD = "Names something of a program that you may not see."
 
 
-def views(path: Path, scope: Scope, few: int) -> duckdb.DuckDBPyConnection:
+def views(path: Path, scope: Scope, few: int, *, readings: bool) -> duckdb.DuckDBPyConnection:
     """A database in memory with a view for each table of the snapshot at `path` that readers of a scope may ask.
 
-    `few` is the smallest number of batches that a figure about a site without visible rows may stand on.
+    `few` is the smallest number of batches that a figure about a site without visible rows may stand on. With
+    `readings` the lake is opened where the snapshot left its readings there, and duckdb.Error raised where it cannot
+    be; without, the lake is not touched and `core.reading` is not there.
     """
     con = duckdb.connect(config=CONFIG)
     con.execute(f"ATTACH {quoted(str(path))} AS snap (READ_ONLY)")
-    files = _reached(con)
+    # The folder of the lake's files, where the snapshot does not have readings itself.
+    files = lake_readings.reach(con, settings(), catalog="snap") if readings else None
     columns: dict[str, list[str]] = {}
     for schema, table, column in con.execute(
         "SELECT c.schema_name, c.table_name, c.column_name FROM duckdb_columns() c "
@@ -96,7 +97,7 @@ def views(path: Path, scope: Scope, few: int) -> duckdb.DuckDBPyConnection:
         [list(SCHEMAS)],
     ).fetchall():
         columns.setdefault(f"{schema}.{table}", []).append(column)
-    if files is None:
+    if not readings:
         del columns["core.reading"]
     of_programs = {} if scope.programs is None else _of_programs(con, columns, scope.programs)
     if scope.programs is not None:
@@ -118,16 +119,6 @@ def views(path: Path, scope: Scope, few: int) -> duckdb.DuckDBPyConnection:
     for setting in SESSION:
         con.execute(setting)
     return con
-
-
-def _reached(con: duckdb.DuckDBPyConnection) -> str | None:
-    """Where the lake's files lie that readings are read from, empty where the snapshot has readings itself; None where
-    they cannot be read: then everything else still is."""
-    try:
-        return lake_readings.reach(con, settings(), catalog="snap") or ""
-    except duckdb.Error as error:
-        log.error("readings lie in the lake, which cannot be opened from here: %s", error)
-        return None
 
 
 def _shown(name: str, has: list[str], scope: Scope, few: int) -> str | None:

@@ -1,6 +1,7 @@
 """What the Sensors page asks: traces of a batch thinned for drawing, its site's usual course, gaps, excursions, files.
 
 One batch is read from the readings, several from their hourly means; the browser never gets more than POINTS a trace.
+What is told of single readings raises ReadingsAway where they were left in a lake that cannot be read.
 Does not belong here: rules on readings (`pipelines/validation/rules`), the rest of a batch (`providers/batch.py`).
 """
 
@@ -224,7 +225,7 @@ class SensorProvider:
         return self._snapshot.kept(scope, ("channels", run.key), lambda: self._channels(scope, run))
 
     def _channels(self, scope: Scope, run: Run) -> list[Channel]:
-        found = self._rows(
+        found = self._snapshot.of_readings(
             "SELECT channel, quantity_name AS quantity, count(*) AS n, count(*) FILTER (reading_status = "
             "'good') AS n_good, "
             "min(read_at) AS first_at, max(read_at) AS last_at, min(reading) FILTER (reading_status = "
@@ -342,7 +343,7 @@ class SensorProvider:
         return self._snapshot.kept(scope, ("files", run.key), lambda: self._files(scope, run))
 
     def _files(self, scope: Scope, run: Run) -> list[ReadingFile]:
-        found = self._rows(
+        found = self._snapshot.of_readings(
             "SELECT r.*, f.feed, f.source_file FROM (SELECT source_file_sha256 AS sha256, "
             "min(source_row) AS first_row, "
             f"max(source_row) AS last_row, count(*) AS n, min(read_at) AS from_at, max(read_at) AS to_at {OF_BATCH} "

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from flask import Flask, Response, jsonify, request
 
-from dashboards.providers.snapshot import NoSnapshot
+from dashboards.providers.snapshot import NoSnapshot, ReadingsAway
 from dashboards.shell.guard import log, request_id
 from dashboards.shell.visit import Desk, NotHere, Page
 from warehouse import logs
@@ -52,6 +52,10 @@ def register(server: Flask, desk: Desk, pages: Sequence[Page]) -> None:
             return _plain(str(error), 503)
         except NotHere:
             return _plain("There is no such table.", 404)
+        except ReadingsAway:
+            return _plain(
+                "This table is of single readings, which lie in a lake that cannot be read just now.", 503
+            )
         except Exception as error:  # noqa: BLE001 - the boundary of this request; the whole reason is in the log
             log.exception("request %s failed in %s", request_id(), request.path)
             logs.logger(settings()).error("request failed", request_id=request_id(), **logs.error_told(error))

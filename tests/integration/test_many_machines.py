@@ -182,12 +182,12 @@ def test_dashboards_read_readings_from_the_lake(
         path = newest(home / "published")
         assert path is not None
         snapshot = Snapshot(path)
-        cursor = snapshot.cursor(Scope(("prairie",)))
         told.append(
-            cursor.execute(
+            snapshot.of_readings(
                 "SELECT batch_id, channel, count(*), min(reading), max(reading), max(read_at) FROM core.reading "
-                "GROUP BY ALL ORDER BY ALL"
-            ).fetchall()
+                "WHERE len($sites) = 1 GROUP BY ALL ORDER BY ALL",
+                Scope(("prairie",)),
+            )
         )
     assert snapshot.facts[lake_readings.FACT] == lake_readings.LEFT
     assert told[0] == told[1] != []

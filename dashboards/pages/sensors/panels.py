@@ -31,6 +31,20 @@ from dashboards.pages.sensors.view import (
 from dashboards.providers.sensors import AWAY_BATCHES, POINTS, SensorProvider
 from dashboards.shell.visit import Visit, batch_href
 
+# What the lines are, of several batches and of one.
+MEANS = "Line: hourly means of good readings."
+SINGLE = (
+    "Line: good readings, thinned so that no spike is lost. Cross: a reading the source does not call good. "
+    "A break is a gap."
+)
+NONE = "No gap, no unusual stretch, no finding of a rule."
+# Sentences where readings are left in the lake, and the lake is not there.
+AWAY = (
+    "Single readings lie in the lake, which cannot be read just now: hourly means are shown; gaps, channels and "
+    "files are not.",
+    "The reason is in the server's log. It is tried again each minute; reload the page then.",
+)
+
 
 def content(visit: Visit, provider: SensorProvider, view: View) -> Component:
     """Traces, what stands out, channels and files of the chosen batches."""
@@ -49,10 +63,14 @@ def content(visit: Visit, provider: SensorProvider, view: View) -> Component:
             html.P(_answer(visit, view, looked), className="cf-lede"),
             html.Div(
                 [
+                    html.Div(states.empty(*AWAY), className="cf-wide") if looked.away else None,
                     _traces_panel(visit, provider, view, looked),
                     _events_panel(visit, view, looked),
-                    _channels_panel(visit, provider, view),
-                    _files_panel(visit, provider, view),
+                    *(
+                        ()
+                        if looked.away
+                        else (_channels_panel(visit, provider, view), _files_panel(visit, provider, view))
+                    ),
                 ],
                 className="cf-panels",
             ),
@@ -100,10 +118,9 @@ def _traces_panel(visit: Visit, provider: SensorProvider, view: View, looked: Lo
     return panel(
         "traces",
         "Readings over the hours of the culture",
-        "Line: good readings"
-        + (", thinned so that no spike is lost" if len(view.runs) == 1 else ", hourly means")
-        + ". Cross: a reading the source does not call good. A break is a gap. Shaded: what stands out below. "
-        "Drag across to zoom." + usual,
+        (MEANS if looked.away or len(view.runs) > 1 else SINGLE)
+        + " Shaded: what stands out below. Drag across to zoom."
+        + usual,
         html.Div(
             [
                 graph("sensors", figure(visit, provider, view, looked), f"Traces of sensors. {said}."),
@@ -144,13 +161,12 @@ def hours_table(hourly: Sequence[Trace]) -> Table:
 
 def _events_panel(visit: Visit, view: View, looked: Looked) -> Component:
     table = events_table(visit, view, looked.events)
+    none = "No unusual stretch, no finding of a rule; gaps cannot be told just now." if looked.away else NONE
     return panel(
         "events",
         f"What stands out in {view.runs[0].batch_id}",
         "Choose a row's hours to zoom there. Times are UTC." if table.rows else None,
-        html_table(table, "What stands out")
-        if table.rows
-        else states.empty("No gap, no unusual stretch, no finding of a rule."),
+        html_table(table, "What stands out") if table.rows else states.empty(none),
         csv=csv_of(visit, view, "events"),
         computed="Gap: no reading for over three usual steps of the channel. Unusual course: three or "
         "more hourly means in "

@@ -13,6 +13,7 @@ from dashboards.components.words import plain, unit
 from dashboards.facts.runs import Envelope, Event, Run, Trace
 from dashboards.figures.traces import traces
 from dashboards.providers.sensors import SensorProvider
+from dashboards.providers.snapshot import ReadingsAway
 from dashboards.shell.visit import Visit
 from warehouse.dictionary import dictionary
 
@@ -67,12 +68,16 @@ def quantity_title(code: str) -> str:
 
 @dataclass(frozen=True)
 class Looked:
-    """Everything that one view shows; `hourly` are the means of the first batch, whatever is zoomed."""
+    """Everything that one view shows; `hourly` are the means of the first batch, whatever is zoomed.
+
+    Where readings cannot be had (`away`) means are drawn, and gaps are not told.
+    """
 
     drawn: Sequence[Trace]
     envelopes: Sequence[Envelope]
     events: Sequence[Event]
     hourly: Sequence[Trace]
+    away: bool = False
 
 
 def looked_at(visit: Visit, provider: SensorProvider, view: View) -> Looked:
@@ -80,20 +85,26 @@ def looked_at(visit: Visit, provider: SensorProvider, view: View) -> Looked:
     scope = visit.scope.whole()
     run = view.runs[0]
     hourly = provider.hourly(scope, [run])
-    drawn = (
-        provider.traces(scope, run, *view.window)
-        if len(view.runs) == 1
-        else provider.hourly(scope, view.runs, *view.window)
-    )
+    drawn: Sequence[Trace] = ()
+    gaps: Sequence[Event] = ()
+    away = False
+    try:
+        if len(view.runs) == 1:
+            drawn = provider.traces(scope, run, *view.window)
+        gaps = provider.gaps(scope, run)
+    except ReadingsAway:
+        away = True
+    if away or len(view.runs) > 1:
+        drawn = provider.hourly(scope, view.runs, *view.window)
     envelopes = provider.envelopes(
         scope, run.site, [r.batch_id for r in view.runs if r.site == run.site], view.step
     )
     events = [
         *provider.findings(scope, run),
-        *provider.gaps(scope, run),
+        *gaps,
         *provider.excursions(scope, run, envelopes, hourly),
     ]
-    return Looked(drawn, envelopes if view.usual else (), events, hourly)
+    return Looked(drawn, envelopes if view.usual else (), events, hourly, away)
 
 
 def figure(visit: Visit, provider: SensorProvider, view: View, looked: Looked) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from functools import partial
 import duckdb
 import pytest
 
+from dashboards.app import create_app
 from dashboards.providers.sensors import SensorProvider
 from dashboards.providers.snapshot import Snapshot
 from dashboards.security.scope import Scope
@@ -77,9 +78,7 @@ def test_what_is_told_again_or_taken_back(left: Nights) -> None:
     assert (done.rolled_up, "reading" in done.copied) == (None, True)
 
 
-def test_pages_read_them_from_the_lake_and_no_other_site(
-    left: Nights, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pages_read_them_from_the_lake_and_no_other_site(left: Nights) -> None:
     reading(left.small, "R2", 3.5, 41.0, sent_at="2026-07-01T00:00:00+00:00")
     copies, _ = left.published(replace(left.small.chosen, readings_copied="1000000"))
     leaves, _ = left.published(left.small.chosen)
@@ -93,14 +92,43 @@ def test_pages_read_them_from_the_lake_and_no_other_site(
         traces.append(provider.traces(scope, run))
     assert traces[0] == traces[1]
     assert any(41.0 in trace.values for trace in traces[0])
-    cursor = there.cursor(Scope(("b",)))
-    assert cursor.execute("SELECT count(*) FROM core.reading").fetchone() == (0,)
+    other = Scope(("b",))
+    assert there.of_readings("SELECT count(*) AS n FROM core.reading WHERE len($sites) = 1", other) == [
+        {"n": 0}
+    ]
     # Opened for the lake's files, and for no other.
     with pytest.raises(duckdb.PermissionException):
-        cursor.execute("FROM read_text('/etc/hostname')")
-    # Without the lake everything else is shown.
-    monkeypatch.setenv("CELLFLEET_HOME", str(left.small.chosen.home_path / "elsewhere"))
-    cursor = there.cursor(Scope(("a", "b")))
-    assert cursor.execute("SELECT count(*) > 0 FROM mart.sensor_hour").fetchone() == (True,)
-    with pytest.raises(duckdb.CatalogException):
-        cursor.execute("FROM core.reading")
+        there.of_readings("FROM read_text('/etc/hostname') WHERE len($sites) = 1", other)
+
+
+def test_without_the_lake_hours_are_shown_until_it_is_back(
+    left: Nights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left.small.add("site", {"site_id": "a"})
+    reading(left.small, "R2", 3.25, 41.0)
+    left.published(left.small.chosen)
+    monkeypatch.setattr("dashboards.providers.snapshot.TRIED_AGAIN", 0)
+    lake_folder = left.small.chosen.home_path / "lake"
+    lake_folder.rename(away := lake_folder.with_name("away"))
+    client = create_app(left.small.chosen).server.test_client()
+
+    def asked(table: str) -> tuple[int, str]:
+        answer = client.get(f"/csv/sensors/{table}.csv?batches=a/R2")
+        return answer.status_code, answer.text
+
+    status, hourly = asked("traces")
+    assert status == 200
+    assert hourly.count("a/R2")
+    assert asked("events")[0] == 200
+    for table in ("channels", "files"):
+        status, said = asked(table)
+        assert (status, "cannot be read just now" in said) == (503, True)
+    away.rename(lake_folder)
+    status, whole = asked("traces")
+    assert status == 200
+    assert whole.count("a/R2") > hourly.count("a/R2")
+    assert asked("channels")[0] == 200
+    # The file that a batch lies in is gone while the lake is open.
+    for file in lake_folder.rglob("*.parquet"):
+        file.rename(file.with_suffix(".gone"))
+    assert asked("traces") == (200, hourly)
