@@ -9,7 +9,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -48,27 +50,44 @@ def cellfleet(
     return done
 
 
+def made_once(base: Path, name: str, make: Callable[[Path], None]) -> Path:
+    """Folder that all workers of a test session share, made by whoever is first; `base` is a worker's own."""
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = shared / name
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "done").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            (folder / "done").touch()
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fleet_begun(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The fleet that many tests read is begun with the first test, so that none waits for it while others could run."""
+    if os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0" and any(
+        "published_home" in getattr(item, "fixturenames", ()) for item in request.session.items
+    ):
+        base = tmp_path_factory.getbasetemp()
+        Thread(target=made_once, args=(base, "published_home", _run_fleet), daemon=True).start()
+
+
 @pytest.fixture(scope="session")
 def published_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Home of a tiny fleet after a whole run, shared by all workers of this test session. Read it, never write it."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    home = shared / "published_home"
-    with (shared / "published_home.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (home / "done").exists():
-            shutil.rmtree(home, ignore_errors=True)
-            home.mkdir()
-            kept = _kept_home()
-            if (kept / "done").exists():
-                shutil.copytree(kept, home, symlinks=True, dirs_exist_ok=True)
-            else:
-                cellfleet(home, "simulate", "--scale", "tiny")
-                cellfleet(home, "run")
-                (home / "done").touch()
-                _keep(home, kept)
-    return home
+    return made_once(tmp_path_factory.getbasetemp(), "published_home", _run_fleet)
+
+
+def _run_fleet(home: Path) -> None:
+    kept = _kept_home()
+    if kept.exists():
+        shutil.copytree(kept, home, symlinks=True, dirs_exist_ok=True)
+    else:
+        cellfleet(home, "simulate", "--scale", "tiny")
+        cellfleet(home, "run")
+        _keep(home, kept)
 
 
 def _kept_home() -> Path:

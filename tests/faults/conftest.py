@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
 import pytest
 
+from tests.conftest import made_once
 from tests.faults.night import Place, place, template
 
 
@@ -33,10 +35,16 @@ class Undisturbed:
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    files = template(tmp_path_factory.mktemp("template") / "fleet")
-    made = place(tmp_path_factory.mktemp("undisturbed") / "fleet", files)
+    folder = made_once(tmp_path_factory.getbasetemp(), "undisturbed", _two_nights)
+    return Undisturbed(folder / "template", **json.loads((folder / "told.json").read_text("utf-8")))
+
+
+def _two_nights(folder: Path) -> None:
+    """Two fleets of the same files, which must come to the same; the second is timed, the first runs once more."""
+    files = template(folder / "template")
+    made = place(folder / "first", files)
     assert made.whole() == ""  # the first also warms what the next ones are copied from
-    again = place(tmp_path_factory.mktemp("timed") / "fleet", files)
+    again = place(folder / "timed", files)
     begun = monotonic()
     assert again.whole() == ""
     seconds = monotonic() - begun
@@ -46,4 +54,5 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     assert results > 100
     assert made.whole() == ""
     assert made.hashes() == content, "a second night changed the content"
-    return Undisturbed(files, content, results, seconds)
+    told = {"content": content, "results": results, "seconds": seconds}
+    (folder / "told.json").write_text(json.dumps(told), "utf-8")

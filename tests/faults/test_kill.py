@@ -58,10 +58,7 @@ def undisturbed(small: dict[str, str], tmp_path_factory: pytest.TempPathFactory)
     home = tmp_path_factory.mktemp("undisturbed") / "home"
     home.mkdir()
     cellfleet(home, "run", **small)
-    first = hashes(home)
-    cellfleet(home, "run", **small)
-    assert hashes(home) == first, "a second run changed the content"
-    return first
+    return hashes(home)
 
 
 def recovered(home: Path, small: dict[str, str]) -> dict[str, str]:

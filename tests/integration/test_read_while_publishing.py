@@ -11,6 +11,7 @@ from tests.conftest import cellfleet
 # Opens the snapshot anew for each look, as an analyst's `duckdb` would, until it is told to stop.
 READER = """
 import sys
+import time
 from pathlib import Path
 import duckdb
 
@@ -26,6 +27,7 @@ while True:
     print(number, len(tables), rows, flush=True)
     if last:
         break
+    time.sleep(0.05)
 """
 
 
