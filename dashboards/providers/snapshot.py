@@ -8,12 +8,9 @@ snapshots.
 from __future__ import annotations
 
 import hashlib
-import logging
 import threading
-import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -22,6 +19,7 @@ from typing import Any, TypeVar, cast
 
 import duckdb
 
+from dashboards.providers.left_readings import LeftReadings
 from dashboards.providers.scoped import CONFIG, SESSION, views
 from dashboards.security.scope import Scope
 from warehouse import lake_readings
@@ -37,14 +35,7 @@ RHYTHM = (
 )
 # Answers that are kept; the largest are the usual courses of sites, some hundred kilobytes each.
 KEPT = 128
-# Seconds after which a lake that could not be opened is looked for again: to wait for a server may take many.
-TRIED_AGAIN = 60
-log = logging.getLogger("cellfleet.dashboards")
 T = TypeVar("T")
-
-
-class ReadingsAway(RuntimeError):  # noqa: N818 - it names a state, and is shown as a sentence
-    """The snapshot left its readings in the lake, which cannot be read from here."""
 
 
 class NoSnapshot(RuntimeError):  # noqa: N818 - it names a state, and is shown as a sentence
@@ -68,10 +59,6 @@ class Snapshot:
         self.path = path
         self._lock = threading.Lock()
         self._views: dict[Scope, duckdb.DuckDBPyConnection] = {}
-        # Readings left in the lake have databases of their own: what needs none does not wait for it.
-        self._lake_lock = threading.Lock()
-        self._lake_views: dict[Scope, duckdb.DuckDBPyConnection] = {}
-        self._lake_away: float | None = None
         self._kept: OrderedDict[tuple[Scope, Hashable], Any] = OrderedDict()
         self._con = duckdb.connect(str(path), read_only=True, config=CONFIG)
         for setting in SESSION:
@@ -80,9 +67,10 @@ class Snapshot:
             self._con.execute("SELECT fact, value FROM meta.snapshot").fetchall()
         )
         self.number = int(self.facts["number"])
-        self._readings_left = self.facts.get(lake_readings.FACT) == lake_readings.LEFT
         # Fewer batches than this are not told of a site whose rows the reader does not see.
         self.few = int(self.facts.get("small_cell_limit", 5))
+        left = self.facts.get(lake_readings.FACT) == lake_readings.LEFT
+        self._left = LeftReadings(path, self.few) if left else None
 
     @property
     def as_of(self) -> datetime | None:
@@ -160,8 +148,7 @@ class Snapshot:
 
     def of_readings(self, sql: str, scope: Scope, **parameters: Any) -> list[dict[str, Any]]:
         """The same of a query that asks for `core.reading`. Raises ReadingsAway."""
-        with self._with_readings(scope) as cursor:
-            return self._rows(cursor, sql, scope, parameters)
+        return self._ask_readings(scope, lambda cursor: self._rows(cursor, sql, scope, parameters))
 
     def _rows(
         self, cursor: duckdb.DuckDBPyConnection, sql: str, scope: Scope, parameters: dict[str, Any]
@@ -195,43 +182,19 @@ class Snapshot:
 
     def columns(self, sql: str, scope: Scope, **parameters: Any) -> dict[str, Any]:
         """The same as `of_readings` as NumPy arrays, for long series. Raises ReadingsAway."""
-        with self._with_readings(scope) as cursor:
-            return dict(cursor.execute(sql, {"sites": list(scope.sites), **parameters}).fetchnumpy())
+        told = {"sites": list(scope.sites), **parameters}
+        return self._ask_readings(scope, lambda cursor: dict(cursor.execute(sql, told).fetchnumpy()))
+
+    def _ask_readings(self, scope: Scope, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        return self._left.ask(scope, question) if self._left else question(self.cursor(scope))
 
     def _scoped(self, scope: Scope) -> duckdb.DuckDBPyConnection:
         """The database of a scope, whatever part of it is looked at."""
         whole = scope.whole()
         with self._lock:
             if whole not in self._views:
-                self._views[whole] = views(self.path, whole, self.few, readings=not self._readings_left)
+                self._views[whole] = views(self.path, whole, self.few, readings=self._left is None)
             return self._views[whole]
-
-    @contextmanager
-    def _with_readings(self, scope: Scope) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A cursor on the scope's own database with readings, wherever they lie."""
-        if not self._readings_left:
-            yield self.cursor(scope)
-            return
-        whole = scope.whole()
-        with self._lake_lock:
-            if whole not in self._lake_views:
-                if self._lake_away is not None and time.monotonic() - self._lake_away < TRIED_AGAIN:
-                    raise ReadingsAway("the lake could not be opened")
-                try:
-                    self._lake_views[whole] = views(self.path, whole, self.few, readings=True)
-                except duckdb.Error as error:
-                    self._lake_away = time.monotonic()
-                    raise _away(error) from error
-            cursor = self._lake_views[whole].cursor()
-        try:
-            yield cursor
-        except duckdb.IOException as error:
-            raise _away(error) from error
-
-
-def _away(error: duckdb.Error) -> ReadingsAway:
-    log.error("readings lie in the lake, which cannot be read from here: %s", error)
-    return ReadingsAway(str(error))
 
 
 def _opened(path: Path) -> Snapshot:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from flask import Flask, Response, jsonify, request
 
-from dashboards.providers.snapshot import NoSnapshot, ReadingsAway
+from dashboards.providers.left_readings import ReadingsAway
+from dashboards.providers.snapshot import NoSnapshot
 from dashboards.shell.guard import log, request_id
 from dashboards.shell.visit import Desk, NotHere, Page
 from warehouse import logs

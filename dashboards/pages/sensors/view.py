@@ -12,8 +12,8 @@ from typing import Any
 from dashboards.components.words import plain, unit
 from dashboards.facts.runs import Envelope, Event, Run, Trace
 from dashboards.figures.traces import traces
+from dashboards.providers.left_readings import ReadingsAway
 from dashboards.providers.sensors import SensorProvider
-from dashboards.providers.snapshot import ReadingsAway
 from dashboards.shell.visit import Visit
 from warehouse.dictionary import dictionary
 

@@ -107,7 +107,7 @@ def test_without_the_lake_hours_are_shown_until_it_is_back(
     left.small.add("site", {"site_id": "a"})
     reading(left.small, "R2", 3.25, 41.0)
     left.published(left.small.chosen)
-    monkeypatch.setattr("dashboards.providers.snapshot.TRIED_AGAIN", 0)
+    monkeypatch.setattr("dashboards.providers.left_readings.TRIED_AGAIN", 0)
     lake_folder = left.small.chosen.home_path / "lake"
     lake_folder.rename(away := lake_folder.with_name("away"))
     client = create_app(left.small.chosen).server.test_client()
@@ -128,7 +128,9 @@ def test_without_the_lake_hours_are_shown_until_it_is_back(
     assert status == 200
     assert whole.count("a/R2") > hourly.count("a/R2")
     assert asked("channels")[0] == 200
-    # The file that a batch lies in is gone while the lake is open.
-    for file in lake_folder.rglob("*.parquet"):
-        file.rename(file.with_suffix(".gone"))
+    # Its files are gone while it is open, and come back.
+    data = lake_folder / "data"
+    data.rename(away)
     assert asked("traces") == (200, hourly)
+    away.rename(data)
+    assert asked("traces") == (200, whole)
