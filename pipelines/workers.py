@@ -30,6 +30,8 @@ HUB, SITES = "hub", "sites"
 CELERY = {
     "worker_disable_prefetch": True,
     "worker_prefetch_multiplier": 1,
+    # KiB: a process that ever held more makes room, after its run, for a new one, which is as warm.
+    "worker_max_memory_per_child": 2 << 20,
     "broker_connection_retry_on_startup": True,
     "worker_hijack_root_logger": False,
     "task_ignore_result": False,

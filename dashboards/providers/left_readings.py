@@ -17,6 +17,7 @@ import duckdb
 
 from dashboards.providers.scoped import views
 from dashboards.security.scope import Scope
+from warehouse.object_storage import ObjectStorageError
 
 # Seconds after which a lake that could not be opened is looked for again: to wait for a server may take many.
 TRIED_AGAIN = 60
@@ -58,12 +59,12 @@ class LeftReadings:
                     raise ReadingsAway("the lake could not be opened")
                 try:
                     self._views[whole] = views(self._path, whole, self._few, readings=True)
-                except duckdb.Error as error:
+                except (duckdb.Error, ObjectStorageError) as error:
                     self._away_since = time.monotonic()
                     raise _away(error) from error
             return self._views[whole].cursor()
 
 
-def _away(error: duckdb.Error) -> ReadingsAway:
+def _away(error: Exception) -> ReadingsAway:
     log.error("readings lie in the lake, which cannot be read from here: %s", error)
     return ReadingsAway(str(error))
