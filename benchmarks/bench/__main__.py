@@ -42,7 +42,7 @@ QUICK: dict[str, Callable[[int], Iterator[Figure]]] = {
         increment.figures([(10, 4), (40, 4), (120, 4)], readings=2_000), publishing.figures([3, 4, 6])
     ),
     "drop": lambda _: drop.figures(["tiny"]),
-    "question": lambda most: questions.figures(readings(most, 2, 3, 4)),
+    "question": lambda most: questions.figures(readings(most, 3, 4, 6)),
     "verdict": lambda _: verdict.figures([1_000, 3_000, 10_000]),
 }
 

@@ -18,6 +18,7 @@ from dashboards.facts.batch import Step
 from dashboards.facts.runs import Channel, Envelope, Event, ReadingFile, Run, Trace
 from dashboards.providers.snapshot import Snapshot
 from dashboards.providers.thinning import GOOD, OTHER, Integers, Readings, by_channel
+from dashboards.providers.usual_course import UsualCourse, usual_course
 from dashboards.security.scope import Scope
 
 POINTS = 2000
@@ -137,6 +138,7 @@ class SensorProvider:
             f"CASE WHEN reading_status = 'good' THEN {GOOD} WHEN reading_status IS NULL THEN 0 ELSE {OTHER} END "
             f"::TINYINT AS status {OF_BATCH}",
             scope,
+            readings=True,
             **self._within(scope, run),
         )
         readings = by_channel(
@@ -181,51 +183,48 @@ class SensorProvider:
         self, scope: Scope, site: str, without: Sequence[str], step: str | None = None
     ) -> list[Envelope]:
         """The usual course at a site, over its other batches: hours known of at least five of them."""
-        key = ("usual course", site, tuple(without), step)
-        return self._snapshot.kept(scope, key, lambda: self._envelopes(scope, site, without, step))
+        key = ("usual course", site, step)
+        course = self._snapshot.kept(scope, key, lambda: self._usual_course(scope, site, step), large=True)
+        return course.without(without)
 
-    def _envelopes(self, scope: Scope, site: str, without: Sequence[str], step: str | None) -> list[Envelope]:
-        # Batches by their number, not their name, and counted once a quantity: of hundreds of batches that is most.
-        found = self._rows(
-            f"WITH zero AS ({ZERO['step' if step else 'start']}), b AS (SELECT site_id, batch_id, epoch_us(zero) AS "
-            "zero, row_number() OVER () AS place FROM zero WHERE site_id = $site AND zero IS NOT NULL "
-            "AND NOT list_contains($without, batch_id)), "
-            "h AS (SELECT s.quantity_name AS quantity, b.place, "
-            "floor((epoch_us(s.hour_at) - b.zero) / 3.6e9)::INT AS hour, avg(s.mean) AS mean "
-            "FROM mart.sensor_hour s JOIN b USING (site_id, batch_id) WHERE s.site_id = $site "
-            "AND s.site_id = ANY($sites) AND s.mean IS NOT NULL GROUP BY ALL), "
-            "many AS (SELECT quantity, count(DISTINCT place) AS n FROM h GROUP BY quantity) "
-            "SELECT quantity, hour, quantile_cont(mean, [0.05, 0.5, 0.95]) AS usual, min(mean) AS lowest, "
-            "max(mean) AS highest, any_value(n) AS n FROM h JOIN many USING (quantity) GROUP BY quantity, hour "
-            "HAVING count(*) >= 5 ORDER BY quantity, hour",
+    def _usual_course(self, scope: Scope, site: str, step: str | None) -> UsualCourse:
+        # Batches by their number, not their name: of hundreds of batches that is most of it.
+        zero = (
+            f"zero AS ({ZERO['step' if step else 'start']}), b AS (SELECT site_id, batch_id, epoch_us(zero) AS zero, "
+            "row_number() OVER (ORDER BY batch_id) - 1 AS row FROM zero "
+            "WHERE site_id = $site AND list_contains($sites, $site) AND zero IS NOT NULL)"
+        )
+        batches = self._rows(f"WITH {zero} SELECT batch_id FROM b ORDER BY row", scope, site=site, step=step)
+        quantities = self._rows(
+            "SELECT DISTINCT hash(quantity_name) AS code, quantity_name FROM mart.sensor_hour "
+            "WHERE site_id = $site AND list_contains($sites, $site)",
             scope,
             site=site,
-            without=list(without),
-            step=step,
         )
-        by_quantity: dict[str, list[dict[str, Any]]] = {}
-        for row in found:
-            by_quantity.setdefault(row["quantity"], []).append(row)
-        return [
-            Envelope(
-                quantity,
-                tuple(r["hour"] + 0.5 for r in rows),
-                tuple(r["usual"][0] for r in rows),
-                tuple(r["usual"][1] for r in rows),
-                tuple(r["usual"][2] for r in rows),
-                tuple(r["lowest"] for r in rows),
-                tuple(r["highest"] for r in rows),
-                max(r["n"] for r in rows),
-            )
-            for quantity, rows in by_quantity.items()
-        ]
+        told: dict[str, Any] = {"site": site} | ({"step": step} if step else {})
+        found = self._snapshot.columns(
+            f"WITH {zero} SELECT hash(s.quantity_name) AS code, b.row, "
+            "floor((epoch_us(s.hour_at) - b.zero) / 3.6e9)::BIGINT AS hour, avg(s.mean) AS mean "
+            "FROM mart.sensor_hour s JOIN b USING (site_id, batch_id) WHERE s.site_id = $site "
+            "AND s.mean IS NOT NULL GROUP BY ALL",
+            scope,
+            **told,
+        )
+        return usual_course(
+            [row["batch_id"] for row in batches],
+            {row["code"]: row["quantity_name"] for row in quantities},
+            found["code"],
+            found["row"],
+            found["hour"],
+            found["mean"],
+        )
 
     def channels(self, scope: Scope, run: Run) -> list[Channel]:
         """Channels of a batch in numbers."""
         return self._snapshot.kept(scope, ("channels", run.key), lambda: self._channels(scope, run))
 
     def _channels(self, scope: Scope, run: Run) -> list[Channel]:
-        found = self._snapshot.of_readings(
+        found = self._snapshot.rows(
             "SELECT channel, quantity_name AS quantity, count(*) AS n, count(*) FILTER (reading_status = "
             "'good') AS n_good, "
             "min(read_at) AS first_at, max(read_at) AS last_at, min(reading) FILTER (reading_status = "
@@ -235,6 +234,7 @@ class SensorProvider:
             "median(step) AS usual_step_s FROM (SELECT *, epoch(read_at) - lag(epoch(read_at)) OVER "
             f"(PARTITION BY channel ORDER BY read_at) AS step {OF_BATCH}) GROUP BY ALL ORDER BY quantity, channel",
             scope,
+            readings=True,
             **self._within(scope, run),
         )
         return [Channel(**row) for row in found]
@@ -343,7 +343,7 @@ class SensorProvider:
         return self._snapshot.kept(scope, ("files", run.key), lambda: self._files(scope, run))
 
     def _files(self, scope: Scope, run: Run) -> list[ReadingFile]:
-        found = self._snapshot.of_readings(
+        found = self._snapshot.rows(
             "SELECT r.*, f.feed, f.source_file FROM (SELECT source_file_sha256 AS sha256, "
             "min(source_row) AS first_row, "
             f"max(source_row) AS last_row, count(*) AS n, min(read_at) AS from_at, max(read_at) AS to_at {OF_BATCH} "
@@ -353,6 +353,7 @@ class SensorProvider:
             "FROM raw.file WHERE site_id = $site GROUP BY 1) f ON f.source_file_sha256 = r.sha256 "
             "ORDER BY from_at, sha256",
             scope,
+            readings=True,
             **self._within(scope, run),
         )
         return [ReadingFile(**row) for row in found]

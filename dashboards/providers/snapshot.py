@@ -33,8 +33,8 @@ RHYTHM = (
     "date_trunc('hour', sent_at) AS hour FROM raw.file WHERE sent_at IS NOT NULL)) WHERE step IS NOT NULL "
     "GROUP BY ALL HAVING count(*) >= 3"
 )
-# Answers that are kept; the largest are the usual courses of sites, some hundred kilobytes each.
-KEPT = 128
+# Answers that are kept, and of those that are large, as usual courses are: a megabyte a hundred batches.
+KEPT, LARGE_KEPT = 128, 16
 T = TypeVar("T")
 
 
@@ -59,7 +59,9 @@ class Snapshot:
         self.path = path
         self._lock = threading.Lock()
         self._views: dict[Scope, duckdb.DuckDBPyConnection] = {}
-        self._kept: OrderedDict[tuple[Scope, Hashable], Any] = OrderedDict()
+        self._kept: dict[bool, OrderedDict[tuple[Scope, Hashable], Any]] = {
+            large: OrderedDict() for large in (False, True)
+        }
         self._con = duckdb.connect(str(path), read_only=True, config=CONFIG)
         for setting in SESSION:
             self._con.execute(setting)
@@ -128,34 +130,46 @@ class Snapshot:
         )
         return cast("datetime | None", at)
 
-    def kept(self, scope: Scope, name: Hashable, make: Callable[[], T]) -> T:
+    def kept(self, scope: Scope, name: Hashable, make: Callable[[], T], *, large: bool = False) -> T:
         """What is asked again and again of a scope: a snapshot does not change, so the last answers are kept."""
-        key = (scope, name)
+        key, answers = (scope, name), self._kept[large]
         with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return cast("T", self._kept[key])
+            if key in answers:
+                answers.move_to_end(key)
+                return cast("T", answers[key])
         made = make()
         with self._lock:
-            self._kept[key] = made
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
+            answers[key] = made
+            while len(answers) > (LARGE_KEPT if large else KEPT):
+                answers.popitem(last=False)
         return made
 
-    def rows(self, sql: str, scope: Scope, **parameters: Any) -> list[dict[str, Any]]:
-        """Rows of a query. The SQL must use `$sites`; one that does not is refused by the engine."""
-        return self._rows(self.cursor(scope), sql, scope, parameters)
-
-    def of_readings(self, sql: str, scope: Scope, **parameters: Any) -> list[dict[str, Any]]:
-        """The same of a query that asks for `core.reading`. Raises ReadingsAway."""
-        return self._ask_readings(scope, lambda cursor: self._rows(cursor, sql, scope, parameters))
-
-    def _rows(
-        self, cursor: duckdb.DuckDBPyConnection, sql: str, scope: Scope, parameters: dict[str, Any]
+    def rows(
+        self, sql: str, scope: Scope, *, readings: bool = False, **parameters: Any
     ) -> list[dict[str, Any]]:
-        cursor.execute(sql, {"sites": list(scope.sites), **parameters})
-        names = [d[0] for d in cursor.description or []]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        """Rows of a query. The SQL must use `$sites`; one that does not is refused by the engine.
+
+        Only with `readings` it may ask for `core.reading`, and raises ReadingsAway where they cannot be had.
+        """
+
+        def found(cursor: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+            cursor.execute(sql, {"sites": list(scope.sites), **parameters})
+            names = [d[0] for d in cursor.description or []]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+        return self._asked(scope, found, readings=readings)
+
+    def columns(self, sql: str, scope: Scope, *, readings: bool = False, **parameters: Any) -> dict[str, Any]:
+        """The same as NumPy arrays, for long series."""
+        told = {"sites": list(scope.sites), **parameters}
+        return self._asked(scope, lambda c: dict(c.execute(sql, told).fetchnumpy()), readings=readings)
+
+    def _asked(
+        self, scope: Scope, question: Callable[[duckdb.DuckDBPyConnection], T], *, readings: bool
+    ) -> T:
+        if readings and self._left is not None:
+            return self._left.ask(scope, question)
+        return question(self.cursor(scope))
 
     def figures(self, sql: str, scope: Scope, **parameters: Any) -> list[dict[str, Any]]:
         """The same of `FIGURES`: `$sites` are those whose figures over many batches the reader may see."""
@@ -179,14 +193,6 @@ class Snapshot:
         """Hash of the snapshot's file."""
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-
-    def columns(self, sql: str, scope: Scope, **parameters: Any) -> dict[str, Any]:
-        """The same as `of_readings` as NumPy arrays, for long series. Raises ReadingsAway."""
-        told = {"sites": list(scope.sites), **parameters}
-        return self._ask_readings(scope, lambda cursor: dict(cursor.execute(sql, told).fetchnumpy()))
-
-    def _ask_readings(self, scope: Scope, question: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-        return self._left.ask(scope, question) if self._left else question(self.cursor(scope))
 
     def _scoped(self, scope: Scope) -> duckdb.DuckDBPyConnection:
         """The database of a scope, whatever part of it is looked at."""

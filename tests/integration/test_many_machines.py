@@ -183,10 +183,11 @@ def test_dashboards_read_readings_from_the_lake(
         assert path is not None
         snapshot = Snapshot(path)
         told.append(
-            snapshot.of_readings(
+            snapshot.rows(
                 "SELECT batch_id, channel, count(*), min(reading), max(reading), max(read_at) FROM core.reading "
                 "WHERE len($sites) = 1 GROUP BY ALL ORDER BY ALL",
                 Scope(("prairie",)),
+                readings=True,
             )
         )
     assert snapshot.facts[lake_readings.FACT] == lake_readings.LEFT

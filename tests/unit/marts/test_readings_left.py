@@ -93,12 +93,11 @@ def test_pages_read_them_from_the_lake_and_no_other_site(left: Nights) -> None:
     assert traces[0] == traces[1]
     assert any(41.0 in trace.values for trace in traces[0])
     other = Scope(("b",))
-    assert there.of_readings("SELECT count(*) AS n FROM core.reading WHERE len($sites) = 1", other) == [
-        {"n": 0}
-    ]
+    counted = "SELECT count(*) AS n FROM core.reading WHERE len($sites) = 1"
+    assert there.rows(counted, other, readings=True) == [{"n": 0}]
     # Opened for the lake's files, and for no other.
     with pytest.raises(duckdb.PermissionException):
-        there.of_readings("FROM read_text('/etc/hostname') WHERE len($sites) = 1", other)
+        there.rows("FROM read_text('/etc/hostname') WHERE len($sites) = 1", other, readings=True)
 
 
 def test_without_the_lake_hours_are_shown_until_it_is_back(
