@@ -45,7 +45,9 @@ def _footer(path: Path) -> Any:
                     path, f"byte {size}", "the footer is missing: truncated or half-written", _SEND_AGAIN
                 )
         footer = pq.read_metadata(path)
+        # Decoded only when asked for, so asked for here: names of columns, and of the writer.
         footer.schema.to_arrow_schema()
+        _ = footer.created_by
         return footer
     except OSError as failed:
         raise UnreadableFile(path, "", f"cannot be opened: {failed}", _SEND_AGAIN) from failed

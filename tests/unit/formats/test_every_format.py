@@ -153,6 +153,16 @@ def test_a_damaged_file_is_read_or_refused_and_adds_up(
         assert result.mend.endswith(".")
 
 
+def test_a_parquet_file_damaged_at_any_byte_is_read_or_refused(tmp_path: Path) -> None:
+    """Its texts, the writer's name too, are decoded late, and no damage to them may come as an error of its own."""
+    [sample] = [s for s in SAMPLES if s.format == "parquet"]
+    for at in range(len(sample.data)):
+        damaged = bytearray(sample.data)
+        damaged[at] ^= 0x80
+        result = attempt(sample, write(tmp_path, sample, bytes(damaged)))
+        assert isinstance(result, Reading) or result.mend.endswith(".")
+
+
 @pytest.mark.parametrize("name", ["notes.md", "data.bin"])
 def test_an_unknown_file_lists_what_was_tried(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
