@@ -27,7 +27,9 @@ def readings(most: int, *millions: float) -> list[int]:
 
 # By part, given how many readings are measured at most.
 FULL: dict[str, Callable[[int], Iterator[Figure]]] = {
-    "ingest": lambda most: ingest.figures(readings(most, 1, 3, 10, 100), runs=3),
+    "ingest": lambda most: chain(
+        ingest.figures(readings(most, 1, 3, 10, 100), runs=3), ingest.largest(readings(most, 1000))
+    ),
     "increment": lambda _: chain(
         increment.figures([(10, 20), (100, 20), (1000, 20)], readings=2_000),
         publishing.figures([11, 43, 163]),

@@ -14,7 +14,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -231,6 +231,15 @@ def figures(sizes: list[int], runs: int) -> Iterator[Figure]:
             for rung, seconds in middle["ours"]["laps"].items():
                 so_far += seconds
                 yield figure(f"ingest {layout} ladder: {rung}", said, so_far, "s", of=least, against="floor")
+
+
+def largest(sizes: list[int], layouts: Iterable[str] = LAYOUTS) -> Iterator[Figure]:
+    """Ours alone, once: what it holds in memory does not grow, nor what a reading takes."""
+    for size in sizes:
+        for layout in layouts:
+            [own] = apart("benchmarks.bench.ingest", layout, str(size), "ours")
+            yield figure(f"ingest {layout}", count(size), own["seconds"], "s")
+            yield figure(f"ingest {layout} memory", count(size), own["peak_mib"], "MiB", goal=GOAL_MIB)
 
 
 def main() -> None:
