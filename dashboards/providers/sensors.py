@@ -126,23 +126,17 @@ class SensorProvider:
 
     def _readings(self, scope: Scope, run: Run) -> list[Readings]:
         """Every channel of a batch, by quantity and name."""
-        # Of the hours, which are few: a name for each reading would be as many Python objects.
-        names = self._rows(
-            "SELECT DISTINCT hash(channel, quantity_name) AS code, channel, quantity_name AS quantity "
-            "FROM mart.sensor_hour WHERE site_id = $site AND batch_id = $batch AND site_id = ANY($sites)",
-            scope,
-            **_key(run),
-        )
+        names, within = self._channels_within(scope, run)
         found = self._snapshot.columns(
             "SELECT hash(channel, quantity_name) AS code, epoch_ms(read_at) AS at, reading, "
             f"CASE WHEN reading_status = 'good' THEN {GOOD} WHEN reading_status IS NULL THEN 0 ELSE {OTHER} END "
             f"::TINYINT AS status {OF_BATCH}",
             scope,
             readings=True,
-            **self._within(scope, run),
+            **within,
         )
         readings = by_channel(
-            {row["code"]: (row["channel"], row["quantity"]) for row in names},
+            names,
             found["code"],
             found["at"],
             np.ma.filled(found["reading"], np.nan),
@@ -235,7 +229,7 @@ class SensorProvider:
             f"(PARTITION BY channel ORDER BY read_at) AS step {OF_BATCH}) GROUP BY ALL ORDER BY quantity, channel",
             scope,
             readings=True,
-            **self._within(scope, run),
+            **self._channels_within(scope, run)[1],
         )
         return [Channel(**row) for row in found]
 
@@ -354,23 +348,31 @@ class SensorProvider:
             "ORDER BY from_at, sha256",
             scope,
             readings=True,
-            **self._within(scope, run),
+            **self._channels_within(scope, run)[1],
         )
         return [ReadingFile(**row) for row in found]
 
-    def _within(self, scope: Scope, run: Run) -> dict[str, Any]:
-        """Parameters of `OF_BATCH`."""
+    def _channels_within(self, scope: Scope, run: Run) -> tuple[dict[int, tuple[str, str]], dict[str, Any]]:
+        """Channel and quantity of a batch by the hash of both, and parameters of `OF_BATCH`.
 
-        def told() -> dict[str, Any]:
+        Of the hours, which are few: a name for each reading would be as many Python objects.
+        """
+
+        def told() -> tuple[dict[int, tuple[str, str]], dict[str, Any]]:
             found = self._rows(
-                "SELECT min(hour_at) AS first, max(hour_at) + INTERVAL 1 HOUR AS last FROM mart.sensor_hour "
-                "WHERE site_id = $site AND batch_id = $batch AND site_id = ANY($sites)",
+                "SELECT hash(channel, quantity_name) AS code, channel, quantity_name AS quantity, "
+                "min(hour_at) AS first, max(hour_at) + INTERVAL 1 HOUR AS last FROM mart.sensor_hour "
+                "WHERE site_id = $site AND batch_id = $batch AND site_id = ANY($sites) GROUP BY ALL",
                 scope,
                 **_key(run),
             )
-            return {**_key(run), **found[0]}
+            span = {
+                "first": min((row["first"] for row in found), default=None),
+                "last": max((row["last"] for row in found), default=None),
+            }
+            return {r["code"]: (r["channel"], r["quantity"]) for r in found}, _key(run) | span
 
-        return self._snapshot.kept(scope, ("within", run.key), told)
+        return self._snapshot.kept(scope, ("channels within", run.key), told)
 
     def _rows(self, sql: str, scope: Scope, **parameters: Any) -> list[dict[str, Any]]:
         """Rows of a query that is given only the parameters it names."""
