@@ -4,8 +4,17 @@ Belongs here: DuckDB, SQL, the dictionary, marts, the ledger, statistics. Does n
 Dagster (`pipelines`), pages (`dashboards`).
 """
 
+import ctypes
 import os
+import sys
 
 # Two BLAS threads on the small matrices of the statistics cost four times the processor's time of one, and wait for
 # each other on a busy machine. Set before numpy loads.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# glibc gives threads heaps of their own, eight a core, and each keeps what it once held: a process that takes in and
+# publishes for days would hold ever more. One a core serves as fast. M_ARENA_MAX, from malloc.h; other systems' C
+# libraries know no such thing.
+_M_ARENA_MAX = -8
+if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+    libc.mallopt(_M_ARENA_MAX, os.cpu_count() or 1)
