@@ -234,7 +234,7 @@ def figures(sizes: list[int], runs: int) -> Iterator[Figure]:
 
 
 def largest(sizes: list[int], layouts: Iterable[str] = LAYOUTS) -> Iterator[Figure]:
-    """Ours alone, once: what it holds in memory does not grow, nor what a reading takes."""
+    """Ours alone, once: what it holds in memory, and what it takes, where the peers would take too long."""
     for size in sizes:
         for layout in layouts:
             [own] = apart("benchmarks.bench.ingest", layout, str(size), "ours")

@@ -288,9 +288,8 @@ class SensorProvider:
                             trace.channel,
                             start,
                             end,
-                            f"{len(stretch)} hourly means outside what nine of ten of the site's "
-                            f"{e.n_batches} other "
-                            "batches showed in these hours",
+                            f"{len(stretch)} hourly means beyond everything that the site's {e.n_batches} "
+                            "other batches showed in these hours",
                         )
                     )
                 stretch = []

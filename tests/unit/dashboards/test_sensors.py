@@ -69,6 +69,7 @@ def test_a_stretch_that_no_other_batch_showed_stands_out(provider: SensorProvide
     assert envelopes[0].n_batches == 11
     hourly = provider.hourly(SCOPE, runs)
     [event] = provider.excursions(SCOPE, runs[0], envelopes, hourly)
+    assert event.what.startswith("10 hourly means beyond everything that the site's 11 other batches")
     assert (event.from_h, event.to_h) == (20, 30)
     assert provider.excursions(SCOPE, runs[1], provider.envelopes(SCOPE, "s", ["B4"]), hourly) == []
 
