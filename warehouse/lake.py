@@ -13,6 +13,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,6 +29,8 @@ from warehouse.settings import Settings
 
 FORMAT_VERSION = 3
 ATTEMPTS = 8
+# After so many commits a process attaches the lake anew: DuckDB gives back what they left with a connection only then.
+COMMITS_HELD = 100
 # `reason` of a version that says that the source deleted the row: it has the key and ends its being in force.
 DELETED = "deleted at the source"
 # How DuckDB and the catalogs word what passes by itself: another writer was first, or a server was away.
@@ -410,6 +413,8 @@ def commit(con: duckdb.DuckDBPyConnection, write: Callable[[], None], author: st
             roll_back(con)
             raise
         else:
+            if (shared := _of(con)) is not None:
+                shared.commits += 1
             reached("after_commit")
             return
 
@@ -470,7 +475,16 @@ def content_hash(con: duckdb.DuckDBPyConnection, d: Dictionary, table: Table) ->
     return f"{row[0]}:{row[1]:x}:{row[2]:x}"
 
 
-_shared: dict[tuple[int, str, bool], duckdb.DuckDBPyConnection] = {}
+@dataclass
+class _Shared:
+    """This process's connection to a lake: how many use it now, one inside another, and what it committed."""
+
+    con: duckdb.DuckDBPyConnection
+    users: int = 0
+    commits: int = 0
+
+
+_shared: dict[tuple[int, str, bool], _Shared] = {}
 
 
 @contextmanager
@@ -480,12 +494,18 @@ def opened(
     """This process's connection to the lake; attached once, since attaching costs as much as a small feed.
 
     Queries run on so many `cores`, on all where it is not said. Tables made in its memory database are the caller's to
-    replace. After an error the connection is dropped, so that nothing half-done is met by the next caller.
+    replace. After an error the connection is dropped, so that nothing half-done is met by the next caller; so it is
+    after many commits, each of which leaves half a megabyte with it.
     """
     key = (os.getpid(), f"{settings.home_path}|{settings.catalog}|{settings.lake_data}", read_only)
-    con = _shared.get(key)
-    if con is None or not _alive(con, settings):
-        con = _shared[key] = attach(settings, read_only=read_only)
+    shared = _shared.get(key)
+    if shared is not None and not shared.users and shared.commits >= COMMITS_HELD:
+        _shared.pop(key).con.close()
+        shared = None
+    if shared is None or not _alive(shared.con, settings):
+        shared = _shared[key] = _Shared(attach(settings, read_only=read_only))
+    con = shared.con
+    shared.users += 1
     try:
         if object_storage.lies_there(settings.lake_data):
             # Keys of a machine's role expire within hours; a worker lives for weeks.
@@ -496,6 +516,12 @@ def opened(
         _shared.pop(key, None)
         con.close()
         raise
+    finally:
+        shared.users -= 1
+
+
+def _of(con: duckdb.DuckDBPyConnection) -> _Shared | None:
+    return next((s for s in _shared.values() if s.con is con), None)
 
 
 def _use(con: duckdb.DuckDBPyConnection, cores: int) -> None:

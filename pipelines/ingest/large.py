@@ -40,7 +40,7 @@ SCANS: dict[str, Callable[..., Scan]] = {"delimited": delimited.scan, "parquet":
 # killed. A file is always whole.
 GROUP_BYTES = {"delimited": 160 << 20, "parquet": 20 << 20}
 # What DuckDB may take meanwhile; more is spilled into the home.
-MEMORY = "384MiB"
+MEMORY = "320MiB"
 
 
 @dataclass

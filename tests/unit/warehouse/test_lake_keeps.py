@@ -96,6 +96,32 @@ def test_a_writer_that_was_first_is_waited_for(small_lake: SmallLake) -> None:
     assert len(tries) == 3
 
 
+def test_a_process_attaches_anew_after_many_commits_but_under_nobody(
+    tmp_path: Path, empty_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lake, "COMMITS_HELD", 2)
+    chosen = Settings(home=str(shutil.copytree(empty_home, tmp_path / "home")))
+
+    def kept(con: duckdb.DuckDBPyConnection) -> bool:
+        return con.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'mine'").fetchone() == (
+            1,
+        )
+
+    with lake.opened(chosen) as outer:
+        outer.execute("CREATE TABLE memory.mine AS SELECT 1")
+        for day in (2, 3):
+            SmallLake(outer).add("batch", batch("complete", known=day, name=f"B{day}"))
+            with lake.opened(chosen) as inner:
+                assert kept(inner)
+    with lake.opened(chosen) as con:
+        assert not kept(con)
+        assert SmallLake(con).one("SELECT count(*) AS n FROM current.batch") == {"n": 2}
+        con.execute("CREATE TABLE memory.mine AS SELECT 1")
+        SmallLake(con).add("batch", batch("complete", known=4, name="B4"))
+    with lake.opened(chosen) as con:
+        assert kept(con)
+
+
 def test_columns_must_be_those_of_the_dictionary(small_lake: SmallLake) -> None:
     small_lake.con.execute("CREATE TEMP TABLE odd AS SELECT 'a' AS site_id, 1 AS guess")
     with pytest.raises(
