@@ -30,7 +30,7 @@ from warehouse.settings import Settings
 FORMAT_VERSION = 3
 ATTEMPTS = 8
 # After so many commits a process attaches the lake anew: DuckDB gives back what they left with a connection only then.
-COMMITS_HELD = 100
+COMMITS_HELD = 50
 # `reason` of a version that says that the source deleted the row: it has the key and ends its being in force.
 DELETED = "deleted at the source"
 # How DuckDB and the catalogs word what passes by itself: another writer was first, or a server was away.

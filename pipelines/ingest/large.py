@@ -40,7 +40,7 @@ SCANS: dict[str, Callable[..., Scan]] = {"delimited": delimited.scan, "parquet":
 # killed. A file is always whole.
 GROUP_BYTES = {"delimited": 160 << 20, "parquet": 20 << 20}
 # What DuckDB may take meanwhile; more is spilled into the home.
-MEMORY = "320MiB"
+MEMORY = "352MiB"
 
 
 @dataclass
@@ -66,23 +66,26 @@ def promote_large(
     outcome = Outcome(contract.site_id, feed_name, {})
     groups = list(_grouped(takings, GROUP_BYTES[feed.format.name]))
     con.execute("SET VARIABLE run_id = ?", [run_id])
-    with _bounded(con):
-        for i, group in enumerate(groups or [[]], 1):
+    for i, group in enumerate(groups or [[]], 1):
+        with _bounded(con):
             # Of each group its own: the newest accounting is told by it.
             lake.set_recorded_at(con)
             read = _mapped(con, contract, feed, table, [a for t in group for a in t.arrivals])
             _to_insert(con, contract, feed, table)
             _commit(con, contract, feed_name, table, read, group, run_id, outcome)
-            progress(
-                f"{contract.site_id}/{feed_name}: group {i} of {len(groups)}, "
-                f"{outcome.rows.get(table.name, 0):,} readings"
-            )
+        progress(
+            f"{contract.site_id}/{feed_name}: group {i} of {len(groups)}, "
+            f"{outcome.rows.get(table.name, 0):,} readings"
+        )
     return outcome
 
 
 @contextmanager
 def _bounded(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Let DuckDB take no more than `MEMORY`, whatever the size of the files."""
+    """Let DuckDB take no more than `MEMORY`, whatever the size of the files, and give back what it took.
+
+    It keeps freed memory for later until its limit is set anew, and would take the next group's beside it.
+    """
     row = con.execute("SELECT current_setting('memory_limit')").fetchone()
     assert row is not None
     con.execute(f"SET memory_limit = {quoted(MEMORY)}")
