@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +23,7 @@ from pipelines.harmonise.contract import Contract, Feed
 from pipelines.harmonise.mapping import columns_used, ident
 from pipelines.ingest.accounting import account
 from pipelines.ingest.evidence import prepare_large, write_evidence
+from pipelines.ingest.memory import bounded
 from pipelines.ingest.outcome import Outcome
 from pipelines.ingest.readings import Batch, enum, map_readings
 from pipelines.ingest.stage import FileRead, options_of
@@ -39,8 +39,6 @@ SCANS: dict[str, Callable[..., Scan]] = {"delimited": delimited.scan, "parquet":
 # Bytes of files that are handled together, some four million readings: bounds memory and the work lost when a run is
 # killed. A file is always whole.
 GROUP_BYTES = {"delimited": 160 << 20, "parquet": 20 << 20}
-# What DuckDB may take meanwhile; more is spilled into the home.
-MEMORY = "352MiB"
 
 
 @dataclass
@@ -67,7 +65,7 @@ def promote_large(
     groups = list(_grouped(takings, GROUP_BYTES[feed.format.name]))
     con.execute("SET VARIABLE run_id = ?", [run_id])
     for i, group in enumerate(groups or [[]], 1):
-        with _bounded(con):
+        with bounded(con):
             # Of each group its own: the newest accounting is told by it.
             lake.set_recorded_at(con)
             read = _mapped(con, contract, feed, table, [a for t in group for a in t.arrivals])
@@ -78,21 +76,6 @@ def promote_large(
             f"{outcome.rows.get(table.name, 0):,} readings"
         )
     return outcome
-
-
-@contextmanager
-def _bounded(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Let DuckDB take no more than `MEMORY`, whatever the size of the files, and give back what it took.
-
-    It keeps freed memory for later until its limit is set anew, and would take the next group's beside it.
-    """
-    row = con.execute("SELECT current_setting('memory_limit')").fetchone()
-    assert row is not None
-    con.execute(f"SET memory_limit = {quoted(MEMORY)}")
-    try:
-        yield
-    finally:
-        con.execute(f"SET memory_limit = {quoted(row[0])}")
 
 
 def _grouped(takings: list[Taking], most: int) -> Iterator[list[Taking]]:

@@ -17,12 +17,16 @@ from pipelines.formats.delimited import FILES, Scan
 from pipelines.harmonise.contract import Contract, Feed
 from pipelines.harmonise.mapping import Compiler, columns_used, ident, text_of
 from pipelines.harmonise.readings import MICROSECONDS_AN_HOUR, READ_AT, READING, Words, hours_sql, words_of
+from pipelines.ingest.memory import MEMORY_OF_TEXTS, bounded
 from warehouse.dictionary import Table, dictionary
 from warehouse.dictionary.render import quoted
 from warehouse.vault import Arrival
 
 # More combinations than that are no words of readings: the feed is then mapped the thorough way.
 MOST_COMBINATIONS = 200_000
+# Of a row with what its words mean: nothing of it is refused, its words (`usable`), its time or its number.
+VOUCHED_FOR = """usable AND instant IS NOT NULL AND local IS NOT NULL AND isfinite(number) AND isfinite(value)
+    AND NOT coalesce(value < low OR value > high, false)"""
 NO_PROBLEMS = """
     CREATE OR REPLACE TABLE problems (
       record_id VARCHAR, subject VARCHAR, source_file VARCHAR, source_file_sha256 VARCHAR, source_row BIGINT,
@@ -65,7 +69,8 @@ def map_readings(
     con.execute("DROP TABLE IF EXISTS sorted_reading")
     words = words_of(contract, feed) if batch.scans else None
     if words is None or not _read(con, words, batch, calls):
-        _map_thoroughly(con, contract, feed, table, batch, list(range(len(batch.scans))))
+        with bounded(con, MEMORY_OF_TEXTS):
+            _map_thoroughly(con, contract, feed, table, batch, list(range(len(batch.scans))))
         _sort(con, table, None, thorough=True)
         return
     _understand(con, words)
@@ -73,12 +78,16 @@ def map_readings(
     con.execute(NO_PROBLEMS)
     _sort(con, table, (words, instant), thorough=False)
     if _one(con, "SELECT count(*) FROM sorted_reading") < received:
-        con.execute(
-            "CREATE OR REPLACE TABLE odd AS SELECT file_no, source_row FROM placed "
-            "ANTI JOIN sorted_reading USING (file_no, source_row)"
-        )
-        files = [int(row[0]) for row in con.execute("SELECT DISTINCT file_no FROM odd").fetchall()]
-        _map_thoroughly(con, contract, feed, table, batch, files, "SEMI JOIN odd USING (file_no, source_row)")
+        # It is made anew: to hold it meanwhile costs as much as all else.
+        con.execute("DROP TABLE sorted_reading")
+        with bounded(con, MEMORY_OF_TEXTS):
+            con.execute(
+                "CREATE OR REPLACE TABLE odd AS SELECT file_no, source_row "
+                f"FROM {_valued(words, instant, 'LEFT JOIN meant')} WHERE ({VOUCHED_FOR}) IS NOT TRUE"
+            )
+            files = [int(row[0]) for row in con.execute("SELECT DISTINCT file_no FROM odd").fetchall()]
+            chosen = "SEMI JOIN odd USING (file_no, source_row)"
+            _map_thoroughly(con, contract, feed, table, batch, files, chosen)
         _sort(con, table, (words, instant), thorough=True)
     con.execute("DROP VIEW placed")
     con.execute("DROP TABLE quick")
@@ -203,6 +212,12 @@ def _placed(con: duckdb.DuckDBPyConnection) -> str:
     return instant
 
 
+def _valued(words: Words, instant: str, meaning: str) -> str:
+    """SQL of the rows of `placed`, each with what its words mean, its `instant` and its `value`."""
+    using = ", ".join(map(ident, words.columns))
+    return f"(SELECT *, {instant} AS instant, {words.value('number')} AS value FROM placed {meaning} USING ({using}))"
+
+
 def _sort(
     con: duckdb.DuckDBPyConnection,
     table: Table,
@@ -227,13 +242,9 @@ def _sort(
             READ_AT: "make_timestamptz(instant)",
             READING: "value",
         }
-        using = ", ".join(map(ident, words.columns))
         sources.append(f"""
             SELECT {", ".join(f"{fields[f]} AS {ident(f)}" for f in table.fields)}, file_no, source_row
-            FROM (SELECT *, {instant} AS instant, {words.value("number")} AS value
-                  FROM placed JOIN vouched USING ({using}))
-            WHERE instant IS NOT NULL AND local IS NOT NULL AND isfinite(number) AND isfinite(value)
-              AND NOT coalesce(value < low OR value > high, false)""")
+            FROM {_valued(words, instant, "JOIN vouched")} WHERE {VOUCHED_FOR}""")
     if thorough:
         typed_row = ", ".join(
             f"CAST({ident(f)} AS field_{f}) AS {ident(f)}" if f in texts else ident(f) for f in table.fields

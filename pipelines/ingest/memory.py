@@ -1,0 +1,32 @@
+"""How much memory DuckDB may take while a large feed is taken in, and when it gives it back.
+
+Does not belong here: what the process as a whole keeps (`warehouse/__init__.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import duckdb
+
+from warehouse.dictionary.render import quoted
+
+# What does not fit is spilled into the home. Rows that are mapped as texts take much that is not counted.
+MEMORY, MEMORY_OF_TEXTS = "352MiB", "192MiB"
+
+
+@contextmanager
+def bounded(con: duckdb.DuckDBPyConnection, most: str = MEMORY) -> Iterator[None]:
+    """Let DuckDB take no more than `most`, whatever the size of the files.
+
+    It keeps what dropped tables took until its limit is set anew, and takes what comes next beside it: so that is given
+    back before and after.
+    """
+    row = con.execute("SELECT current_setting('memory_limit')").fetchone()
+    assert row is not None
+    con.execute(f"SET memory_limit = {quoted(most)}")
+    try:
+        yield
+    finally:
+        con.execute(f"SET memory_limit = {quoted(row[0])}")
