@@ -17,16 +17,17 @@ MEMORY, MEMORY_OF_TEXTS = "352MiB", "192MiB"
 
 
 @contextmanager
-def bounded(con: duckdb.DuckDBPyConnection, most: str = MEMORY) -> Iterator[None]:
-    """Let DuckDB take no more than `most`, whatever the size of the files.
+def bounded(con: duckdb.DuckDBPyConnection, most: str = MEMORY, *, then: str | None = None) -> Iterator[None]:
+    """Let DuckDB take no more than `most`, whatever the size of the files, and afterwards `then`, or what is usual.
 
     It keeps what dropped tables took until its limit is set anew, and takes what comes next beside it: so that is given
     back before and after.
     """
-    row = con.execute("SELECT current_setting('memory_limit')").fetchone()
-    assert row is not None
     con.execute(f"SET memory_limit = {quoted(most)}")
     try:
         yield
     finally:
-        con.execute(f"SET memory_limit = {quoted(row[0])}")
+        # Never what `current_setting` said before: that is rounded down, each time a little more.
+        con.execute(f"SET memory_limit = {quoted(then or most)}")
+        if then is None:
+            con.execute("RESET memory_limit")

@@ -17,7 +17,7 @@ from pipelines.formats.delimited import FILES, Scan
 from pipelines.harmonise.contract import Contract, Feed
 from pipelines.harmonise.mapping import Compiler, columns_used, ident, text_of
 from pipelines.harmonise.readings import MICROSECONDS_AN_HOUR, READ_AT, READING, Words, hours_sql, words_of
-from pipelines.ingest.memory import MEMORY_OF_TEXTS, bounded
+from pipelines.ingest.memory import MEMORY, MEMORY_OF_TEXTS, bounded
 from warehouse.dictionary import Table, dictionary
 from warehouse.dictionary.render import quoted
 from warehouse.vault import Arrival
@@ -69,7 +69,7 @@ def map_readings(
     con.execute("DROP TABLE IF EXISTS sorted_reading")
     words = words_of(contract, feed) if batch.scans else None
     if words is None or not _read(con, words, batch, calls):
-        with bounded(con, MEMORY_OF_TEXTS):
+        with bounded(con, MEMORY_OF_TEXTS, then=MEMORY):
             _map_thoroughly(con, contract, feed, table, batch, list(range(len(batch.scans))))
         _sort(con, table, None, thorough=True)
         return
@@ -80,7 +80,7 @@ def map_readings(
     if _one(con, "SELECT count(*) FROM sorted_reading") < received:
         # It is made anew: to hold it meanwhile costs as much as all else.
         con.execute("DROP TABLE sorted_reading")
-        with bounded(con, MEMORY_OF_TEXTS):
+        with bounded(con, MEMORY_OF_TEXTS, then=MEMORY):
             con.execute(
                 "CREATE OR REPLACE TABLE odd AS SELECT file_no, source_row "
                 f"FROM {_valued(words, instant, 'LEFT JOIN meant')} WHERE ({VOUCHED_FOR}) IS NOT TRUE"

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from pipelines.formats import delimited
 from pipelines.ingest import readings
+from pipelines.ingest.memory import MEMORY, MEMORY_OF_TEXTS, bounded
 from tests.integration.small_site import Site, attributes
 
 CODES = {
@@ -132,3 +134,24 @@ def test_readings_said_twice_are_found_however_many_there_are(tmp_path: Path) ->
     site.send("readings_1.csv", "\n".join(["batch;tag;at;value;unit;quality", *rows]) + "\n")
     accounting = site.run("sensor").accounting
     assert (accounting["promoted"], accounting["duplicate"]) == (599_996, 4)
+
+
+def test_memory_is_bounded_while_it_is_asked_for_and_given_back_also_where_that_fails() -> None:
+    def limit() -> str:
+        row = con.execute("SELECT current_setting('memory_limit')").fetchone()
+        assert row is not None
+        return str(row[0]).replace(".0 ", "")
+
+    def fails() -> None:
+        with bounded(con):
+            with bounded(con, MEMORY_OF_TEXTS, then=MEMORY):
+                assert limit() == MEMORY_OF_TEXTS
+            assert limit() == MEMORY
+            raise ZeroDivisionError
+
+    with duckdb.connect() as con:
+        usual = limit()
+        for _ in range(3):
+            with pytest.raises(ZeroDivisionError):
+                fails()
+        assert limit() == usual
