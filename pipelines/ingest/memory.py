@@ -27,7 +27,17 @@ def bounded(con: duckdb.DuckDBPyConnection, most: str = MEMORY, *, then: str | N
     try:
         yield
     finally:
-        # Never what `current_setting` said before: that is rounded down, each time a little more.
-        con.execute(f"SET memory_limit = {quoted(then or most)}")
         if then is None:
-            con.execute("RESET memory_limit")
+            then = _usual(con)
+        con.execute(f"SET memory_limit = {quoted(then)}")
+
+
+def _usual(con: duckdb.DuckDBPyConnection) -> str:
+    """DuckDB's own limit: what it says after RESET, which of itself changes only what is said, not what holds.
+
+    Never what was said before: that is rounded down, each time a little more.
+    """
+    con.execute("RESET memory_limit")
+    row = con.execute("SELECT current_setting('memory_limit')").fetchone()
+    assert row is not None
+    return str(row[0])
