@@ -23,12 +23,7 @@ TABLES = ("chart_act", "signal_act")
 
 def there(con: duckdb.DuckDBPyConnection, table: str) -> bool:
     """Whether the attached lake has the table."""
-    row = con.execute(
-        "SELECT count(*) FROM duckdb_tables() WHERE database_name = 'lake' AND schema_name = 'quality' "
-        "AND table_name = ?",
-        [table],
-    ).fetchone()
-    return bool(row and row[0])
+    return bool(lake.columns_of(con, f"lake.quality.{table}"))
 
 
 def add(con: duckdb.DuckDBPyConnection, table: str, rows: list[dict[str, Any]], message: str) -> int:

@@ -7,7 +7,6 @@ version. Does not belong here: what to write (`pipelines`), what to publish (`pu
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import random
 import time
@@ -15,11 +14,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import duckdb
 
-from warehouse import lake_files, lake_layout, object_storage
+from warehouse import extensions, lake_files, lake_layout, object_storage
 from warehouse.alone import alone
 from warehouse.dictionary import Dictionary, Table, dictionary
 from warehouse.dictionary.model import NOT_CONTENT
@@ -30,7 +28,7 @@ from warehouse.settings import Settings
 FORMAT_VERSION = 3
 ATTEMPTS = 8
 # After so many commits a process attaches the lake anew: DuckDB gives back what they left with a connection only then.
-COMMITS_HELD = 50
+COMMITS_HELD = 20
 # `reason` of a version that says that the source deleted the row: it has the key and ends its being in force.
 DELETED = "deleted at the source"
 # How DuckDB and the catalogs word what passes by itself: another writer was first, or a server was away.
@@ -70,20 +68,6 @@ class LakeError(RuntimeError):
     """The lake cannot be opened or written; the sentence says what to do."""
 
 
-def load_extension(con: duckdb.DuckDBPyConnection, name: str) -> None:
-    """Load a DuckDB extension from its installed wheel; nothing is downloaded."""
-    spec = importlib.util.find_spec(f"duckdb_extension_{name}")
-    if spec is None or not spec.submodule_search_locations:
-        raise LakeError(f"DuckDB extension {name} is not installed; run `make install`")
-    folder = Path(next(iter(spec.submodule_search_locations)))
-    found = folder / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
-    if not found.exists():
-        raise LakeError(
-            f"DuckDB extension {name} has no build for DuckDB {duckdb.__version__}; run `make install`"
-        )
-    con.execute(f"LOAD {quoted(str(found))}")
-
-
 def attach(
     settings: Settings, *, read_only: bool = False, snapshot: int | None = None, migrating: bool = False
 ) -> duckdb.DuckDBPyConnection:
@@ -93,7 +77,7 @@ def attach(
     lake is created, in an older one only a migration may work. Raises LakeError where the catalog was written by
     another version.
     """
-    con = duckdb.connect()
+    con = extensions.database()
     read_only = read_only or snapshot is not None
     try:
         # Two that begin the same new lake at once would both create it.
@@ -114,17 +98,15 @@ def as_known(settings: Settings, at: datetime) -> duckdb.DuckDBPyConnection:
     """
     if at.tzinfo is None:
         raise ValueError("as_known needs a time with its zone, e.g. 2026-03-05T00:00:00Z")
-    con = duckdb.connect()
+    con = extensions.database()
     try:
         _attach(con, settings, read_only=True, snapshot=None, alias="whole")
         con.execute("ATTACH ':memory:' AS lake")
         moment = f"TIMESTAMPTZ {quoted(at.astimezone(UTC).isoformat())}"
-        there = con.execute(
-            "SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE database_name = 'whole'"
-        ).fetchall()
+        there = _tables(con, "whole")
         for table in dictionary().tables.values():
             con.execute(f"CREATE SCHEMA IF NOT EXISTS lake.{table.layer}")
-            if (table.qualified,) not in there:
+            if table.qualified not in there:
                 # A table of this version that nothing was written to yet.
                 con.execute(ddl(dictionary(), table, "lake")[0])
                 continue
@@ -152,23 +134,23 @@ def _attach(
     con.execute("SET preserve_insertion_order = true")
     # What does not fit into memory is spilled inside the home, not into the folder that the command was started in.
     con.execute(f"SET temp_directory = {quoted(str(settings.home_path / 'tmp'))}")
-    load_extension(con, "ducklake")
+    extensions.load(con, "ducklake")
     folder = settings.home_path / "lake"
     data = settings.lake_data or str(folder / "data")
     con.execute(f"SET VARIABLE lake_data = {quoted(data.rstrip('/'))}")
     # OVERRIDE_DATA_PATH: a copied home otherwise reads the old folder. Inlined rows would be in no Parquet file.
     options = [f"DATA_PATH {quoted(data)}", "OVERRIDE_DATA_PATH true", "DATA_INLINING_ROW_LIMIT 0"]
     if settings.catalog:
-        load_extension(con, "postgres_scanner")
+        extensions.load(con, "postgres_scanner")
         target = settings.catalog
     else:
-        load_extension(con, "sqlite_scanner")
+        extensions.load(con, "sqlite_scanner")
         folder.mkdir(parents=True, exist_ok=True)
         target = f"sqlite:{folder / 'catalog.sqlite'}"
         # Without a write-ahead log and a busy timeout a reader waits seconds beside writers.
         options += ["META_JOURNAL_MODE 'WAL'", "META_BUSY_TIMEOUT 10000"]
     if object_storage.lies_there(data):
-        load_extension(con, "httpfs")
+        extensions.load(con, "httpfs")
         object_storage.give_keys(con, settings)
     if read_only:
         options.append("READ_ONLY")
@@ -235,6 +217,7 @@ def _create(con: duckdb.DuckDBPyConnection) -> None:
         for table in d.tables.values():
             for statement in ddl(d, table, "lake"):
                 con.execute(statement)
+            lake_layout.declare(con, table)
 
     commit(con, create, "cellfleet", f"create format version {FORMAT_VERSION}")
     _lay_out(con)
@@ -244,15 +227,14 @@ def _create(con: duckdb.DuckDBPyConnection) -> None:
 def _add_missing(con: duckdb.DuckDBPyConnection) -> None:
     """Tables that a later release of the same format added: new tables alone need no migration."""
     d = dictionary()
-    found = con.execute(
-        "SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE database_name = 'lake'"
-    ).fetchall()
-    missing = [t for t in d.tables.values() if (t.qualified,) not in found]
+    found = _tables(con, "lake")
+    missing = [t for t in d.tables.values() if t.qualified not in found]
 
     def create() -> None:
         for table in missing:
             for statement in ddl(d, table, "lake"):
                 con.execute(statement)
+            lake_layout.declare(con, table)
 
     if missing:
         commit(con, create, "cellfleet", f"add tables {', '.join(t.qualified for t in missing)}")
@@ -274,14 +256,30 @@ def latest_snapshot(con: duckdb.DuckDBPyConnection) -> int:
 
 def format_version(con: duckdb.DuckDBPyConnection) -> int | None:
     """Format version of the attached lake; None where it is new."""
-    exists = con.execute("""
-        SELECT count(*) FROM duckdb_tables()
-        WHERE database_name = 'lake' AND schema_name = 'ops' AND table_name = 'format'
-        """).fetchone()
-    if not exists or not exists[0]:
+    if "ops.format" not in _tables(con, "lake"):
         return None
     row = con.execute("SELECT max(version) FROM lake.ops.format").fetchone()
     return int(row[0]) if row and row[0] is not None else None
+
+
+def _tables(con: duckdb.DuckDBPyConnection, alias: str) -> frozenset[str]:
+    """Committed tables of an attached lake, from its catalog: `duckdb_tables()` also counts the rows of each, which
+    takes longer than all else of opening a lake."""
+    catalog = f"__ducklake_metadata_{alias}"
+    rows = con.execute(
+        f"""SELECT s.schema_name || '.' || t.table_name FROM {catalog}.ducklake_table AS t
+            JOIN (FROM {catalog}.ducklake_schema WHERE end_snapshot IS NULL) AS s USING (schema_id)
+            WHERE t.end_snapshot IS NULL"""
+    ).fetchall()
+    return frozenset(name for (name,) in rows)
+
+
+def columns_of(con: duckdb.DuckDBPyConnection, table: str) -> tuple[str, ...]:
+    """Columns of a table or view of any attached catalog (`lake.quality.signal_act`); none where it is not there."""
+    try:
+        return tuple(row[0] for row in con.execute(f"DESCRIBE {table}").fetchall())
+    except duckdb.CatalogException:
+        return ()
 
 
 def newest_first(table: Table) -> str:

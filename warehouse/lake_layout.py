@@ -56,19 +56,31 @@ class Month:
         )
 
 
-def lay_out(con: duckdb.DuckDBPyConnection, table: Table) -> None:
-    """Declare partitions and order of a large table; nothing where it is small, or has them."""
-    if table.volume != "large":
-        return
-    known = con.execute(
-        f"SELECT 1 FROM {CATALOG}.ducklake_partition_info AS p JOIN {CATALOG}.ducklake_table AS t USING (table_id) "
-        "WHERE t.table_name = ? AND p.end_snapshot IS NULL AND t.end_snapshot IS NULL",
-        [table.name],
-    ).fetchone()
-    if known is None:
+def declare(con: duckdb.DuckDBPyConnection, table: Table) -> None:
+    """Declare partitions and order of a large table that has none; nothing where it is small."""
+    if table.volume == "large":
         con.execute(f"ALTER TABLE lake.{table.qualified} SET PARTITIONED BY ({', '.join(PARTITIONS)})")
         con.execute(f"ALTER TABLE lake.{table.qualified} SET SORTED BY ({', '.join(ORDER)})")
-        # Of the second version rows' numbers and times are differences: half the bytes.
+
+
+def lay_out(con: duckdb.DuckDBPyConnection, table: Table) -> None:
+    """Let a large table have all that belongs to its layout, which may be there; nothing where it is small."""
+    if table.volume != "large":
+        return
+    row = con.execute(
+        f"""SELECT EXISTS (FROM {CATALOG}.ducklake_partition_info AS p WHERE p.table_id = t.table_id
+                           AND p.end_snapshot IS NULL),
+                   EXISTS (FROM {CATALOG}.ducklake_metadata AS m WHERE m.scope = 'table' AND m.scope_id = t.table_id
+                           AND m.key = 'parquet_version')
+            FROM {CATALOG}.ducklake_table AS t WHERE t.table_name = ? AND t.end_snapshot IS NULL""",
+        [table.name],
+    ).fetchone()
+    declared, versioned = row or (False, False)
+    if not declared:
+        declare(con, table)
+    if not versioned:
+        # Of the second version rows' numbers and times are differences: half the bytes. Of a table that is made in
+        # the same transaction it cannot be said.
         con.execute(
             f"CALL lake.set_option('parquet_version', 2, schema => {quoted(table.layer)}, "
             f"table_name => {quoted(table.name)})"

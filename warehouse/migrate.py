@@ -24,14 +24,7 @@ def _add_what_is_missing(con: duckdb.DuckDBPyConnection) -> None:
     """Create the tables, and add the columns, that the dictionary has and the lake has not."""
     d = dictionary()
     for table in d.tables.values():
-        have = {
-            name
-            for (name,) in con.execute(
-                "SELECT column_name FROM duckdb_columns() "
-                "WHERE database_name = 'lake' AND schema_name = ? AND table_name = ?",
-                [table.layer, table.name],
-            ).fetchall()
-        }
+        have = lake.columns_of(con, f"lake.{table.qualified}")
         if not have:
             for statement in ddl(d, table, "lake"):
                 con.execute(statement)

@@ -50,11 +50,7 @@ class Event:
 
 def history(con: duckdb.DuckDBPyConnection, catalog: str = "lake") -> tuple[Event, ...]:
     """Every locking and unlocking, oldest first; none in a lake that has no such table yet."""
-    there = con.execute(
-        "SELECT count(*) FROM duckdb_tables() WHERE database_name = ? AND schema_name = 'quality' AND table_name = ?",
-        [catalog, TABLE],
-    ).fetchone()
-    if not there or not there[0]:
+    if not lake.columns_of(con, f"{catalog}.quality.{TABLE}"):
         return ()
     rows = con.execute(
         "SELECT lock_action, plan_id, plan_version, plan_hash, plan, locked_by, lock_reason, recorded_at "

@@ -296,8 +296,8 @@ def _small(con: duckdb.DuckDBPyConnection, table: Table) -> None:
         f"CREATE OR REPLACE TABLE snap.history.{table.name} AS SELECT * FROM lake.core.{table.name} "
         f"ORDER BY {key}, recorded_at, source_row"
     )
-    # From the copy just made: each reading of a lake table costs tens of milliseconds, an empty one most.
-    in_force = current_sql(table, f"snap.history.{table.name}")
+    # From the copies just made: each reading of a lake table costs ten milliseconds, of an empty one too.
+    in_force = current_sql(table, f"snap.history.{table.name}", withdrawal="snap.quality.withdrawal")
     con.execute(f"CREATE OR REPLACE TABLE snap.core.{table.name} AS {in_force} ORDER BY {key}")
     known = current_sql(
         table,

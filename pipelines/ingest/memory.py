@@ -13,7 +13,7 @@ import duckdb
 from warehouse.dictionary.render import quoted
 
 # What does not fit is spilled into the home. Rows that are mapped as texts take much that is not counted.
-MEMORY, MEMORY_OF_TEXTS = "352MiB", "192MiB"
+MEMORY, MEMORY_OF_TEXTS = "320MiB", "192MiB"
 
 
 @contextmanager
@@ -27,9 +27,8 @@ def bounded(con: duckdb.DuckDBPyConnection, most: str = MEMORY, *, then: str | N
     try:
         yield
     finally:
-        if then is None:
-            then = _usual(con)
-        con.execute(f"SET memory_limit = {quoted(then)}")
+        con.execute(f"SET memory_limit = {quoted(most)}")
+        con.execute(f"SET memory_limit = {quoted(then or _usual(con))}")
 
 
 def _usual(con: duckdb.DuckDBPyConnection) -> str:

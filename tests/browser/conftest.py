@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -38,6 +39,12 @@ def served(home: Path, **environment: str) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    # To compress the application's files well takes a core ten seconds: once a machine, not once a home.
+    kept = Path(tempfile.gettempdir()) / f"cellfleet-tests-files-{os.getuid()}"
+    kept.mkdir(mode=0o700, exist_ok=True)
+    if not (files := home / "cache" / "files").exists():
+        files.parent.mkdir(exist_ok=True)
+        files.symlink_to(kept)
     gunicorn = str(Path(sys.executable).parent / "gunicorn")
     command = [
         gunicorn,

@@ -250,10 +250,7 @@ def assembled(con: duckdb.DuckDBPyConnection, fleet: Fleet, *, rolled_up: bool =
 
 
 def _is_published(con: duckdb.DuckDBPyConnection, target: str) -> bool:
-    found = con.execute(
-        "SELECT 1 FROM duckdb_tables() WHERE database_name = ? AND schema_name = 'core' LIMIT 1", [target]
-    ).fetchone()
-    return found is not None
+    return bool(lake.columns_of(con, f"{target}.core.batch"))
 
 
 def _mart(con: duckdb.DuckDBPyConnection, target: str, name: str) -> None:

@@ -21,7 +21,7 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from warehouse import made_by
+from warehouse import lake, made_by
 from warehouse.marts.rows import schema_of
 
 TABLE = "mart_part"
@@ -60,13 +60,8 @@ class Memory:
     def _known(self) -> dict[tuple[str, str], tuple[str, str | None]]:
         if self.earlier is None:
             return {}
-        columns = self.con.execute(
-            "SELECT list(column_name) FROM duckdb_columns() "
-            "WHERE database_name = ? AND schema_name = 'meta' AND table_name = ?",
-            [self.earlier, TABLE],
-        ).fetchone()
         # A release before this one kept no numbers; what other code made is not taken over anyway.
-        if not columns or "numbers" not in (columns[0] or ()):
+        if "numbers" not in lake.columns_of(self.con, f"{self.earlier}.meta.{TABLE}"):
             return {}
         rows = self.con.execute(
             f"SELECT part_of, part, digest, numbers FROM {self.earlier}.meta.{TABLE}"
